@@ -1,0 +1,7 @@
+"""Clinical questions, each answered from SQL reductions by numerics on small arrays."""
+
+from analysis.replacement import joint_replacement
+from analysis.response import time_to_response
+from analysis.result import Result
+
+__all__ = ["Result", "joint_replacement", "time_to_response"]

@@ -1,0 +1,165 @@
+"""Figures of publication grade, drawn from results and nothing else.
+
+Colour is never the only sign: curves are labelled where they end and differ in line style. Every figure carries its own
+description in ``figure.alt_text`` for those who cannot see it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.result import Result
+
+_DAYS_A_MONTH = 365.25 / 12
+_STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "svg.hashsalt": "catamnesis",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+
+def cumulative_incidence(result: Result) -> Figure:
+    """Draw the cumulative incidence of response (or end) by stratum, with the numbers at risk below it.
+
+    The curve is drawn where the data determine it; where they do not, the rectangle it may run through is shaded.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    shown = [s for s in result.settings["strata"] if (result.curves["stratum"] == s["code"]).any()]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.4 + 0.2 * len(shown)), layout="constrained")
+        top, table = figure.subplots(2, 1, sharex=True, height_ratios=[1, 0.055 * (len(shown) + 1.4)])
+        last = max(result.settings["horizon_day"])
+        labels = []
+        for i, stratum in enumerate(shown):
+            end = _curve(top, result, stratum, _STYLES[i % len(_STYLES)], last)
+            labels.append((end, stratum["label"], stratum["colour"]))
+        _direct_labels(top, labels, last / _DAYS_A_MONTH)
+        top.set_ylim(0, 1)
+        top.set_xlim(0, last / _DAYS_A_MONTH)
+        top.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        top.set_ylabel(f"Cumulative incidence of {_event(result)}")
+        top.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        top.set_axisbelow(True)
+        top.tick_params(labelbottom=False)
+        _risk_table(table, result, shown)
+    _describe(figure, result, shown)
+    return figure
+
+
+def svg(figure: Figure, prefix: str) -> str:
+    """Return the figure as inline SVG: same figure, same bytes; ids prefixed so that several share a page."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    text = re.sub(r'xlink:href="#', f'xlink:href="#{prefix}-', text)
+    alt = _escaped(getattr(figure, "alt_text", ""))
+    # Sized by the page, not by the paper it was drawn for.
+    text = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", text, count=1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
+
+
+def png(figure: Figure, dpi: int = 200) -> bytes:
+    """Return the figure as PNG without a date in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _curve(axes: Axes, result: Result, stratum: dict[str, Any], style: Any, last: float) -> float:
+    colour, code = stratum["colour"], stratum["code"]
+    band = result.curves.filter(
+        pl.col("stratum") == code, pl.col("quantity") == _quantity(result), pl.col("time_day") <= last
+    )
+    months = band["time_day"].to_numpy() / _DAYS_A_MONTH
+    axes.fill_between(months, band["low"], band["high"], color=colour, alpha=0.13, linewidth=0)
+    if result.regions.height == 0:
+        axes.step(months, band["estimate"], where="post", color=colour, linewidth=1.7, linestyle=style)
+        return float(band["estimate"].drop_nulls()[-1])
+    regions = result.regions.filter(pl.col("stratum") == code, pl.col("left_day") < last)
+    start, height = 0.0, 0.0
+    for region in regions.iter_rows(named=True):
+        left, right = region["left_day"] / _DAYS_A_MONTH, region["right_day"] / _DAYS_A_MONTH
+        axes.plot([start, left], [height, height], color=colour, linewidth=1.7, linestyle=style)
+        axes.fill_between([left, right], region["low"], region["high"], color=colour, alpha=0.42, linewidth=0)
+        start, height = right, region["high"]
+    axes.plot([start, last / _DAYS_A_MONTH], [height, height], color=colour, linewidth=1.7, linestyle=style)
+    return float(height)
+
+
+def _direct_labels(axes: Axes, labels: list[tuple[float, str, str]], x: float) -> None:
+    """Write each label where its curve ends, moved apart where they would overlap."""
+    lowest = -1.0
+    for height, text, colour in sorted(labels):
+        place = max(height, lowest + 0.055)
+        lowest = place
+        axes.annotate(
+            text, (x, place), xytext=(6, 0), textcoords="offset points", va="center", color=colour,
+            fontweight="bold", annotation_clip=False,
+        )  # fmt: skip
+
+
+def _risk_table(axes: Axes, result: Result, shown: list[dict[str, Any]]) -> None:
+    days = sorted(result.at_risk["time_day"].unique())
+    axes.set_ylim(-len(shown) - 0.2, 0.9)
+    axes.set_yticks([])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_xticks([d / _DAYS_A_MONTH for d in days], [f"{d / _DAYS_A_MONTH:.0f}" for d in days])
+    axes.set_xlabel("Months since the first session")
+    axes.text(-0.05, 0.55, "At risk", transform=axes.get_yaxis_transform(), fontweight="bold", ha="right", va="center")
+    for i, stratum in enumerate(shown):
+        axes.text(
+            -0.05, -i - 0.35, stratum["label"], transform=axes.get_yaxis_transform(), ha="right", va="center",
+            color=stratum["colour"],
+        )  # fmt: skip
+        counts = result.at_risk.filter(pl.col("stratum") == stratum["code"])
+        for day, n in counts.select("time_day", "n").iter_rows():
+            text = "·" if n is None else f"{n:,}"
+            axes.text(day / _DAYS_A_MONTH, -i - 0.35, text, ha="center", va="center")
+
+
+def _quantity(result: Result) -> str:
+    return "end" if result.question == "joint_replacement" else "response"
+
+
+def _event(result: Result) -> str:
+    return str(result.settings.get("end_label", "response"))
+
+
+def _describe(figure: Figure, result: Result, shown: list[dict[str, Any]]) -> None:
+    last = max(result.settings["horizon_day"])
+    ends = result.frame.filter(pl.col("quantity") == _quantity(result), pl.col("time_day") == last)
+    parts = []
+    for stratum in shown:
+        value = ends.filter(pl.col("stratum") == stratum["code"])["estimate"]
+        if len(value) and value[0] is not None:
+            parts.append(f"{stratum['label']} {100 * value[0]:.0f} %")
+    span = f"over {last / _DAYS_A_MONTH:.0f} months"
+    text = f"Cumulative incidence of {_event(result)} {span}. At its end: {', '.join(parts)}."
+    figure.alt_text = text  # type: ignore[attr-defined]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -1,0 +1,182 @@
+"""Where a nonparametric estimate may put mass, and which of it each observation sees.
+
+Responses see a range of the maximal intersections; a censored observation sees everything after its last visit: the
+intersections, the ends and the tail. Sums over ranges are differences of cumulative sums, so that one pass costs
+the number of distinct observations plus the number of masses, never their product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Masses and the observations that see them.
+
+    The masses are ordered: k intersections, then e days of ends, then one tail if anybody is censored after them all.
+
+    Attributes
+    ----------
+    left, right
+        Maximal intersections (left, right], shape (k,).
+    end_day, end_count
+        Distinct days of ends and how many, shape (e,).
+    low, high, response_count
+        Responses see intersections ``low <= i < high``; shape (r,).
+    censored_from, censored_end, censored_count
+        Censored see intersections and ends from these positions on, and the tail; shape (c,), by day.
+    has_tail
+        Whether mass after the last day is possible.
+    count
+        All counts, shape (r + e + c,).
+    """
+
+    left: Floats
+    right: Floats
+    end_day: Floats
+    end_count: Floats
+    low: Ints
+    high: Ints
+    response_count: Floats
+    censored_from: Ints
+    censored_end: Ints
+    censored_count: Floats
+    has_tail: bool
+
+    @property
+    def size(self) -> int:
+        """Number of masses."""
+        return len(self.left) + len(self.end_day) + int(self.has_tail)
+
+    @property
+    def count(self) -> Floats:
+        """Counts of all observations."""
+        return np.concatenate([self.response_count, self.end_count, self.censored_count])
+
+    def probabilities(self, mass: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return what responses, ends and censored observations see, shapes (r,), (e,), (c,)."""
+        k, e = len(self.left), len(self.end_day)
+        total = np.concatenate([[0.0], np.cumsum(mass[:k])])
+        # Summed from the tail: the difference of two numbers near one would lose the digits of a small tail.
+        after = np.concatenate([np.cumsum(mass[:k][::-1])[::-1], [0.0]])
+        ends = np.concatenate([np.cumsum(mass[k : k + e][::-1])[::-1], [0.0]])
+        seen = after[self.censored_from] + ends[self.censored_end] + mass[k + e :].sum()
+        return total[self.high] - total[self.low], mass[k : k + e], seen
+
+    def loglik(self, mass: Floats) -> float:
+        """Return the log-likelihood; minus infinity if an observation is impossible."""
+        total = 0.0
+        for count, seen in zip(
+            (self.response_count, self.end_count, self.censored_count), self.probabilities(mass), strict=True
+        ):
+            if np.any(seen <= 0):
+                return float("-inf")
+            total += float(count @ np.log(seen))
+        return total
+
+    def gradient(self, mass: Floats) -> Floats:
+        """Return the derivative of the log-likelihood by each mass, shape (size,)."""
+        k, e = len(self.left), len(self.end_day)
+        response, end, censored = self.probabilities(mass)
+        weight = self.response_count / response
+        steps = np.bincount(self.low, weight, k + 1) - np.bincount(self.high, weight, k + 1)
+        tail = self.censored_count / censored
+        of_censored = np.cumsum(np.bincount(self.censored_from, tail, k + 1))[:k]
+        out = np.empty(self.size)
+        out[:k] = np.cumsum(steps)[:k] + of_censored
+        out[k : k + e] = self.end_count / end + np.cumsum(np.bincount(self.censored_end, tail, e + 1))[:e]
+        out[k + e :] = tail.sum()
+        return out
+
+    def gram(self, mass: Floats, index: Ints) -> Floats:
+        """Return minus the second derivative among the masses `index`, (s, s), by two-dimensional cumulative sums."""
+        k, e = len(self.left), len(self.end_day)
+        response, end, censored = self.probabilities(mass)
+        inner = index[index < k]
+        s = len(inner)
+        low, high = np.searchsorted(inner, self.low), np.searchsorted(inner, self.high)
+        weight = np.where(high > low, self.response_count / response**2, 0.0)
+        corner = np.bincount(low * (s + 1) + high, weight, (s + 1) * (s + 1)).reshape(s + 1, s + 1)
+        # Masses i <= j are seen together by responses that start at or before i and stop after j.
+        above = np.cumsum(np.cumsum(corner, axis=0)[:, ::-1], axis=1)[:, ::-1]
+        upper = np.triu(above[:s, 1:])
+        out = np.zeros((len(index), len(index)))
+        out[:s, :s] = upper + np.triu(upper, 1).T
+        out += self._censored_gram(index, self.censored_count / censored**2)
+        is_end = np.flatnonzero((index >= k) & (index < k + e))
+        out[is_end, is_end] += self.end_count[index[is_end] - k] / end[index[is_end] - k] ** 2
+        return out
+
+    def _censored_gram(self, index: Ints, weight: Floats) -> Floats:
+        """Two masses are seen together by those censored before the earlier of them."""
+        k, e = len(self.left), len(self.end_day)
+        before = np.concatenate([[0.0], np.cumsum(weight)])
+        seen_by = np.full(len(index), len(weight))
+        inner, ends = index < k, (index >= k) & (index < k + e)
+        seen_by[inner] = np.searchsorted(self.censored_from, index[inner], "right")
+        seen_by[ends] = np.searchsorted(self.censored_end, index[ends] - k, "right")
+        return before[np.minimum.outer(seen_by, seen_by)]
+
+    def local_maxima(self, slack: Floats) -> NDArray[np.bool_]:
+        """Return which masses have a positive slack that no neighbour exceeds: one to add a hump, not all of it."""
+        k = len(self.left)
+        padded = np.concatenate([[-np.inf], slack[:k], [-np.inf]])
+        peak = (slack[:k] > 0) & (padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:])
+        return np.concatenate([peak, slack[k:] > 0])
+
+    def split_ends(self, mass: Floats) -> Floats:
+        """Return the masses of ends by distinct day."""
+        return mass
+
+    def project(
+        self, left: Floats, right: Floats, mass: Floats, end_day: Floats, end_mass: Floats, tail: float
+    ) -> Floats:
+        """Carry the masses of another estimate over to these intersections and days, shape (size,)."""
+        k, e = len(self.left), len(self.end_day)
+        out = np.zeros(self.size)
+        if k and len(mass):
+            np.add.at(out, np.minimum(np.searchsorted(self.right, right), k - 1), mass)
+        if e and len(end_mass):
+            np.add.at(out, k + np.minimum(np.searchsorted(self.end_day, end_day), e - 1), end_mass)
+        out[k + e :] += tail
+        return out + 1e-6 / self.size
+
+
+def layout(left: Floats, right: Floats, kind: Ints, count: Floats) -> Layout:
+    """Return the maximal intersections of the responses, and which of them each observation sees.
+
+    An intersection runs from a left end to the next right end with no end between (Turnbull 1976; Peto 1973 JRSS C
+    22:86). Left ends of censored observations count too: mass just after a last visit is seen by the censored one.
+    """
+    response, end, censored = kind == 0, kind == 1, kind == 2
+    lefts = np.unique(np.concatenate([left[response], left[censored]]))
+    rights = np.unique(right[response])
+    # For each right end the nearest left end before it; kept if no other right end lies between the two.
+    nearest = lefts[np.searchsorted(lefts, rights, "left") - 1] if len(rights) else rights
+    first = np.ones(len(rights), dtype=bool)
+    first[1:] = nearest[1:] >= rights[:-1]
+    inner_left, inner_right = nearest[first], rights[first]
+    end_day, where = np.unique(right[end], return_inverse=True)
+    order = np.argsort(left[censored], kind="stable")
+    last_seen = left[censored][order]
+    latest = max(inner_right.max(initial=-np.inf), end_day.max(initial=-np.inf))
+    return Layout(
+        left=inner_left,
+        right=inner_right,
+        end_day=end_day,
+        end_count=np.bincount(where, count[end], len(end_day)),
+        low=np.searchsorted(inner_left, left[response], "left"),
+        high=np.searchsorted(inner_right, right[response], "right"),
+        response_count=count[response],
+        censored_from=np.searchsorted(inner_left, last_seen, "left"),
+        censored_end=np.searchsorted(end_day, last_seen, "right"),
+        censored_count=count[censored][order],
+        has_tail=bool(np.any(censored)) and bool(last_seen[-1] >= latest),
+    )

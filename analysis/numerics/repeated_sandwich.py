@@ -1,0 +1,162 @@
+"""Empirical (sandwich) covariance of MMRM coefficients, clustered by patient, and its degrees of freedom.
+
+It needs the patient rows, as the products of residuals with covariates do not reduce to pattern sums.
+
+References
+----------
+Liang KY, Zeger SL (1986). Longitudinal data analysis using generalized linear models. Biometrika (CR0).
+Bell RM, McCaffrey DF (2002). Bias reduction in standard errors for linear regression. Survey Methodology (CR2, CR3).
+Pustejovsky JE, Tipton E (2018). Small-sample methods for cluster-robust variance estimation. JBES 36.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.numerics.covariance import FloatArray, IntArray
+from analysis.numerics.degrees_of_freedom import contrast_matrix
+from analysis.numerics.repeated import MmrmFit
+from analysis.numerics.repeated_sums import pattern_keys, subject_arrays
+
+SandwichKind = Literal["CR0", "CR2", "CR3"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sandwich:
+    """Empirical covariance of p coefficients from n observed patients.
+
+    Attributes
+    ----------
+    covariance : (p, p)
+        phi (sum s_i s_i') phi.
+    scores : (n, p)
+        Score s_i of each patient at the estimate, in the order of the arrays, zero where never observed.
+    kind : {"CR0", "CR2", "CR3"}
+        Residuals as they are; adjusted to be unbiased if the model holds; as if the patient were left out (jackknife).
+    """
+
+    covariance: FloatArray
+    scores: FloatArray
+    kind: SandwichKind
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """Patients of one pattern with m observed visits: X (n, m, p), residuals (n, m), V^-1/2 L: V^-1 = L L'."""
+
+    rows: IntArray
+    x: FloatArray
+    residual: FloatArray
+    lower: FloatArray
+
+
+def sandwich(
+    fit: MmrmFit,
+    z: ArrayLike,
+    y: ArrayLike,
+    group: Sequence[object] | NDArray[np.generic] | None = None,
+    weights: ArrayLike | None = None,
+    kind: str = "CR0",
+) -> Sandwich:
+    """Empirical covariance of the coefficients.
+
+    Parameters
+    ----------
+    fit : MmrmFit
+        Fitted to the sums of these arrays.
+    z : (n, q)
+    y : (n, T)
+    group : (n,), optional
+    weights : (n,), optional
+        As for `analysis.numerics.repeated_sums.pattern_sums`.
+    kind : {"CR0", "CR2", "CR3"}
+        R mmrm calls them "Empirical", "Empirical-Bias-Reduced" and "Empirical-Jackknife".
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown or the arrays are not those that were fitted.
+    """
+    chosen = _kind(kind)
+    scores = np.zeros((len(np.asarray(y)), fit.beta.size))
+    for cluster in _clusters(fit, z, y, group, weights):
+        half = np.swapaxes(cluster.lower, 1, 2)
+        inner = (_adjustment(fit, cluster, chosen) @ half @ cluster.residual[:, :, None])[:, :, 0]
+        scores[cluster.rows] = np.einsum("nmp,nml,nl->np", cluster.x, cluster.lower, inner, optimize=True)
+    meat = scores.T @ scores
+    return Sandwich(covariance=fit.covariance @ meat @ fit.covariance, scores=scores, kind=chosen)
+
+
+def sandwich_degrees_of_freedom(
+    fit: MmrmFit,
+    rows: ArrayLike,
+    z: ArrayLike,
+    y: ArrayLike,
+    group: Sequence[object] | NDArray[np.generic] | None = None,
+    weights: ArrayLike | None = None,
+    kind: str = "CR0",
+) -> FloatArray:
+    """Satterthwaite degrees of freedom (r,) of contrasts (r, p) under the sandwich; Pustejovsky & Tipton (2018).
+
+    tr(G)^2 / tr(G^2) for the n x n matrix G of the quadratic form under the working model. G is diagonal minus a
+    matrix of rank p, so that it is never formed. Arguments and errors as for `sandwich`.
+    """
+    chosen, matrix = _kind(kind), contrast_matrix(fit, rows)
+    diagonal, tilt = [], []
+    for cluster in _clusters(fit, z, y, group, weights):
+        scaled = np.swapaxes(cluster.lower, 1, 2) @ cluster.x
+        u = _adjustment(fit, cluster, chosen) @ scaled @ (fit.covariance @ matrix.T)
+        diagonal.append(np.einsum("nmr,nmr->nr", u, u))
+        tilt.append(np.einsum("nmr,nmp->nrp", u, scaled))
+    d, v = np.concatenate(diagonal), np.concatenate(tilt)
+    inner = np.einsum("nrp,nrq->rpq", v, v, optimize=True) @ fit.covariance
+    trace = d.sum(axis=0) - np.trace(inner, axis1=1, axis2=2)
+    cross = np.einsum("nr,nrp,pq,nrq->r", d, v, fit.covariance, v, optimize=True)
+    square = (d**2).sum(axis=0) - 2 * cross + np.einsum("rpq,rqp->r", inner, inner)
+    return np.asarray(trace**2 / square)
+
+
+def _kind(kind: str) -> SandwichKind:
+    if kind not in get_args(SandwichKind):
+        raise ValueError(f"Unknown sandwich {kind!r}; choose one of: {', '.join(get_args(SandwichKind))}.")
+    return cast(SandwichKind, kind)
+
+
+def _clusters(
+    fit: MmrmFit,
+    z: ArrayLike,
+    y: ArrayLike,
+    group: Sequence[object] | NDArray[np.generic] | None,
+    weights: ArrayLike | None,
+) -> Iterator[_Cluster]:
+    """Patients pattern by pattern."""
+    patients = subject_arrays(z, y, group, weights)
+    y_, labels = patients.y, patients.labels
+    if int((~np.isnan(y_)).sum()) != fit.sums.n_observations or not set(labels) <= set(fit.sums.groups):
+        raise ValueError("These arrays are not the data that were fitted: observations or covariance groups differ.")
+    observed, codes = ~np.isnan(y_), np.array([fit.sums.groups.index(label) for label in labels])
+    seen = np.flatnonzero(observed.any(axis=1))
+    _, cell = np.unique(pattern_keys(observed, codes)[seen], return_inverse=True)
+    order = np.argsort(cell, kind="stable")
+    for part in np.split(seen[order], np.flatnonzero(np.diff(cell[order])) + 1):
+        at = np.flatnonzero(observed[part[0]])
+        x = np.einsum("nq,tqp->ntp", patients.z[part], fit.design.maps[at])
+        lower = np.linalg.cholesky(np.linalg.inv(fit.sigma[codes[part[0]]][np.ix_(at, at)]))
+        root = np.sqrt(patients.weights[part])[:, None, None]
+        yield _Cluster(part, x, y_[part][:, at] - x @ fit.beta, root * lower)
+
+
+def _adjustment(fit: MmrmFit, cluster: _Cluster, kind: SandwichKind) -> FloatArray:
+    """(I - H_ii)^-d of whitened residuals, (n, m, m), with d = 0, 1/2, 1 for CR0, CR2, CR3."""
+    scaled = np.swapaxes(cluster.lower, 1, 2) @ cluster.x
+    m = scaled.shape[1]
+    if kind == "CR0":
+        return np.broadcast_to(np.eye(m), (len(scaled), m, m))
+    values, vectors = np.linalg.eigh(np.eye(m) - scaled @ fit.covariance @ np.swapaxes(scaled, 1, 2))
+    # A patient who alone determines a coefficient leaves no residual there: the generalised inverse drops it.
+    safe = np.where(values > 1e-10, values, np.inf)
+    power = safe ** (-0.5 if kind == "CR2" else -1.0)
+    return np.asarray((vectors * power[:, None, :]) @ np.swapaxes(vectors, 1, 2))

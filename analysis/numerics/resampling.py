@@ -1,0 +1,75 @@
+"""Bootstrap of patients on reductions: weights for patterns of patients become counts of distinct observations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse, special
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Patients by the set of cells they contribute.
+
+    Attributes
+    ----------
+    patients
+        Number of patients of each pattern, shape (p,).
+    content
+        How many courses of each cell one patient of a pattern contributes, sparse (p, cells).
+    """
+
+    patients: Floats
+    content: sparse.csr_matrix
+
+    def resample(self, times: int, seed: int) -> Floats:
+        """Return counts by cell for `times` samples of as many patients, with replacement; shape (times, cells)."""
+        rng = np.random.default_rng(seed)
+        n = int(self.patients.sum())
+        drawn = rng.multinomial(n, self.patients / n, size=times)
+        return np.asarray((sparse.csr_matrix(drawn) @ self.content).toarray(), dtype=float)
+
+
+def clusters(pattern: Ints, cell: Ints, courses: Floats, patients: Floats, cells: int) -> Clusters:
+    """Gather the rows (pattern, cell, courses, patients), each of shape (rows,), into :class:`Clusters`."""
+    size = int(pattern.max()) + 1
+    number = np.zeros(size)
+    number[pattern] = patients
+    return Clusters(number, sparse.csr_matrix((courses, (pattern, cell)), shape=(size, cells)))
+
+
+def interval_of_probability(estimate: Floats, replicates: Floats, confidence: float, n: float) -> tuple[Floats, Floats]:
+    """Return limits for probabilities from bootstrap replicates, on the complementary log-log scale.
+
+    Where nothing (or everything) happened no replicate differs, and the exact binomial limit stands in: zero events of
+    n leave ``1 - (alpha / 2) ** (1 / n)`` possible (Clopper & Pearson 1934).
+
+    Parameters
+    ----------
+    estimate
+        Shape (m,).
+    replicates
+        Shape (times, m).
+    n
+        Observations behind the estimate.
+    """
+    alpha = 1 - confidence
+    # Half an event stands for none: a resample without the only event must not count as infinitely far away.
+    half = min(0.5 / max(n, 1), 0.25)
+    inside = np.clip(replicates, half, 1 - half)
+    scaled = np.log(-np.log1p(-inside))
+    z = special.ndtri(1 - alpha / 2)
+    centre = np.log(-np.log1p(-np.clip(estimate, half, 1 - half)))
+    # A stratum may be empty in a resample: that resample says nothing about it.
+    spread = np.nanstd(scaled, axis=0, ddof=1)
+    low = -np.expm1(-np.exp(centre - z * spread))
+    high = -np.expm1(-np.exp(centre + z * spread))
+    least = 1 - (alpha / 2) ** (1 / max(n, 1))
+    low = np.where(estimate <= 1e-6, 0.0, np.where(estimate >= 1 - 1e-6, 1 - least, low))
+    high = np.where(estimate <= 1e-6, least, np.where(estimate >= 1 - 1e-6, 1.0, high))
+    return low, high

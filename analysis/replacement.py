@@ -1,0 +1,200 @@
+"""Joint replacement, or whatever ends a treated target in its programme: how many, how soon, with death competing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis import figures
+from analysis.cohort import By, Stratum, common_settings, patient_clusters, place_courses, programmes_of, reduce
+from analysis.numerics.competing import cumulative_incidence
+from analysis.numerics.resampling import interval_of_probability
+from analysis.numerics.survival_counts import count_events, log_rank
+from analysis.response import HORIZON_DAYS
+from analysis.result import Result, check, diagnostics_of, frame_of, row
+from registry import Courses
+from registry.errors import NotEstimable
+
+Floats = NDArray[np.float64]
+
+_CAUSES = ("end", "death", "switch")
+
+
+def joint_replacement(
+    courses: Courses,
+    *,
+    by: By = "stage",
+    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    confidence: float = 0.95,
+    resamples: int = 200,
+    seed: int = 20040312,
+) -> Result:
+    """Estimate the cumulative incidence of the programme's end event by stage; death and switch of treatment compete.
+
+    Ends are known to the day, so that this is the Aalen-Johansen estimate; courses without an end are censored at the
+    last contact of any kind. In osteoarthritis the end is joint replacement or osteotomy; see ``catalogue.programme``.
+
+    Parameters
+    ----------
+    courses, by, horizon_day, confidence, resamples, seed
+        As :func:`analysis.time_to_response`.
+
+    Returns
+    -------
+    Result
+        Quantities ``end``, ``death``, ``switch`` (shares of 1 by day) by stratum, and the log-rank ``test`` of the
+        cause-specific hazard of the end. Limits are Greenwood's on the complementary log-log scale when every patient
+        has one course, else from a bootstrap of patients.
+
+    Raises
+    ------
+    NotEstimable
+        When no course has any follow-up.
+
+    References
+    ----------
+    Aalen & Johansen 1978; Kalbfleisch & Prentice 1980, ch. 7.
+    """
+    strata, kept = place_courses(courses, by)
+    cells, patterns = reduce(kept, "reduction.end_cell", "reduction.end_cluster")
+    kept = kept.exclude(_unheard(kept))
+    if cells.height == 0:
+        raise NotEstimable("No course of the selection was followed for a day: nothing can be said about its end.")
+    days = np.array(sorted(set(horizon_day)), dtype=float)
+    grid = np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 5.0)]))
+    single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())
+    drawn = None if single else patient_clusters(cells, patterns).resample(resamples, seed)
+    rows: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for s in strata:
+        mine = cells.filter(pl.col("stratum") == s.code)
+        if mine.height == 0:
+            rows += [row(s.code, "end", time_day=d, n=0, denominator=0, note="nobody in this stratum") for d in days]
+            continue
+        here = (cells["stratum"] == s.code).to_numpy()
+        counts = None if drawn is None else drawn[:, here]
+        rows += _rows(s.code, mine, counts, days, confidence)
+        curves += [r for r in _rows(s.code, mine, counts, grid, confidence) if r["quantity"] == "end"]
+    rows.append(_test(strata, cells))
+    label = _end_label(kept)
+    return Result(
+        question="joint_replacement",
+        title=f"Cumulative incidence of {label} by {by}",
+        frame=frame_of(rows),
+        settings={
+            **common_settings(kept, strata, "joint_replacement", by),
+            "horizon_day": [int(d) for d in days],
+            "confidence": confidence,
+            "end_label": label,
+            "variance": "Greenwood" if single else "bootstrap of patients",
+            "resamples": resamples,
+            "seed": seed,
+        },
+        attrition=kept.flow(),
+        diagnostics=_diagnostics(strata, cells),
+        curves=frame_of(curves),
+        at_risk=_at_risk(strata, cells, days),
+        draw=figures.cumulative_incidence,
+    )
+
+
+def _rows(
+    code: str, cells: pl.DataFrame, drawn: Floats | None, days: Floats, confidence: float
+) -> list[dict[str, Any]]:
+    day = cells["day"].to_numpy().astype(float)
+    cause = cells["cause"].replace_strict({"censored": 0, **{c: i for i, c in enumerate(_CAUSES, 1)}}).to_numpy()
+    count = cells["n"].to_numpy().astype(float)
+    n = int(count.sum())
+    estimate, spread = _incidence(day, cause, count, days)
+    rows = []
+    for k, name in enumerate(_CAUSES):
+        if not np.any(cause == k + 1) and name != "end":
+            continue
+        if drawn is None:
+            low, high = _log_log(estimate[:, k], spread[:, k], confidence, n)
+        else:
+            again = np.stack([_incidence(day, cause, c, days)[0][:, k] for c in drawn if c.sum() > 0])
+            low, high = interval_of_probability(estimate[:, k], again, confidence, n)
+        for i, d in enumerate(days):
+            late = d > day.max()
+            happened = int(count[(cause == k + 1) & (day <= d)].sum())
+            rows.append(
+                row(
+                    code, name, time_day=float(d), n=happened, denominator=n,
+                    estimate=None if late else float(estimate[i, k]),
+                    low=None if late else float(low[i]), high=None if late else float(high[i]),
+                    note=f"nobody was followed beyond day {day.max():.0f}" if late else None,
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _incidence(day: Floats, cause: NDArray[np.int64], count: Floats, days: Floats) -> tuple[Floats, Floats]:
+    """Return incidence and standard error by day and cause, each (days, causes)."""
+    used = count > 0
+    fit = cumulative_incidence(count_events(day[used], cause[used], count=count[used], n_causes=len(_CAUSES)))
+    # The estimate starts at time 0 or the first exit; before it nothing has happened.
+    estimate, spread = fit.at(np.maximum(days, fit.time[0]))
+    return estimate[:, 1:], spread[:, 1:]
+
+
+def _log_log(estimate: Floats, spread: Floats, confidence: float, n: int) -> tuple[Floats, Floats]:
+    """Limits from standard errors on the complementary log-log scale; exact binomial where nothing happened."""
+    inside = (estimate > 0) & (estimate < 1)
+    safe = np.where(inside, estimate, 0.5)
+    width = special.ndtri(0.5 + confidence / 2) * spread / ((1 - safe) * -np.log1p(-safe))
+    centre = np.log(-np.log1p(-safe))
+    least = 1 - ((1 - confidence) / 2) ** (1 / max(n, 1))
+    low = np.where(inside, -np.expm1(-np.exp(centre - width)), np.where(estimate > 0, 1 - least, 0.0))
+    high = np.where(inside, -np.expm1(-np.exp(centre + width)), np.where(estimate > 0, 1.0, least))
+    return low, high
+
+
+def _test(strata: list[Stratum], cells: pl.DataFrame) -> dict[str, Any]:
+    order = {s.code: i for i, s in enumerate(strata)}
+    group = cells["stratum"].replace_strict(order, return_dtype=pl.Int64).to_numpy()
+    event = (cells["cause"] == "end").to_numpy().astype(int)
+    if len(np.unique(group)) < 2 or not event.any():
+        return row("all", "test", note="a test needs two strata and at least one end")
+    test = log_rank(cells["day"].to_numpy().astype(float), event, group, count=cells["n"].to_numpy().astype(float))
+    note = f"log-rank of the cause-specific hazard on {test.df} df, chi-squared {test.statistic:.4f}"
+    return row("all", "test", estimate=test.p_value, denominator=int(cells["n"].sum()), note=note)
+
+
+def _at_risk(strata: list[Stratum], cells: pl.DataFrame, days: Floats) -> pl.DataFrame:
+    rows = []
+    for s in strata:
+        mine = cells.filter(pl.col("stratum") == s.code)
+        for day in (0.0, *days):
+            n = int(mine.filter(pl.col("day") >= day)["n"].sum())
+            rows.append(row(s.code, "at_risk", time_day=float(day), n=n, denominator=int(mine["n"].sum())))
+    return frame_of(rows)
+
+
+def _diagnostics(strata: list[Stratum], cells: pl.DataFrame) -> pl.DataFrame:
+    checks = []
+    for s in strata:
+        ends = int(cells.filter(pl.col("stratum") == s.code, pl.col("cause") == "end")["n"].sum())
+        checks.append(check(f"ends in {s.code}", ends, ">= 10", ends >= 10, "fewer leave wide intervals"))
+    return diagnostics_of(checks)
+
+
+def _unheard(courses: Courses) -> pl.DataFrame:
+    return courses.registry.con.sql(
+        "select course_id, case when course.index_date is null then 'no treatment session' "
+        "else 'no contact after treatment' end as reason "
+        "from cohort.course join course.course as course using (course_id) "
+        "where not exists (select 1 from reduction.end_course r where r.course_id = cohort.course.course_id)"
+    ).pl()
+
+
+def _end_label(courses: Courses) -> str:
+    found = courses.registry.con.execute(
+        "select distinct end_label from catalogue.programme where list_contains(?, programme) order by 1",
+        [programmes_of(courses)],
+    ).fetchall()
+    return " or ".join(str(label) for (label,) in found)

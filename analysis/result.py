@@ -1,0 +1,247 @@
+"""What every question returns: one tidy frame, how it was made, who was left out, and what to mind."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from registry.errors import NotEstimable, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# One row a number; the renderers, the exports and disclosure control read these columns and nothing else.
+FRAME = {
+    "stratum": pl.String,
+    "quantity": pl.String,
+    "time_day": pl.Float64,
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "denominator": pl.Int64,
+    "note": pl.String,
+}
+
+# Rectangles (left_day, right_day] by [low, high] in which the data do not say where a curve runs.
+REGIONS = {
+    "stratum": pl.String,
+    "left_day": pl.Float64,
+    "right_day": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
+
+# Fewer courses than this in a cell could point to a person: such numbers are withheld from what leaves the registry.
+SMALLEST_CELL = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to a question.
+
+    Attributes
+    ----------
+    question
+        Name of the question, e.g. ``time_to_response``.
+    title
+        The question in a sentence.
+    frame
+        One row a number: ``stratum, quantity, time_day, estimate, low, high, n, denominator, note``; `n` counts what
+        happened, `denominator` the courses it could have happened to; probabilities are shares of 1.
+    settings
+        Everything needed to make the numbers again: definition, policies, data cut, versions, seed.
+    attrition
+        One row a reason with the number of courses that left for it, in order.
+    diagnostics
+        One row a check: ``check, value, limit, passed, note``.
+    curves
+        Finer numbers for figures, in the same columns as `frame`.
+    at_risk
+        Courses at risk by stratum and day, in the same columns.
+    regions
+        Rectangles in which the data do not say where a curve runs: ``stratum, left_day, right_day, low, high``.
+    notes
+        What a reader must know before quoting a number.
+    draw
+        Draws the figure from this result.
+    withheld
+        Why numbers were withheld, empty if none were.
+    """
+
+    question: str
+    title: str
+    frame: pl.DataFrame
+    settings: dict[str, Any]
+    attrition: pl.DataFrame
+    diagnostics: pl.DataFrame
+    curves: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FRAME))
+    at_risk: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FRAME))
+    regions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REGIONS))
+    notes: tuple[str, ...] = ()
+    draw: Callable[[Result], Figure] | None = None
+    withheld: tuple[str, ...] = ()
+
+    def plot(self) -> Figure:
+        """Draw the figure of this question.
+
+        Raises
+        ------
+        NotEstimable
+            When the question has no figure or its numbers were withheld.
+        """
+        if self.draw is None:
+            raise NotEstimable(f"{self.question} has no figure; its numbers are in .frame.")
+        return self.draw(self)
+
+    def suppress(self, smallest: int = SMALLEST_CELL) -> Result:
+        """Return the result with numbers of small cells withheld: null and marked as suppressed, never zero.
+
+        A number is withheld when fewer than `smallest` courses, but not none, had what it counts or did not, or when
+        it rests on fewer than `smallest` courses altogether.
+        """
+        n, of = pl.col("n"), pl.col("denominator")
+        small = (of < smallest) | ((n > 0) & (n < smallest)) | ((of - n > 0) & (of - n < smallest))
+        hidden = [pl.when(~small.fill_null(False)).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n")]
+        note = pl.when(small.fill_null(False)).then(pl.lit(f"suppressed: fewer than {smallest}")).otherwise("note")
+
+        def hide(frame: pl.DataFrame) -> pl.DataFrame:
+            return frame.with_columns(*hidden, note.alias("note"))
+
+        return dataclasses.replace(
+            self, frame=hide(self.frame), curves=hide(self.curves), at_risk=hide(self.at_risk),
+            settings={**self.settings, "smallest_cell": smallest},
+        )  # fmt: skip
+
+    def say(self, quantity: str, stratum: str = "all", time_day: float | None = None) -> str:
+        """Return one number as text with its interval, e.g. ``54 % (95 % CI 49 to 59)``.
+
+        Raises
+        ------
+        UsageError
+            When the frame has no such number; the message lists what it has.
+        """
+        rows = self.frame.filter(pl.col("quantity") == quantity, pl.col("stratum") == stratum)
+        if time_day is not None:
+            rows = rows.filter(pl.col("time_day") == time_day)
+        if rows.height == 0:
+            has = ", ".join(self.frame["quantity"].unique().sort())
+            strata = ", ".join(self.frame["stratum"].unique().sort())
+            raise UsageError(f"There is no {quantity!r} of {stratum!r}. Quantities: {has}. Strata: {strata}.")
+        row = rows.row(0, named=True)
+        if row["estimate"] is None:
+            return str(row["note"] or "not known")
+        level = round(100 * self.settings.get("confidence", 0.95))
+        share = quantity.startswith(("response", "share", "end"))
+        text, low, high = (f"{100 * row[c]:.0f}" if share else f"{row[c]:.3g}" for c in ("estimate", "low", "high"))
+        return f"{text}{' %' if share else ''} ({level} % CI {low} to {high})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result for machines: ``question, frame, settings, attrition, diagnostics, notes, withheld``."""
+        return {
+            "question": self.question,
+            "frame": self.frame.to_dicts(),
+            "settings": self.settings,
+            "attrition": self.attrition.to_dicts(),
+            "diagnostics": self.diagnostics.to_dicts(),
+            "notes": list(self.notes),
+            "withheld": list(self.withheld),
+        }
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON text; numbers that do not exist are null."""
+        return json.dumps(_finite(self.to_dict()), ensure_ascii=False, default=str)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the frame as CSV, small cells suppressed: a file is made to leave the room."""
+        self.suppress().frame.write_csv(path)
+
+    def __repr__(self) -> str:
+        lines = [self.title, self._rows_used(), *(f"{k}: {v}" for k, v in self._headline().items())]
+        lines += [f"withheld: {w}" for w in self.withheld] + [f"note: {n}" for n in self.notes]
+        with pl.Config(tbl_rows=40, tbl_cols=9, tbl_width_chars=150, fmt_str_lengths=60, tbl_hide_dataframe_shape=True,
+                       tbl_hide_column_data_types=True, float_precision=3):  # fmt: skip
+            return "\n".join([*lines, str(self.frame)])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<div>{escape(k)}: {escape(str(v))}</div>" for k, v in self._headline().items())
+        mind = "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in (*self.withheld, *self.notes))
+        columns = [c for c in self.frame.columns if c != "note" or self.frame["note"].is_not_null().any()]
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{_cell(row[c])}</td>" for c in columns) + "</tr>" for row in self.frame.to_dicts()
+        )
+        names = "".join(f"<th>{escape(c)}</th>" for c in columns)
+        return (
+            f"<div><b>{escape(self.title)}</b><div>{escape(self._rows_used())}</div>{head}{mind}"
+            f"<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table></div>"
+        )
+
+    def _rows_used(self) -> str:
+        first, last = self.attrition.row(0, named=True), self.attrition.row(-1, named=True)
+        return f"used {last['n']:,} of {first['n']:,} courses"
+
+    def _headline(self) -> dict[str, Any]:
+        shown = ("definition", "definition_source", "confirmation", "data_cut")
+        return {k: self.settings[k] for k in shown if self.settings.get(k)}
+
+
+def row(stratum: str, quantity: str, **values: Any) -> dict[str, Any]:
+    """Return one row of the results frame; what is not given is null.
+
+    Raises
+    ------
+    UsageError
+        When a value is not a column of the frame.
+    """
+    unknown = values.keys() - FRAME.keys()
+    if unknown:
+        raise UsageError(f"The results frame has no column {', '.join(sorted(unknown))}.")
+    return {**dict.fromkeys(FRAME), "stratum": stratum, "quantity": quantity, **values}
+
+
+def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return rows made by :func:`row` as the results frame; what is not finite is null, which means not known."""
+    frame = pl.DataFrame(rows, schema=FRAME)
+    return frame.with_columns(
+        pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in ("time_day", "estimate", "low", "high")
+    )
+
+
+def check(name: str, value: float | None, limit: str, passed: bool, note: str = "") -> dict[str, Any]:
+    """Return one row of the diagnostics frame."""
+    return {"check": name, "value": value, "limit": limit, "passed": passed, "note": note}
+
+
+def diagnostics_of(checks: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return checks as the diagnostics frame."""
+    types = {"check": pl.String, "value": pl.Float64, "limit": pl.String, "passed": pl.Boolean, "note": pl.String}
+    return pl.DataFrame(checks, schema=types)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a number depends on."""
+    return {name: importlib.metadata.version(name) for name in ("catamnesis", "duckdb", "numpy", "scipy")}
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return None if value in (float("inf"), float("-inf")) else value

@@ -1,0 +1,74 @@
+"""Errors written for people: what was wrong, where, and what to do. One exit code a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the command, read by scheduled jobs."""
+
+    done = 0
+    failed = 1
+    usage = 2
+    rejected = 3
+    checks = 4
+    withheld = 5
+    busy = 75
+
+
+class CatamnesisError(Exception):
+    """A mistake that its maker can mend; shown without a traceback.
+
+    Attributes
+    ----------
+    exit_code
+        What the command returns when this error ends it.
+    """
+
+    exit_code: Exit = Exit.failed
+
+
+class UsageError(CatamnesisError):
+    """An argument, option or name that does not exist or does not fit."""
+
+    exit_code = Exit.usage
+
+
+class MappingError(UsageError):
+    """A mapping file that cannot be read, or names what is not there."""
+
+
+class RegistryMissing(UsageError):
+    """No registry at the path given."""
+
+
+class RegistryBusy(CatamnesisError):
+    """Another process holds the registry for writing."""
+
+    exit_code = Exit.busy
+
+
+class NotEstimable(CatamnesisError):
+    """The data cannot support the number asked for; the message says what would be needed."""
+
+    exit_code = Exit.withheld
+
+
+def choose(value: str, allowed: Iterable[str], what: str) -> str:
+    """Return `value` if it is one of `allowed`, else say which values are.
+
+    Raises
+    ------
+    UsageError
+        With the allowed values, and the nearest of them if one is near.
+    """
+    import difflib
+
+    options = list(allowed)
+    if value in options:
+        return value
+    near = difflib.get_close_matches(str(value), options, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"{what} {value!r} is not known.{hint} Allowed: {', '.join(options)}.")

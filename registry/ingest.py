@@ -1,0 +1,322 @@
+"""Loads files into the record: every row is accepted or refused with its reasons, in one transaction.
+
+Rows in = rows accepted + rows refused, for every file and table; the loader asserts it. Loading the same files again
+changes nothing, because a row's identity is made from its source key and its content is compared by hash.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from registry import catalogue, mapping, pseudonyms, reading, rules, store
+from registry.errors import UsageError
+from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
+from registry.tables import TABLES, Record
+from registry.typing import judged_rows, row_id, typed_rows
+
+
+@dataclass
+class _Load:
+    """What one load gathers on its way."""
+
+    con: duckdb.DuckDBPyConnection
+    extracted_on: dt.date
+    centre: str
+    load_id: int
+    next_file_id: int
+    counts: list[FileCount] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def load(
+    registry: str | Path,
+    paths: list[Path],
+    *,
+    mapping_file: Path | None = None,
+    extracted_on: dt.date | None = None,
+    dry_run: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> LoadReport:
+    """Load files into the registry at path `registry`.
+
+    Parameters
+    ----------
+    paths
+        Files, or folders of files: CSV, XLSX, Parquet.
+    mapping_file
+        How their layout becomes ours; without it the files are in our template, or bring a ``load.toml`` with them.
+    extracted_on
+        The day on which the files were written out of the clinic's system: follow-up is known up to it.
+    dry_run
+        Judge every row and keep nothing.
+    progress
+        Called with the name of each table as it is judged.
+
+    Raises
+    ------
+    UsageError
+        When a path or the mapping does not exist or does not fit; rows that do not fit are refused, not raised.
+    """
+    plan = _plan(paths, mapping_file)
+    stated = extracted_on or plan.extracted_on
+    files = reading.find(paths)
+    tables = [t for path in files for t in _read(path, plan)]
+    with store.writing(registry) as con:
+        state = _begin(con, stated or dt.date.today(), plan, pseudonyms.read_key(registry))
+        state.notes += [*reading.passed_over(paths), *_unmatched(files, tables, plan)]
+        if plan.catalogue and any(catalogue.extend(con, plan.catalogue).values()):
+            con.execute("update log.meta set value = value::integer + 1 where key = 'catalogue_changes'")
+        _take(state, tables, plan, progress)
+        report = LoadReport(tuple(state.counts), _rejections(con, state.load_id), tuple(state.notes), dry_run)
+        assert_nothing_lost(report)
+        seen = _digests(con, state.load_id) <= _digests(con, before=state.load_id)
+        # Files that bring nothing new from a later stated day are news: nothing had happened until then.
+        if dry_run or (report.new == 0 and seen and not _is_later(con, stated)):
+            con.execute("rollback; begin")
+        else:
+            _record_load(con, state, report)
+    return report
+
+
+def _plan(paths: list[Path], mapping_file: Path | None) -> mapping.Mapping:
+    beside = [p / "load.toml" for p in paths if (p / "load.toml").is_file()]
+    if mapping_file is None and beside:
+        if len({p.read_bytes() for p in beside}) > 1:
+            raise UsageError(
+                f"{len(beside)} folders bring a load.toml each, and they differ. Load one folder at a time, or give "
+                "one mapping for all."
+            )
+        mapping_file = beside[0]
+    return mapping.load(mapping_file) if mapping_file else mapping.Mapping("template", ())
+
+
+def _read(path: Path, plan: mapping.Mapping) -> list[reading.SourceTable]:
+    entries = [e for e in plan.entries if e.reads(path.name)]
+    options = {k: v for e in entries for k, v in e.reading.items() if k != "sheet"}
+    return list(reading.read(path, **options)) if entries or not plan.entries else []
+
+
+def _unmatched(files: list[Path], tables: list[reading.SourceTable], plan: mapping.Mapping) -> list[str]:
+    """Return what the mapping and the files do not have in common: it was not read, and that must be said."""
+    if not plan.entries:
+        return []
+    names = [t.file for t in tables]
+    unread = [p.name for p in files if not any(e.reads(p.name) for e in plan.entries)]
+    idle = [e for e in plan.entries if not any(e.reads(name) for name in names)]
+    return [f"{name}: not in the mapping, not read" for name in unread] + [
+        f"the mapping's {e.file}{e.of_sheet} for {e.table.__source__.file}: no such file was given" for e in idle
+    ]
+
+
+def _begin(con: duckdb.DuckDBPyConnection, day: dt.date, plan: mapping.Mapping, key: bytes) -> _Load:
+    pseudonyms.prepare(con, key)
+    (load_id,) = con.sql("select coalesce(max(load_id), 0) + 1 from log.load").fetchone() or (1,)
+    (file_id,) = con.sql("select coalesce(max(source_file_id), 0) + 1 from log.source_file").fetchone() or (1,)
+    return _Load(con, day, plan.centre, int(load_id), int(file_id))
+
+
+def _take(
+    state: _Load, tables: list[reading.SourceTable], plan: mapping.Mapping, progress: Callable[[str], None]
+) -> None:
+    pending: dict[str, list[tuple[reading.SourceTable, mapping.Entry]]] = {}
+    for table in tables:
+        template = mapping.template(table.file) if not plan.entries else None
+        entries = [template] if template else [e for e in plan.entries if e.reads(table.file)]
+        if not entries and not plan.entries:
+            _refuse_file(state, table, "", _unknown_file(table))
+        elif not entries:
+            state.notes.append(f"{table.file}: not in the mapping, not read")
+        for entry in entries:
+            pending.setdefault(entry.table.__tablename__, []).append((table, entry))  # type: ignore[arg-type]
+    for record in TABLES:
+        here = pending.get(str(record.__tablename__), [])
+        if here:
+            progress(record.__source__.file)
+            _take_table(state, record, here)
+
+
+def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.SourceTable, mapping.Entry]]) -> None:
+    name = record.__source__.file
+    frames, files = [], {}
+    for table, entry in here:
+        if table.frame.width == 0:
+            _refuse_file(state, table, name, table.refusals[0])
+            continue
+        mapped = mapping.apply(entry, table.frame)
+        if mapped.lacking:
+            _refuse_file(state, table, name, _missing_columns(mapped.lacking, table))
+            continue
+        file_id = _new_file(state, table, name)
+        for refusal in table.refusals:
+            _refuse_row(state, file_id, name, refusal)
+        rows_in = mapped.frame.height + len(table.refusals)
+        files[file_id] = (table.file, rows_in, len(table.refusals))
+        frames.append(mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")))
+        if mapped.ignored and len(here) == 1:
+            state.notes.append(
+                f"{table.file}: no use for {len(mapped.ignored)} columns: {', '.join(mapped.ignored[:8])}"
+            )
+        if mapped.left_out:
+            state.notes.append(f"{table.file}: {mapped.left_out} rows are not selected for {name} by where")
+        if mapped.empty_cells:
+            state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
+    if frames:
+        rejected, new = _accept(state, record, pl.concat(frames))
+        for file_id, (file, rows_in, unread) in files.items():
+            bad = unread + rejected.get(file_id, 0)
+            _count(state, file_id, FileCount(file, name, rows_in, rows_in - bad, bad, new.get(file_id, 0)))
+
+
+def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[dict[int, int], dict[int, int]]:
+    """Judge `frame`, keep what is good; returns rows refused and rows new, by file."""
+    con, table = state.con, str(record.__tablename__)
+    con.register("incoming_rows", frame)
+    con.execute(f"create or replace temp table typed_rows as {typed_rows(record, state.centre, state.extracted_on)}")
+    con.unregister("incoming_rows")
+    checks = rules.of_table(record, con)
+    con.execute(f"create or replace temp table judged_rows as {judged_rows(record, checks)}")
+    _explain(con, record, checks)
+    _refuse_contradictions(con, record)
+    held = [c.name for c in record.__table__.columns if c.name not in ("load_id", "source_file_id", "source_line")]  # type: ignore[attr-defined]
+    con.execute(
+        f"insert into record.{table} by name select {', '.join(held)}, {state.load_id} as load_id, "
+        "file_id as source_file_id, line as source_line from judged_rows as r where good and not exists "
+        f"(select 1 from record.{table} h where h.id = r.id) "
+        "qualify row_number() over (partition by id order by file_id, line) = 1"
+    )
+    raw = ", ".join(f"{c} := raw_{c}" for c in mapping.source_columns(record))
+    con.execute(
+        "insert into log.rejected_row select file_id, line, to_json(struct_pack("
+        f"{raw})) from judged_rows where not good"
+    )
+    rejected = dict(con.sql("select file_id, count(*) from judged_rows where not good group by all").fetchall())
+    new = con.execute(
+        f"select source_file_id, count(*) from record.{table} where load_id = ? group by all", [state.load_id]
+    ).fetchall()
+    con.execute("drop table typed_rows; drop table judged_rows")
+    return rejected, dict(new)
+
+
+def _explain(con: duckdb.DuckDBPyConnection, record: type[Record], checks: list[rules.Rule]) -> None:
+    """Write a line to ``log.rejection`` for each rule that a row failed; a patient's number is never shown."""
+    fields = ("column", "name", "message", "advice")
+    text = pl.DataFrame(  # noqa: F841  (read by name in the SQL below)
+        {"k": range(1, len(checks) + 1), **{f: [getattr(c, f) for c in checks] for f in fields}},
+        schema_overrides={"k": pl.Int32},
+    )
+    shown = " ".join(f"when '{c}' then raw_{c}" for c in mapping.source_columns(record) if c != "patient")
+    con.execute(
+        "insert into log.rejection select f.file_id, f.line, ?, t.column, t.name, case t.column "
+        f"{shown} end, t.message, t.advice "
+        "from (select *, unnest(failed) as k from judged_rows where not good) f join text t using (k)",
+        [record.__source__.file],
+    )
+
+
+def _refuse_contradictions(con: duckdb.DuckDBPyConnection, record: type[Record]) -> None:
+    """Refuse rows whose key is given twice with different content: which one is right is not ours to guess."""
+    table, key = record.__tablename__, " × ".join(record.__source__.key)
+    con.execute(
+        "create or replace temp table contradictions as "
+        "select id, array_to_string(list_sort(list(distinct line)), ', ') as lines, false as held "
+        "from judged_rows where good group by id having count(distinct row_hash) > 1 union all "
+        f"select r.id, null, true from judged_rows r join record.{table} h using (id) "
+        "where r.good group by r.id having count(distinct r.row_hash) = 1 and any_value(r.row_hash <> h.row_hash)"
+    )
+    con.execute(
+        "insert into log.rejection select r.file_id, r.line, ?, ?, 'duplicate_key', null, "
+        "case when c.held then 'the record already holds this row with other content' "
+        "else 'this row is given with different content on lines ' || c.lines end, "
+        "'a row is named by ' || ? || ': mend the file; a change of what was recorded must be made as a correction' "
+        "from judged_rows r join contradictions c using (id) where r.good",
+        [record.__source__.file, record.__source__.key[-1], key],
+    )
+    con.execute("update judged_rows set good = false where good and id in (select id from contradictions)")
+
+
+def _new_file(state: _Load, table: reading.SourceTable, name: str) -> int:
+    file_id, state.next_file_id = state.next_file_id, state.next_file_id + 1
+    values = [file_id, state.load_id, table.file, table.sha256, name]
+    state.con.execute("insert into log.source_file values (?, ?, ?, ?, ?, 0, 0, 0)", values)
+    return file_id
+
+
+def _refuse_row(state: _Load, file_id: int, name: str, why: reading.Refusal) -> None:
+    row = [file_id, why.line, name, None, why.rule, why.value, why.message, why.advice]
+    state.con.execute("insert into log.rejection values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    state.con.execute("insert into log.rejected_row values (?, ?, null)", [file_id, why.line])
+
+
+def _refuse_file(state: _Load, table: reading.SourceTable, name: str, why: reading.Refusal) -> None:
+    """Refuse every row of a file for one reason, said once."""
+    file_id = _new_file(state, table, name)
+    _refuse_row(state, file_id, name, why)
+    _count(state, file_id, FileCount(table.file, name, table.rows_in, 0, table.rows_in, 0))
+
+
+def _count(state: _Load, file_id: int, count: FileCount) -> None:
+    state.counts.append(count)
+    state.con.execute(
+        "update log.source_file set rows_in = ?, accepted = ?, rejected = ? where source_file_id = ?",
+        [count.rows_in, count.accepted, count.rejected, file_id],
+    )
+
+
+def _unknown_file(table: reading.SourceTable) -> reading.Refusal:
+    names = ", ".join(t.__source__.file for t in TABLES)
+    return reading.Refusal(
+        "unknown_file",
+        "the file's name is none of the template's",
+        f"name it after its content ({names}), or give a mapping",
+    )
+
+
+def _missing_columns(lacking: dict[str, str], table: reading.SourceTable) -> reading.Refusal:
+    names = ", ".join(c if c == ours else f"{c} (for {ours})" for c, ours in lacking.items())
+    has = ", ".join(c for c in table.frame.columns if c != "line")
+    return reading.Refusal(
+        "missing_column", f"the file lacks {names}", f"it has {has}: add the column, or correct the mapping"
+    )
+
+
+def _rejections(con: duckdb.DuckDBPyConnection, load_id: int) -> pl.DataFrame:
+    return con.execute(
+        "select f.file, r.table_name as table, r.source_line as line, r.column_name as column, r.rule, r.value, "
+        "r.message, r.advice from log.rejection r join log.source_file f using (source_file_id) "
+        f"where f.load_id = {int(load_id)} order by f.file, r.table_name, r.source_line, r.column_name, r.rule"
+    ).pl()
+
+
+def _digests(con: duckdb.DuckDBPyConnection, load_id: int | None = None, before: int | None = None) -> set[Any]:
+    where = f"load_id = {load_id}" if load_id is not None else f"load_id < {before}"
+    return set(con.sql(f"select sha256, file, table_name from log.source_file where {where}").fetchall())
+
+
+def _is_later(con: duckdb.DuckDBPyConnection, stated: dt.date | None) -> bool:
+    (held,) = con.sql("select max(extracted_on) from log.load").fetchone() or (None,)
+    return stated is not None and held is not None and stated > held
+
+
+def _record_load(con: duckdb.DuckDBPyConnection, state: _Load, report: LoadReport) -> None:
+    con.execute(
+        "insert into log.load values (?, ?, ?, ?, ?, ?, ?)",
+        [
+            state.load_id,
+            dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0),
+            store.user_name(),
+            state.extracted_on,
+            report.rows_in,
+            report.accepted,
+            report.rejected,
+        ],
+    )
+
+
+__all__ = ["FileCount", "LoadReport", "load", "row_id"]

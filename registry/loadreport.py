@@ -1,0 +1,88 @@
+"""What a load did: how many rows went where, and why the others did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from registry.errors import CatamnesisError
+
+
+@dataclass(frozen=True)
+class FileCount:
+    """How many rows of one file went where; ``rows_in == accepted + rejected``."""
+
+    file: str
+    table: str
+    rows_in: int
+    accepted: int
+    rejected: int
+    new: int
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did.
+
+    Attributes
+    ----------
+    files
+        Counts by file and table.
+    rejections
+        One row for each rule that a row failed: ``file, table, line, column, rule, value, message, advice``.
+    notes
+        What was read but not used: columns nothing maps, wide cells without a value.
+    dry_run
+        Whether nothing was kept because nothing should be.
+    """
+
+    files: tuple[FileCount, ...]
+    rejections: pl.DataFrame
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def rows_in(self) -> int:
+        """Rows read."""
+        return sum(f.rows_in for f in self.files)
+
+    @property
+    def accepted(self) -> int:
+        """Rows accepted: new, or already held with the same content."""
+        return sum(f.accepted for f in self.files)
+
+    @property
+    def rejected(self) -> int:
+        """Rows refused."""
+        return sum(f.rejected for f in self.files)
+
+    @property
+    def new(self) -> int:
+        """Rows that the record did not hold before."""
+        return sum(f.new for f in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return counts for machines."""
+        counts = ("file", "table", "rows_in", "accepted", "rejected", "new")
+        return {
+            "rows_in": self.rows_in,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "new": self.new,
+            "dry_run": self.dry_run,
+            "files": [{c: getattr(f, c) for c in counts} for f in self.files],
+            "rejections": self.rejections.to_dicts(),
+            "notes": list(self.notes),
+        }
+
+
+def assert_nothing_lost(report: LoadReport) -> None:
+    """Stop the load if rows in are not rows accepted and refused, for any file."""
+    for f in report.files:
+        if f.rows_in != f.accepted + f.rejected or min(f.accepted, f.rejected) < 0:
+            raise CatamnesisError(
+                f"{f.file}: {f.rows_in} rows in, {f.accepted} accepted, {f.rejected} refused do not add up. "
+                "Nothing was kept. Please report this as an error of the program."
+            )

@@ -1,0 +1,332 @@
+"""Mapping files: how a clinic's own layout becomes ours, as data a coordinator can read and change.
+
+A mapping is a TOML file. Each ``[[table]]`` says which file feeds which of our tables, and for each of our columns
+where its value comes from: a column of theirs, a constant, or a column with codes, a factor, a date format or a count
+of days.
+
+.. code-block:: toml
+
+    [[table]]
+    file = "visits_*.csv"
+    table = "measurements"
+    separator = ";"
+    decimal = ","
+
+    [table.columns]
+    patient = "PatID"
+    site = { value = "knee" }
+    side = { column = "lat", codes = { L = "left", R = "right" } }
+    date = { column = "VisitDate", format = "%d.%m.%Y" }
+    instrument = { value = "VAS" }
+    subscale = { value = "pain" }
+    value = { column = "vas_cm", factor = 10 }
+
+    # Wide visit columns become rows: one row of theirs gives one of ours for each entry.
+    [[table.wide]]
+    value = "vas_m3"
+    date = { column = "date_m3", format = "%d.%m.%Y" }
+"""
+
+from __future__ import annotations
+
+import codecs
+import datetime as dt
+import fnmatch
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from registry.errors import MappingError, choose
+from registry.tables import TABLES, Record
+
+_TOP = ("name", "table", "catalogue", "centre", "extracted_on")
+_READING = ("separator", "encoding", "skip_rows", "sheet")
+_ENTRY = ("file", "table", "columns", "wide", "where", "decimal", "missing", *_READING)
+_FIELD = (
+    "column", "value", "codes", "factor", "format", "subtract_from", "anchor", "day", "unit", "prefix", "missing",
+)  # fmt: skip
+_UNIT_DAYS = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One ``[[table]]`` of a mapping: a file pattern, our table, and where each of our columns comes from."""
+
+    file: str
+    table: type[Record]
+    columns: dict[str, Any]
+    wide: tuple[dict[str, Any], ...] = ()
+    where: dict[str, list[str]] = field(default_factory=dict)
+    decimal: str = "."
+    missing: tuple[str, ...] = ()
+    reading: dict[str, Any] = field(default_factory=dict)
+
+    def reads(self, file: str) -> bool:
+        """Say whether this entry is for `file` (a name, with the sheet in brackets for workbooks)."""
+        name = file.split("[")[0]
+        return fnmatch.fnmatchcase(name.lower(), self.file.lower()) and self._sheet_fits(file)
+
+    @property
+    def of_sheet(self) -> str:
+        """Name of the sheet in brackets, or nothing."""
+        return f"[{self.reading['sheet']}]" if "sheet" in self.reading else ""
+
+    def _sheet_fits(self, file: str) -> bool:
+        sheet = self.reading.get("sheet")
+        return sheet is None or file.endswith(f"[{sheet}]") or "[" not in file
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A whole mapping: its entries, a catalogue folder to add, and the clinic whose patient numbers these are."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    catalogue: Path | None = None
+    centre: str = ""
+    extracted_on: dt.date | None = None
+
+
+def table_of(name: str) -> type[Record]:
+    """Return the table whose file in the template is called `name`."""
+    by_file = {t.__source__.file: t for t in TABLES}
+    return by_file[choose(name, by_file, "Table")]
+
+
+def source_columns(table: type[Record]) -> list[str]:
+    """Return the columns of `table` as a clinic's file has them: what names the row first, then what it says."""
+    source = table.__source__
+    parts = [part for reference in source.references for part in reference.parts]
+    own = [c.name for c in table.__table__.columns if c.info]  # type: ignore[attr-defined]
+    return list(dict.fromkeys([*source.key, *parts, *own]))
+
+
+def required_columns(table: type[Record]) -> list[str]:
+    """Return the columns that a file of `table` must have."""
+    source = table.__source__
+    optional = {p for r in source.references if r.optional for p in r.parts if p != "patient"}
+    parts = [p for r in source.references for p in r.parts if p not in optional]
+    own = [c.name for c in table.__table__.columns if c.info.get("required")]  # type: ignore[attr-defined]
+    return list(dict.fromkeys([*(["patient"] if "patient" in source.key else []), *parts, *own]))
+
+
+def template(file: str) -> Entry | None:
+    """Return the entry by which a file of our own template is read, or None if its name is none of ours."""
+    stem = (file.split("[")[1][:-1] if "[" in file else Path(file).stem).lower()
+    for table in TABLES:
+        name = table.__source__.file
+        if stem == name or stem.startswith((f"{name}_", f"{name}-", f"{name} ")):
+            return Entry(file, table, {c: c for c in source_columns(table)})
+    return None
+
+
+def load(path: Path) -> Mapping:
+    """Read a mapping file.
+
+    Raises
+    ------
+    MappingError
+        When it is not TOML, or names a table, column or option that does not exist; the message says where.
+    """
+    if not path.is_file():
+        raise MappingError(f"There is no mapping file {path}.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MappingError(f"{path.name} is not readable TOML: {error}.") from None
+    for name in content:
+        choose(name, _TOP, f"{path.name}: option")
+    if not content.get("table") and "extracted_on" not in content:
+        raise MappingError(f"{path.name} has no [[table]]: nothing would be loaded.")
+    entries = tuple(_entry(raw, f"{path.name}, [[table]] {i}") for i, raw in enumerate(content.get("table", []), 1))
+    extra = path.parent / content["catalogue"] if "catalogue" in content else None
+    if extra is not None and not extra.is_dir():
+        raise MappingError(f"{path.name}: there is no catalogue folder {content['catalogue']}.")
+    day = content.get("extracted_on")
+    if day is not None and not isinstance(day, dt.date):
+        raise MappingError(f"{path.name}: extracted_on must be a date without quotes, e.g. extracted_on = 2025-12-31.")
+    return Mapping(str(content.get("name", path.stem)), entries, extra, str(content.get("centre", "")), day)
+
+
+def _entry(raw: dict[str, Any], where: str) -> Entry:
+    for name in raw:
+        choose(name, _ENTRY, f"{where}: option")
+    if "file" not in raw or "table" not in raw:
+        raise MappingError(f"{where}: needs file and table.")
+    table = table_of(raw["table"])
+    for place in (raw.get("columns", {}), *raw.get("wide", ())):
+        for name, spec in place.items():
+            choose(name, source_columns(table), f"{where}: column")
+            _check_field(spec, f"{where}, {name}")
+    _check_reading(raw, where)
+    return Entry(
+        file=raw["file"],
+        table=table,
+        columns=dict(raw.get("columns", {})),
+        wide=tuple(raw.get("wide", ())),
+        where={k: [str(v) for v in (vs if isinstance(vs, list) else [vs])] for k, vs in raw.get("where", {}).items()},
+        decimal=str(raw.get("decimal", ".")),
+        missing=tuple(str(m) for m in raw.get("missing", ())),
+        reading={k: raw[k] for k in _READING if k in raw},
+    )
+
+
+def _check_field(spec: Any, where: str) -> None:
+    if isinstance(spec, str):
+        return
+    if not isinstance(spec, dict):
+        raise MappingError(f"{where}: write the name of their column in quotes, or {{ value = {spec!r} }}.")
+    for key in spec:
+        choose(key, _FIELD, f"{where}: option")
+    if not spec.keys() & {"column", "value", "anchor"}:
+        raise MappingError(f"{where}: needs column, value or anchor: where does the value come from?")
+    choose(spec.get("unit", "day"), _UNIT_DAYS, f"{where}: unit")
+    for option in {"factor", "subtract_from", "day"} & spec.keys():
+        if not isinstance(spec[option], int | float):
+            raise MappingError(f"{where}: {option} must be a number, not {spec[option]!r}.")
+    if "anchor" in spec:
+        try:
+            dt.date.fromisoformat(str(spec["anchor"]))
+        except ValueError:
+            raise MappingError(f"{where}: anchor must be a date as YYYY-MM-DD, not {spec['anchor']!r}.") from None
+
+
+def _check_reading(raw: dict[str, Any], where: str) -> None:
+    try:
+        codecs.lookup(raw.get("encoding", "utf-8"))
+    except LookupError:
+        raise MappingError(
+            f"{where}: encoding {raw['encoding']!r} is not known. Usual: utf-8, cp1252, latin-1."
+        ) from None
+    for option, default in (("separator", ","), ("decimal", ".")):
+        if not isinstance(raw.get(option, default), str) or len(raw.get(option, default)) != 1:
+            raise MappingError(f"{where}: {option} must be one character, not {raw[option]!r}.")
+    if not isinstance(raw.get("skip_rows", 0), int) or raw.get("skip_rows", 0) < 0:
+        raise MappingError(f"{where}: skip_rows must be a whole number, not {raw['skip_rows']!r}.")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A file's rows in our columns.
+
+    Attributes
+    ----------
+    frame
+        Our source columns as text, plus ``line``.
+    lacking
+        Columns of theirs that the mapping names and the file lacks, with ours that they would have filled.
+    ignored
+        Columns of theirs that nothing uses.
+    empty_cells
+        Wide cells without a value: no measurement was made, so no row.
+    left_out
+        Rows that ``where`` does not select.
+    """
+
+    frame: pl.DataFrame
+    lacking: dict[str, str]
+    ignored: list[str]
+    empty_cells: int = 0
+    left_out: int = 0
+
+
+def apply(entry: Entry, frame: pl.DataFrame) -> Mapped:
+    """Turn a file's rows into rows of our table; dates to ISO, codes and units to ours, wide to long."""
+    wanted = source_columns(entry.table)
+    theirs = [c for c in frame.columns if c != "line"]
+    places = [{**entry.columns, **wide} for wide in entry.wide] or [entry.columns]
+    required = set(required_columns(entry.table))
+    read = [(_column(spec), ours) for place in places for ours, spec in place.items()]
+    named = {theirs_: ours for theirs_, ours in read if theirs_}
+    by_template = all(ours == theirs_ for ours, theirs_ in entry.columns.items())
+    lacking = {c: o for c, o in named.items() if c not in theirs and (o in required or not by_template)}
+    lacking |= {ours: ours for ours in required if ours not in places[0]}
+    lacking |= {c: "where" for c in entry.where if c not in theirs}
+    ignored = [c for c in theirs if c not in named and c not in entry.where]
+    if lacking:
+        return Mapped(pl.DataFrame(), lacking, ignored)
+    kept = frame.with_columns(pl.when(~pl.col(c).is_in(entry.missing)).then(pl.col(c)) for c in theirs)
+    for column, values in entry.where.items():
+        kept = kept.filter(pl.col(column).is_in(values))
+    parts, empty = [], 0
+    for place in places:
+        rows = kept.select(
+            pl.col("line"),
+            *(_expression(place.get(ours), theirs, entry.decimal, kept).alias(ours) for ours in wanted),
+        )
+        if entry.wide:
+            full = rows.filter(pl.col(next(iter(entry.wide[0]))).is_not_null())
+            empty, rows = empty + rows.height - full.height, full
+        parts.append(rows)
+    return Mapped(pl.concat(parts), {}, ignored, empty, frame.height - kept.height)
+
+
+def _column(spec: Any) -> str | None:
+    return spec if isinstance(spec, str) else spec.get("column")
+
+
+def _expression(spec: Any, theirs: list[str], decimal: str, frame: pl.DataFrame) -> pl.Expr:
+    if spec is None or (isinstance(spec, str) and spec not in theirs):
+        return pl.lit(None, dtype=pl.String)
+    spec = {"column": spec} if isinstance(spec, str) else spec
+    if "value" in spec:
+        return pl.lit(str(spec["value"]) or None, dtype=pl.String)
+    if "anchor" in spec:
+        return _relative_date(spec)
+    text = pl.col(spec["column"])
+    if "missing" in spec:
+        text = pl.when(~text.is_in([str(m) for m in spec["missing"]])).then(text)
+    if "codes" in spec:
+        codes = {str(k): str(v) for k, v in spec["codes"].items()}
+        unknown = text + pl.lit(" [no code in the mapping]")
+        return text.replace_strict(codes, default=unknown, return_dtype=pl.String)
+    if decimal != ".":
+        # Only what is a number with that decimal sign is rewritten; anything else stays, to be refused as it stands.
+        text = (
+            pl.when(text.str.contains(r"^-?\d+" + f"[{decimal}]" + r"\d+$"))
+            .then(text.str.replace(decimal, ".", literal=True))
+            .otherwise(text)
+        )
+    if "format" in spec:
+        return _dated(text, spec["format"], frame[spec["column"]])
+    if "factor" in spec:
+        return _arithmetic(text, text.cast(pl.Float64, strict=False) * float(spec["factor"]))
+    if "subtract_from" in spec:
+        year = float(spec["subtract_from"]) - text.cast(pl.Float64, strict=False)
+        return pl.when(year.is_not_null()).then(year.floor().cast(pl.Int64).cast(pl.String)).otherwise(text)
+    return pl.lit(spec["prefix"]) + text if "prefix" in spec else text
+
+
+def _arithmetic(text: pl.Expr, number: pl.Expr) -> pl.Expr:
+    # Six decimals: conversion must not turn 2.1 cm into 21.000000000000004 mm.
+    return pl.when(number.is_not_null()).then(number.round(6).cast(pl.String)).otherwise(text)
+
+
+def _relative_date(spec: dict[str, Any]) -> pl.Expr:
+    """Turn time since an anchor into a date, for data released without calendar dates."""
+    start = pl.lit(str(spec["anchor"])).str.to_date("%Y-%m-%d")
+    if "column" not in spec:
+        return (start + pl.duration(days=int(spec.get("day", 0)))).cast(pl.String)
+    number = pl.col(spec["column"]).cast(pl.Float64, strict=False)
+    days = (number * _UNIT_DAYS[spec.get("unit", "day")] + float(spec.get("day", 0))).round(0)
+    dated = (start + pl.duration(days=days.cast(pl.Int64))).cast(pl.String)
+    return pl.when(number.is_not_null()).then(dated).otherwise(pl.col(spec["column"]))
+
+
+def _dated(text: pl.Expr, format: str, values: pl.Series) -> pl.Expr:
+    """Read dates of one stated format; where a column shows a second one, refuse what could be either."""
+    parsed = text.str.to_date(format, strict=False)
+    failed = text + pl.lit(f" [expected {format}]")
+    result = pl.when(parsed.is_not_null()).then(parsed.cast(pl.String)).otherwise(failed)
+    if "%d" not in format or "%m" not in format:
+        return result
+    swapped = format.replace("%d", "%\0").replace("%m", "%d").replace("%\0", "%m")
+    read, other = values.str.to_date(format, strict=False), values.str.to_date(swapped, strict=False)
+    if not (read.is_null() & other.is_not_null()).any():
+        return result
+    ambiguous = text.str.to_date(swapped, strict=False).is_not_null()
+    mixed = text + pl.lit(f" [the column mixes {format} and {swapped}: this could be either]")
+    return pl.when(ambiguous).then(mixed).otherwise(result)

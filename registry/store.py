@@ -1,0 +1,324 @@
+"""The registry: one DuckDB file, opened read-only unless asked, and the views through which it is read."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import hashlib
+import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+from duckdb_sqlalchemy import Dialect
+from sqlalchemy.schema import CreateTable
+
+from registry import catalogue, pseudonyms, sqlmodels
+from registry.courses import Courses
+from registry.errors import CatamnesisError, RegistryBusy, RegistryMissing, UsageError
+from registry.tables import TABLES
+
+SCHEMA_VERSION = "1"
+
+_LOG = """
+create schema log;
+create table log.meta (key varchar primary key, value varchar not null);
+create table log.load (
+    load_id integer primary key, loaded_at timestamp not null, loaded_by varchar not null, extracted_on date not null,
+    rows_in bigint not null, accepted bigint not null, rejected bigint not null
+);
+create table log.source_file (
+    source_file_id integer primary key, load_id integer not null, file varchar not null, sha256 varchar not null,
+    table_name varchar not null, rows_in bigint not null, accepted bigint not null, rejected bigint not null
+);
+create table log.rejected_row (
+    source_file_id integer not null, source_line integer not null, raw varchar
+);
+create table log.rejection (
+    source_file_id integer not null, source_line integer not null, table_name varchar not null, column_name varchar,
+    rule varchar not null, value varchar, message varchar not null, advice varchar not null
+);
+"""
+
+
+class Registry:
+    """A registry opened for reading.
+
+    Use :meth:`open` (or :meth:`create` once). Everything a researcher asks is asked of a connection in memory that
+    sees the registry's tables as views; nothing typed there can change the file.
+
+    Attributes
+    ----------
+    path
+        The DuckDB file.
+    con
+        DuckDB connection with schemas ``record, catalogue, log, staging, course, endpoint, summary``.
+    """
+
+    def __init__(self, path: Path, con: duckdb.DuckDBPyConnection, notes: tuple[str, ...] = ()):
+        self.path = path
+        self.con = con
+        self.notes = list(notes)
+
+    @classmethod
+    def create(cls, path: str | Path, *, key: bytes | None = None) -> Registry:
+        """Create an empty registry with its catalogues, and the secret that makes its pseudonyms.
+
+        Parameters
+        ----------
+        path
+            New file; an existing one is never overwritten.
+        key
+            Secret of the pseudonyms, 16 bytes or more; drawn at random if not given. It is kept in ``<path>.key``,
+            readable by its owner only. Without it the same patient cannot be recognised in a later file.
+
+        Raises
+        ------
+        UsageError
+            When the file exists or its folder does not.
+        """
+        path = Path(path)
+        if path.exists():
+            raise UsageError(f"{path.name} exists. Nothing was changed; choose another name or open it.")
+        if not path.parent.is_dir():
+            raise UsageError(f"There is no folder {path.parent}. Create it first.")
+        secret = pseudonyms.new_key(path, key)
+        con = _session()
+        con.execute(f"attach '{_quoted(path)}' as registry (storage_version 'v1.5.0')")
+        con.execute("use registry; create schema record; begin")
+        for table in TABLES:
+            con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))  # type: ignore[attr-defined]
+        con.execute(_LOG)
+        catalogue.create(con)
+        con.executemany("insert into log.meta values (?, ?)", list(_birth_certificate().items()))
+        con.execute("commit")
+        con.close()
+        path.chmod(0o600)
+        pseudonyms.keep(path, secret)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Registry:
+        """Open for reading. Derived tables that are older than the record are derived again, in memory.
+
+        Raises
+        ------
+        RegistryMissing
+            When there is no such file, or it is not a registry.
+        RegistryBusy
+            When another process is writing to it.
+        """
+        path = Path(path)
+        con = _attached(path, read_only=True)
+        _show_as_views(con)
+        registry = cls(path, con)
+        if registry.stale():
+            registry.notes.append(
+                "Derived tables are older than the record and were derived in memory for this session; "
+                f"`catamnesis derive {path.name}` keeps them."
+            )
+            sqlmodels.run(con, materialised())
+        return registry
+
+    # -- what is in it ------------------------------------------------------------------------------------------
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """Answer a SELECT as a Polars frame. The file is attached read-only: nothing can be changed by it."""
+        return self.con.sql(query).pl()
+
+    def meta(self, key: str) -> str | None:
+        """Return one entry of ``log.meta``."""
+        row = self.con.execute("select value from log.meta where key = ?", [key]).fetchone()
+        return str(row[0]) if row else None
+
+    @property
+    def data_cut(self) -> dt.date | None:
+        """The day up to which the data speak: the latest extraction date of the loads."""
+        row = self.con.sql("select max(extracted_on) from log.load").fetchone()
+        return row[0] if row else None
+
+    def stale(self) -> bool:
+        """Whether the record was loaded (or the SQL changed) after the derived tables were made."""
+        return self.meta("derived_from") != derivation_stamp(self.con)
+
+    def counts(self) -> dict[str, int]:
+        """Rows by record table."""
+        query = " union all ".join(
+            f"select '{t.__tablename__}' as t, count(*) as n from record.{t.__tablename__}" for t in TABLES
+        )
+        return {str(t): int(n) for t, n in self.con.sql(query).fetchall()}
+
+    def check(self) -> pl.DataFrame:
+        """Return open defects across rows, one a line: ``defect, table, row, message, meaning``.
+
+        A defect is not an error of loading: each row was good alone, but two of them contradict each other.
+        """
+        parts = [
+            f"select '{name}' as defect, x.* , '{_quoted(meaning)}' as meaning "
+            f'from ({query}) as x("row", "table", message)'
+            for name, meaning, query in self.con.sql("select defect, meaning, query from catalogue.defect").fetchall()
+        ]
+        found = self.sql(" union all ".join(parts))
+        return found.select("defect", "table", "row", "message", "meaning").sort("defect", "row")
+
+    def rejections(self) -> pl.DataFrame:
+        """Return why rows were refused: ``file, table, line, column, rule, value, message, advice``."""
+        return self.sql(
+            "select f.file, r.table_name as table, r.source_line as line, r.column_name as column, r.rule, r.value, "
+            "r.message, r.advice from log.rejection r join log.source_file f using (source_file_id) "
+            "order by f.file, r.table_name, r.source_line, r.column_name"
+        )
+
+    def status(self) -> pl.DataFrame:
+        """Return course status and worklist: one row a course with the rule that put it there and what is due."""
+        return self.sql("select * from summary.course_status order by programme, status, course_id")
+
+    def courses(self, **selection: Any) -> Courses:
+        """Select courses; see :meth:`registry.courses.Courses.select` for the arguments and their meaning."""
+        return Courses.select(self, **selection)
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{n:,} {what}" for what, n in self._headline().items())
+        return f"Registry {self.path.name}: {facts}; data to {self.data_cut or 'no load yet'}" + "".join(
+            f"\n  note: {note}" for note in self.notes
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{escape(k)}</td><td>{v:,}</td></tr>" for k, v in self._headline().items())
+        return f"<b>{escape(self.path.name)}</b>, data to {self.data_cut or 'no load yet'}<table>{rows}</table>"
+
+    def _headline(self) -> dict[str, int]:
+        n = self.counts()
+        defects = self.con.sql("select count(*) from log.rejected_row").fetchone() or (0,)
+        return {
+            "patients": n["patient"],
+            "targets": n["target"],
+            "courses": n["course"],
+            "sessions": n["treatment_session"],
+            "measurements": n["measurement"],
+            "item answers": n["item_response"],
+            "rows refused": int(defects[0]),
+        }
+
+    def close(self) -> None:
+        """Close the connection; the registry can then be written by another process."""
+        self.con.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def materialised() -> list[str]:
+    """Return the SQL models that are derived once and kept, in order."""
+    return [name for name in sqlmodels.models() if name.split(".")[0] in sqlmodels.MATERIALISED]
+
+
+def derive(path: str | Path) -> dict[str, int]:
+    """Run ``sql/`` over the record and keep the result; returns rows by model.
+
+    Raises
+    ------
+    RegistryMissing, RegistryBusy
+        As :meth:`Registry.open`.
+    """
+    with writing(path) as con:
+        sqlmodels.run(con, materialised())
+        con.execute("insert or replace into log.meta values ('derived_from', ?)", [derivation_stamp(con)])
+        query = " union all ".join(f"select '{n}' as model, count(*) from {n}" for n in materialised())
+        return {str(model): int(n) for model, n in con.sql(query).fetchall()}
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the file for writing in one transaction: everything in the block is kept, or nothing."""
+    con = _attached(Path(path), read_only=False)
+    con.execute("use registry; begin")
+    try:
+        yield con
+        con.execute("commit")
+    except BaseException:
+        con.execute("rollback")
+        raise
+    finally:
+        con.close()
+
+
+def derivation_stamp(con: duckdb.DuckDBPyConnection) -> str:
+    """Return what the derived tables depend on: the last load, the SQL, and the catalogue."""
+    row = con.sql("select coalesce(max(load_id), 0) from log.load").fetchone() or (0,)
+    seen = con.execute("select value from log.meta where key = 'catalogue_changes'").fetchone()
+    text = "".join(sqlmodels.models()[name].query for name in materialised())
+    return f"load {row[0]}, sql {hashlib.sha256(text.encode()).hexdigest()[:12]}, catalogue {seen[0] if seen else 0}"
+
+
+def user_name() -> str:
+    """Return who is loading, as the operating system knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _session() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect()
+    con.execute("set enable_progress_bar = false")
+    return con
+
+
+def _attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    if not path.is_file():
+        raise RegistryMissing(f"There is no registry {path}. `catamnesis init {path}` creates one.")
+    con = _session()
+    try:
+        con.execute(f"attach '{_quoted(path)}' as registry{' (read_only)' if read_only else ''}")
+        found = con.sql(
+            "select 1 from duckdb_schemas() where database_name = 'registry' and schema_name = 'record'"
+        ).fetchone()
+    except duckdb.Error as error:
+        con.close()
+        raise _not_opened(path, str(error)) from None
+    if not found:
+        con.close()
+        raise RegistryMissing(f"{path.name} is a DuckDB file, but not a registry. `catamnesis init` creates one.")
+    return con
+
+
+def _not_opened(path: Path, reason: str) -> CatamnesisError:
+    if "set lock" in reason:
+        return RegistryBusy(f"{path.name} is being written by another process. Try again when it is done.")
+    if "already attached" in reason:
+        return RegistryBusy(f"{path.name} is open in this session. Close it first, e.g. with `registry.close()`.")
+    return RegistryMissing(f"{path.name} is not a registry: the file cannot be read as DuckDB {_engine()}.")
+
+
+def _show_as_views(con: duckdb.DuckDBPyConnection) -> None:
+    tables = con.sql("select schema_name, table_name from duckdb_tables() where database_name = 'registry'").fetchall()
+    for schema in {schema for schema, _ in tables} - {"main"}:
+        con.execute(f"create schema if not exists {schema}")
+    for schema, table in tables:
+        con.execute(f"create view {schema}.{table} as from registry.{schema}.{table}")
+
+
+def _birth_certificate() -> dict[str, str]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "code_version": importlib.metadata.version("catamnesis"),
+        "engine": f"duckdb {_engine()}",
+        "catalogue_changes": "0",
+    }
+
+
+def _engine() -> str:
+    return str(duckdb.__version__)
+
+
+def _quoted(text: object) -> str:
+    return str(text).replace("'", "''")

@@ -1,0 +1,111 @@
+"""The SQL that types, identifies and judges the rows of a file, made from the schema."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from registry.mapping import source_columns
+from registry.rules import Rule, typed
+from registry.tables import Record
+
+# Look-ups that a table's own rules need: columns added to the typed row, and the joins they come from.
+_SCALE = (
+    "s.scale, s.low as scale_low, s.high as scale_high, "
+    "case when r.unit is null or r.unit = s.unit then 1 else u.factor end as unit_factor, "
+    "r.value * (case when r.unit is null or r.unit = s.unit then 1 else u.factor end) as value_in_unit",
+    "left join catalogue.scale s on s.instrument = r.instrument and s.version is not distinct from r.version "
+    "and s.subscale is not distinct from r.subscale "
+    "left join catalogue.unit_conversion u on u.scale = s.scale and u.unit = r.unit",
+)
+_LOOKUPS: dict[str, tuple[str, str]] = {
+    "measurement": _SCALE,
+    "item_response": (
+        "c.low as item_low, c.high as item_high",
+        "left join catalogue.item c on c.instrument = r.instrument and c.version is not distinct from r.version "
+        "and c.item = r.item",
+    ),
+    "stage_assessment": (
+        "m.stage, r.scheme in (select scheme from catalogue.stage_map) as scheme_mapped",
+        "left join catalogue.stage_map m on m.stage_map = 'default' and m.scheme = r.scheme and m.grade = r.grade",
+    ),
+}
+
+
+def row_id(table: str, parts: list[str]) -> str:
+    """Return SQL for the identity of a row: 63 bits of the MD5 of its table and source key.
+
+    Among a hundred million rows the chance that any two keys share it is about one in two thousand, and the loader
+    would refuse the second as a contradiction rather than mix them.
+    """
+    text = ", ".join(f"coalesce({part}, '')" for part in parts)
+    return f"(md5_number_lower(concat_ws(chr(31), '{table}', {text})) >> 1)::bigint"
+
+
+def typed_rows(record: type[Record], centre: str, extracted_on: dt.date) -> str:
+    """Return SQL that reads ``incoming_rows`` into types, identities, and the parents' facts that rules need."""
+    own: dict[str, Any] = {c.name: c for c in record.__table__.columns if c.info}  # type: ignore[attr-defined]
+    columns = source_columns(record)
+    namespace = centre.replace("'", "''")
+    raw = [
+        f"pseudonym('{namespace}' || chr(31) || {_plain('i.patient')}) as raw_patient"
+        if c == "patient"
+        else f"i.{c} as raw_{c}"
+        for c in columns
+    ]
+    types = [f"{typed(own[c])} as {c}" for c in columns if c in own]
+    precision = [
+        f"case length(i.{c}) when 4 then 'year' when 7 then 'month' when 10 then 'day' end as {c}_precision"
+        for c in own
+        if own[c].info.get("partial_date")
+    ]
+    read = f"select i.file_id, i.line, {', '.join([*raw, *types, *precision])} from incoming_rows i"
+    references = record.__source__.references
+    ids = [f"{_reference_id(r.table, r.parts, r.optional)} as {r.column}" for r in references]
+    key = row_id(str(record.__tablename__), [_part(c, own) for c in record.__source__.key])
+    named = f"select r.*, {', '.join([f'{key} as id', *ids])} from read_rows r"
+    facts = [f"{r.table}.id is not null as found_{r.column}" for r in references]
+    joins = [f"left join record.{r.table} on {r.table}.id = r.{r.column}" for r in references]
+    if any(r.table == "patient" for r in references):
+        facts += ["patient.birth_year as patient_birth_year", "patient.enrolment_date as patient_enrolment_date"]
+    if any(r.table == "target" for r in references):
+        facts += ["target.patient_id as target_patient_id", "target.site as target_site"]
+    if record.__tablename__ == "patient":
+        facts.append("r.raw_patient as patient_key")
+    extra, more = _LOOKUPS.get(str(record.__tablename__), ("", ""))
+    facts += [extra] if extra else []
+    return (
+        f"with read_rows as ({read}), named_rows as ({named}) "
+        f"select r.*, date '{extracted_on}' as extracted_on{''.join(', ' + f for f in facts)} "
+        f"from named_rows r {' '.join(joins)} {more}"
+    )
+
+
+def judged_rows(record: type[Record], checks: list[Rule]) -> str:
+    """Return SQL that lists, for each typed row, the numbers of the rules it fails, and hashes its content."""
+    failed = ", ".join(f"case when {check.fails} then {k} end" for k, check in enumerate(checks, 1))
+    content = [
+        c.name
+        for c in record.__table__.columns  # type: ignore[attr-defined]
+        if c.name not in ("id", "load_id", "source_file_id", "source_line", "row_hash")
+    ]
+    text = ", ".join(f"coalesce({c}::varchar, '')" for c in content)
+    return (
+        f"select *, len(failed) = 0 as good, md5(concat_ws(chr(31), {text})) as row_hash "
+        f"from (select *, list_filter([{failed}]::integer[], lambda x: x is not null) as failed from typed_rows r)"
+    )
+
+
+def _reference_id(table: str, parts: tuple[str, ...], optional: bool) -> str:
+    identity = row_id(table, [_plain(f"r.raw_{p}") for p in parts])
+    named = [f"r.raw_{p} is not null" for p in parts if p != "patient"]
+    return f"case when {' or '.join(named)} then {identity} end" if optional and named else identity
+
+
+def _part(column: str, own: dict[str, Any]) -> str:
+    return f"r.{column}::varchar" if column in own else _plain(f"r.raw_{column}")
+
+
+def _plain(text: str) -> str:
+    # A spreadsheet writes course 1 (or patient 1) as 1.0; both name the same.
+    return f"regexp_replace({text}, '^(\\d+)\\.0+$', '\\1')"

@@ -1,0 +1,29 @@
+-- title: Patients by the set of intervals they contribute, for a bootstrap that resamples patients
+-- grain: pattern, cell
+-- source: reduction.response_course, reduction.response_cell
+with placed as (
+    select course.patient_id, cell.cell, count(*) as n_courses
+    from reduction.response_course as course
+    inner join reduction.response_cell as cell
+        on course.stratum = cell.stratum and course.kind = cell.kind
+        and course.left_day = cell.left_day and course.right_day = cell.right_day
+    group by course.patient_id, cell.cell
+),
+
+patterns as (
+    select
+        patient_id,
+        string_agg(concat(cell, 'x', n_courses), ',' order by cell) as pattern
+    from placed
+    group by patient_id
+),
+
+counted as (
+    select pattern, count(*) as n_patients, min(patient_id) as example
+    from patterns
+    group by pattern
+)
+
+select counted.pattern, placed.cell, placed.n_courses, counted.n_patients
+from counted
+inner join placed on counted.example = placed.patient_id

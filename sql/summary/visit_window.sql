@@ -1,0 +1,35 @@
+-- title: Planned visits of each course: due, seen, overdue
+-- grain: course_id, planned_visit
+-- source: catalogue.programme_visit against course.score; a visit is due once its window has closed before the data cut
+with due as (
+    select
+        course.course_id, planned.planned_visit, planned.position, planned.target_day, planned.window_low_day,
+        planned.window_high_day, course.index_date, course.potential_follow_up_day,
+        coalesce(ending.day, 100000) as end_day
+    from course.course as course
+    inner join catalogue.programme_visit as planned on course.programme = planned.programme
+    left join endpoint.end_event as ending on course.course_id = ending.course_id
+    where course.index_date is not null
+),
+
+seen as (
+    select
+        due.course_id, due.planned_visit,
+        count(distinct score.scale) as n_scales,
+        max(case when domain.domain = 'pain' then 1 else 0 end) as has_pain
+    from due
+    inner join course.score as score
+        on due.course_id = score.course_id and score.day between due.window_low_day and due.window_high_day
+    left join course.domain_scale as domain on score.course_id = domain.course_id and score.scale = domain.scale
+    group by due.course_id, due.planned_visit
+)
+
+select
+    due.course_id, due.planned_visit, due.position, due.target_day,
+    due.potential_follow_up_day >= due.window_high_day and due.end_day > due.window_high_day as due,
+    due.potential_follow_up_day >= due.window_low_day and due.end_day > due.window_low_day as open,
+    coalesce(seen.n_scales, 0) > 0 as seen,
+    coalesce(seen.n_scales, 0) as n_scales,
+    date_add(due.index_date, to_days(cast(due.target_day as integer))) as due_date
+from due
+left join seen on due.course_id = seen.course_id and due.planned_visit = seen.planned_visit

@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 class Layout:
     """Masses and the observations that see them.
 
-    The masses are ordered: k intersections, then e days of ends, then one tail if anybody is censored after them all.
+    The masses are ordered: k intersections, then e days of ends, then one tail if anybody is censored.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Layout:
     low, high, response_count
         Responses see intersections ``low <= i < high``; shape (r,).
     censored_from, censored_end, censored_count
-        Censored see intersections and ends from these positions on, and the tail; shape (c,), by day.
+        Censored see intersections and ends from these positions on, and the tail; shape (c,).
     has_tail
         Whether mass after the last day is possible.
     count
@@ -115,14 +115,15 @@ class Layout:
         return out
 
     def _censored_gram(self, index: Ints, weight: Floats) -> Floats:
-        """Two masses are seen together by those censored before the earlier of them."""
+        """Two masses are seen together by those censored before both, each by its own kind of watching."""
         k, e = len(self.left), len(self.end_day)
-        before = np.concatenate([[0.0], np.cumsum(weight)])
-        seen_by = np.full(len(index), len(weight))
+        place = self.censored_from * (e + 1) + self.censored_end
+        seen = np.bincount(place, weight, (k + 1) * (e + 1)).reshape(k + 1, e + 1)
+        seen = np.cumsum(np.cumsum(seen, axis=0), axis=1)
         inner, ends = index < k, (index >= k) & (index < k + e)
-        seen_by[inner] = np.searchsorted(self.censored_from, index[inner], "right")
-        seen_by[ends] = np.searchsorted(self.censored_end, index[ends] - k, "right")
-        return before[np.minimum.outer(seen_by, seen_by)]
+        row = np.where(inner, index, k)
+        column = np.where(ends, index - k, e)
+        return seen[np.minimum.outer(row, row), np.minimum.outer(column, column)]
 
     def local_maxima(self, slack: Floats) -> NDArray[np.bool_]:
         """Return which masses have a positive slack that no neighbour exceeds: one to add a hump, not all of it."""
@@ -164,9 +165,7 @@ def layout(left: Floats, right: Floats, kind: Ints, count: Floats) -> Layout:
     first[1:] = nearest[1:] >= rights[:-1]
     inner_left, inner_right = nearest[first], rights[first]
     end_day, where = np.unique(right[end], return_inverse=True)
-    order = np.argsort(left[censored], kind="stable")
-    last_seen = left[censored][order]
-    latest = max(inner_right.max(initial=-np.inf), end_day.max(initial=-np.inf))
+    last_seen, last_watched = left[censored], np.maximum(left[censored], right[censored])
     return Layout(
         left=inner_left,
         right=inner_right,
@@ -176,7 +175,7 @@ def layout(left: Floats, right: Floats, kind: Ints, count: Floats) -> Layout:
         high=np.searchsorted(inner_right, right[response], "right"),
         response_count=count[response],
         censored_from=np.searchsorted(inner_left, last_seen, "left"),
-        censored_end=np.searchsorted(end_day, last_seen, "right"),
-        censored_count=count[censored][order],
-        has_tail=bool(np.any(censored)) and bool(last_seen[-1] >= latest),
+        censored_end=np.searchsorted(end_day, last_watched, "right"),
+        censored_count=count[censored],
+        has_tail=bool(np.any(censored)),
     )

@@ -34,7 +34,8 @@ class IntervalData:
     left
         Last day known to be without response.
     right
-        First day known with response; the day of the end for ends; ignored for censored cells.
+        First day known with response; the day of the end for ends; for censored, the last day known without an end,
+        which may be later than `left` (an earlier one, such as 0, is read as `left`).
     kind
         0 response in (left, right], 1 end at right, 2 censored at left.
     count

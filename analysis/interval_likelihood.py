@@ -2,8 +2,8 @@
 
 A model says that the event has happened by time t with probability G(u(t)), u a smooth function of the parameters.
 A row contributes ``1 - G(u(left))``, ``G(u(right)) - G(u(left))`` or, for an exact time, ``g(u) du/dt``. Where u is
-linear in the parameters and log g concave, so is the log-likelihood (Burridge 1981 JRSS B 43:41; Pratt 1981 JASA
-76:103), and a point without slope is the maximum. The two models are in `interval_regression` and `interval_aft`.
+linear in the parameters and log g concave, so is the log-likelihood (Burridge 1981 JRSS B 43:41), and a point without
+slope is the maximum. The two models are in `interval_regression` and `interval_aft`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.interval import IntervalData
 
@@ -21,10 +21,20 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Labels = NDArray[np.generic]
 
+# A quantity of k rows: parameters (q,) -> value (k,), jacobian (k, q), and weights (k,) -> weighted Hessian (q, q).
+Bend = Callable[[Floats], Floats]
+Term = Callable[[Floats], tuple[Floats, Floats, Bend]]
+
 # A Newton step from here changes the log-likelihood by half of it; one more full step squares what is left.
-_DECREMENT = 1e-10
+_DECREMENT = 1e-8
 # Information along a diverging direction falls without bound; data that only say little keep a share of it.
 _COLLAPSE = 1e-6
+# Columns this close to a combination of others leave fewer than half of the digits of a coefficient.
+_COLLINEAR = 1e-12
+# A parameter with less than this share of its own information left, given the others, is a matter of rounding.
+_FLAT = 1e-12
+_DIVERGES = "No maximum: rows with and without the event are separated (merge levels or pieces, or drop one) along "
+_VAGUE = "The data do not determine (there must be fewer knots or pieces than different visit times): "
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +47,12 @@ class Distribution:
     bend: Callable[[Floats], Floats]
 
 
-EXTREME = Distribution(
-    lambda u: -np.exp(u), lambda u: np.asarray(u - np.exp(u)), lambda u: -np.expm1(u), lambda u: -np.exp(u)
-)
+EXTREME = Distribution(lambda u: -np.exp(u), lambda u: u - np.exp(u), lambda u: -np.expm1(u), lambda u: -np.exp(u))
 
 
-class Term(Protocol):
-    """A quantity of k rows that depends on the parameters (q,)."""
-
-    def value(self, theta: Floats) -> Floats:
-        """Return it, (k,)."""
-
-    def jacobian(self, theta: Floats) -> Floats:
-        """Return its derivatives, (k, q)."""
-
-    def bend(self, theta: Floats, weight: Floats) -> Floats:
-        """Return the second derivatives summed over rows with weight (k,): (q, q)."""
+def linear(design: Floats) -> Term:
+    """Return the term ``design @ theta`` of a design (k, q)."""
+    return lambda theta: (design @ theta, design, lambda _: np.zeros((theta.size, theta.size)))
 
 
 class Model(Protocol):
@@ -60,17 +60,14 @@ class Model(Protocol):
 
     @property
     def distribution(self) -> Distribution:
-        """Return G."""
+        """G."""
 
     @property
     def first(self) -> int:
-        """Return the position of the first coefficient among the parameters."""
+        """Position of the first coefficient among the parameters."""
 
-    def predictor(self, time: Floats, x: Floats, code: Ints) -> Term:
-        """Return u at each row's time."""
-
-    def log_slope(self, time: Floats, x: Floats, code: Ints) -> Term:
-        """Return log(du / d log t) at each row's time."""
+    def predictor(self, time: Floats, x: Floats, code: Ints) -> tuple[Term, Term]:
+        """Return u and log(du / d log t) at each row's time."""
 
     def start(self, middle: Floats, happened: Floats, count: Floats) -> Floats:
         """Return parameters without covariates from (k,) middles of intervals or last times, and event indicators."""
@@ -81,7 +78,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Checked input: covariates x (n, p) named `columns`, stratum codes (n,) of `strata` (S,), clusters (n,) or None."""
+    """Rows with a positive count: covariates (n, p), stratum codes (n,) of labels (S,), cluster labels (n,) or None."""
 
     data: IntervalData
     x: Floats
@@ -92,34 +89,8 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """``design @ theta``, design (k, q)."""
-
-    design: Floats
-
-    def value(self, theta: Floats) -> Floats:
-        """Return it, (k,)."""
-        return self.design @ theta
-
-    def jacobian(self, theta: Floats) -> Floats:
-        """Return the design, (k, q)."""
-        return self.design
-
-    def bend(self, theta: Floats, weight: Floats) -> Floats:
-        """Return zeros (q, q)."""
-        return np.zeros((theta.size, theta.size))
-
-
-@dataclass(frozen=True, slots=True)
 class Convergence:
-    """Certificate of a maximum.
-
-    Attributes
-    ----------
-    iterations : Newton steps taken.
-    decrement : score' information^-1 score at the end; the log-likelihood lies within half of it of its maximum.
-    smallest_eigenvalue : of the information scaled to a unit diagonal; positive at a strict maximum.
-    """
+    """Newton steps; log-likelihood within decrement / 2 of a maximum, strict as information / its diagonal is > 0."""
 
     iterations: int
     decrement: float
@@ -133,14 +104,10 @@ class IntervalFit:
     Attributes
     ----------
     model : what was fitted, with its knots, cut points or distribution.
-    names, columns : of the q parameters and of the p covariates.
-    parameters : (q,) in the order of `names`.
-    covariance : (q, q) inverse of the observed information.
-    robust_covariance : (q, q) sandwich of scores summed by cluster; None without clusters.
+    names, columns, parameters : names of the q parameters and of the p covariates, and the estimate (q,).
+    covariance, robust_covariance : (q, q) inverse observed information; sandwich of scores summed by cluster, or None.
     loglik, loglik_null : at the estimate, and at the best fit without covariates (same strata).
-    convergence : certificate of the maximum.
-    n, n_events : observations and those with an event, counted.
-    strata : (S,) labels in the order of their parameters.
+    n, n_events, strata : counts of observations and of events; labels (S,) in the order of their parameters.
     horizon : last time known to any row; there is no support for predictions after it.
     """
 
@@ -174,142 +141,106 @@ class IntervalFit:
         return np.sqrt(np.diag(self.variance))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Likelihood:
-    """Rows split once by what is known; c censored, b between, e exact, in the order of `position`.
+    """Rows split once by what is known: b between two ends, either of which may be open, and e exact.
 
     Attributes
     ----------
-    distribution : G.
-    censored : u at the last time of c rows without the event.
-    low, high : u at both ends of b intervals; `unbounded` (b,) marks those with nothing known before the right end.
+    low, high : u at both ends of b rows, anything where `open_low` or `open_high` (b,) says that the end is not known.
     exact, log_slope : u and log(du / d log t) at e exact times, whose logs are `log_time` (e,).
-    weight : (c + b + e,) counts.
-    position : (c + b + e,) index of the caller's rows.
+    weight : counts of b and of e rows.
+    position : (b + e,) index of the caller's rows.
     """
 
     distribution: Distribution
-    censored: Term
     low: Term
     high: Term
-    unbounded: NDArray[np.bool_]
+    open_low: NDArray[np.bool_]
+    open_high: NDArray[np.bool_]
     exact: Term
     log_slope: Term
     log_time: Floats
-    weight: Floats
+    weight: tuple[Floats, Floats]
     position: Ints
 
-    @property
-    def splits(self) -> list[int]:
-        """Where the second and the third kind of row begin."""
-        return [self.weight.size - self.unbounded.size - self.log_time.size, self.weight.size - self.log_time.size]
-
-    def log_probabilities(self, theta: Floats) -> list[Floats]:
-        """Return the log-likelihood of each row, (c,), (b,), (e,); nan or -inf where the parameters forbid it."""
-        g = self.distribution
-        with np.errstate(all="ignore"):
-            before = np.where(self.unbounded, 0.0, g.log_survival(self.low.value(theta)))
-            # Exact in both tails, because log(1 - G) is: never the difference of two numbers near one.
-            between = before + np.log(-np.expm1(g.log_survival(self.high.value(theta)) - before))
-            exact = g.log_density(self.exact.value(theta)) + self.log_slope.value(theta) - self.log_time
-            return [g.log_survival(self.censored.value(theta)), between, exact]
-
     def loglik(self, theta: Floats) -> float:
-        """Return the log-likelihood, -inf where it is not defined."""
+        """Return the log-likelihood, -inf where the parameters forbid a row."""
         with np.errstate(all="ignore"):
-            total = float(self.weight @ np.concatenate(self.log_probabilities(theta)))
+            between = self._log_between(self.low(theta)[0], self.high(theta)[0])
+            exact = self.distribution.log_density(self.exact(theta)[0]) + self.log_slope(theta)[0] - self.log_time
+            total = float(self.weight[0] @ between + self.weight[1] @ exact)
         return total if np.isfinite(total) else float("-inf")
 
     def derivatives(self, theta: Floats) -> tuple[Floats, Floats]:
-        """Return score rows (c + b + e, q), without their counts, and the Hessian (q, q)."""
-        logs, weights = self.log_probabilities(theta), np.split(self.weight, self.splits)
+        """Return score rows (b + e, q), multiplied by their counts, and the Hessian (q, q)."""
         with np.errstate(all="ignore"):
-            kinds = (self._censored, self._between, self._exact)
-            parts = [kind(theta, log, weight) for kind, log, weight in zip(kinds, logs, weights, strict=True)]
-        return np.concatenate([rows for rows, _ in parts]), np.sum([hessian for _, hessian in parts], axis=0)
+            (between, curved), (exact, bent) = self._between(theta), self._exact(theta)
+        return np.concatenate([between, exact]), curved + bent
 
-    def _censored(self, theta: Floats, log: Floats, weight: Floats) -> tuple[Floats, Floats]:
-        u, design = self.censored.value(theta), self.censored.jacobian(theta)
-        hazard = np.exp(self.distribution.log_density(u) - log)
-        second = -weight * hazard * (self.distribution.slope(u) + hazard)
-        hessian = design.T @ (second[:, None] * design) + self.censored.bend(theta, -weight * hazard)
-        return -hazard[:, None] * design, hessian
+    def _log_between(self, low: Floats, high: Floats) -> Floats:
+        before = np.where(self.open_low, 0.0, self.distribution.log_survival(low))
+        after = np.where(self.open_high, -np.inf, self.distribution.log_survival(high))
+        # Exact in both tails, because log(1 - G) is: never the difference of two numbers near one.
+        return np.asarray(before + np.log(-np.expm1(after - before)))
 
-    def _between(self, theta: Floats, log: Floats, weight: Floats) -> tuple[Floats, Floats]:
-        g, hessian = self.distribution, np.zeros((theta.size, theta.size))
-        rows = np.zeros((log.size, theta.size))
-        for term, sign in ((self.high, 1.0), (self.low, -1.0)):
-            u, design = term.value(theta), term.jacobian(theta)
-            share = sign * np.exp(g.log_density(u) - log)
-            share = np.where(self.unbounded, 0.0, share) if sign < 0 else share
-            second = weight * np.where(share != 0, share * g.slope(u), 0.0)
-            hessian += design.T @ (second[:, None] * design) + term.bend(theta, weight * share)
+    def _between(self, theta: Floats) -> tuple[Floats, Floats]:
+        low, high, weight = self.low(theta), self.high(theta), self.weight[0]
+        log = self._log_between(low[0], high[0])
+        rows, hessian = np.zeros((log.size, theta.size)), np.zeros((theta.size, theta.size))
+        for (u, design, bend), unknown, sign in ((high, self.open_high, 1.0), (low, self.open_low, -1.0)):
+            share = np.where(unknown, 0.0, sign * np.exp(self.distribution.log_density(u) - log))
+            second = weight * np.where(share != 0, share * self.distribution.slope(u), 0.0)
+            hessian += design.T @ (second[:, None] * design) + bend(weight * share)
             rows += share[:, None] * design
         # The score's outer product keeps digits that (g/P)^2 of each end alone would lose in a narrow interval.
-        return rows, hessian - rows.T @ (weight[:, None] * rows)
+        counted = weight[:, None] * rows
+        return counted, hessian - rows.T @ counted
 
-    def _exact(self, theta: Floats, log: Floats, weight: Floats) -> tuple[Floats, Floats]:
-        u, design = self.exact.value(theta), self.exact.jacobian(theta)
-        slope, bend = self.distribution.slope(u), weight * self.distribution.bend(u)
-        hessian = design.T @ (bend[:, None] * design) + self.exact.bend(theta, weight * slope)
-        return slope[:, None] * design + self.log_slope.jacobian(theta), hessian + self.log_slope.bend(theta, weight)
+    def _exact(self, theta: Floats) -> tuple[Floats, Floats]:
+        (u, design, bend), (_, log_slope, bend_slope) = self.exact(theta), self.log_slope(theta)
+        weight, slope = self.weight[1], self.distribution.slope(u)
+        second = weight * self.distribution.bend(u)
+        hessian = design.T @ (second[:, None] * design) + bend(weight * slope) + bend_slope(weight)
+        return weight[:, None] * (slope[:, None] * design + log_slope), hessian
 
 
 def split_rows(model: Model, data: IntervalData, x: Floats, code: Ints) -> Likelihood:
     """Split rows by what is known of their times; rows never seen after time 0 say nothing and are left out."""
-    event = (data.kind == 0) & np.isfinite(data.right) & (data.count > 0)
-    exact = np.flatnonzero(event & (data.left == data.right))
-    between = np.flatnonzero(event & (data.left < data.right))
-    censored = np.flatnonzero(~event & (data.count > 0) & (data.left > 0))
-    unbounded = data.left[between] <= 0
-
-    def at(rows: Ints, time: Floats) -> tuple[Floats, Floats, Ints]:
-        return time[rows], x[rows], code[rows]
-
-    position = np.concatenate([censored, between, exact])
-    return Likelihood(
-        distribution=model.distribution,
-        censored=model.predictor(*at(censored, data.left)),
-        # Any time serves where nothing is known before the right end: its share is set to zero.
-        low=model.predictor(np.where(unbounded, data.right[between], data.left[between]), x[between], code[between]),
-        high=model.predictor(*at(between, data.right)),
-        unbounded=unbounded,
-        exact=model.predictor(*at(exact, data.right)),
-        log_slope=model.log_slope(*at(exact, data.right)),
-        log_time=np.log(data.right[exact]),
-        weight=data.count[position],
-        position=position,
-    )
+    event, exactly = middles(data)[0], data.left == data.right
+    exact, between = np.flatnonzero(event & exactly), np.flatnonzero(event & ~exactly | ~event & (data.left > 0))
+    left, open_low, open_high = data.left[between], data.left[between] <= 0, ~event[between]
+    right = np.where(open_high, left, data.right[between])
+    # An unknown end takes the time of the other: any would do, as its share is set to zero.
+    low, high = (model.predictor(t, x[between], code[between])[0] for t in (np.where(open_low, right, left), right))
+    at_exact = model.predictor(data.right[exact], x[exact], code[exact])
+    counts, position = (data.count[between], data.count[exact]), np.concatenate([between, exact])
+    log_time = np.log(data.right[exact])
+    return Likelihood(model.distribution, low, high, open_low, open_high, *at_exact, log_time, counts, position)
 
 
 def maximise(
     rows: Likelihood, theta: Floats, names: Sequence[str], *, max_steps: int = 100
 ) -> tuple[Floats, Floats, Convergence]:
-    """Newton steps with halving from theta (q,): estimate, inverse information (q, q), certificate.
-
-    Raises
-    ------
-    ValueError
-        When a parameter diverges (named), or the steps do not converge.
-    """
-    here, scale, reference, done = rows.loglik(theta), np.ones(theta.size), 0.0, False
+    """Estimate, inverse information (q, q), certificate; ValueError if a parameter diverges or steps do not settle."""
+    here, scale, reference, done, decrement = rows.loglik(theta), np.ones(theta.size), 0.0, False, np.inf
     for iteration in range(max_steps + 1):
         scores, hessian = rows.derivatives(theta)
-        score = rows.weight @ scores
-        scale = scale if reference else np.sqrt(np.abs(np.diag(hessian))) + 1e-300
+        diagonal = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+        scale = scale if reference and not done else diagonal
         values, vectors = np.linalg.eigh(-hessian / np.outer(scale, scale))
-        if reference and values[0] < _COLLAPSE * reference:
-            raise ValueError(_diverging(vectors[:, 0] / scale, names))
+        flat = int(np.abs(values).argmin())
+        listed = _listed(names, np.abs(vectors[:, flat]) / scale)
+        refuse(not done and abs(values[flat]) < _COLLAPSE * reference, _DIVERGES + listed)
+        refuse(done and values[0] < _FLAT, _VAGUE + listed)
         reference = reference or max(float(values[0]), 0.0)
         # Curvature of the wrong sign, possible far from the maximum, is walked down instead of up.
-        safe = np.maximum(np.abs(values), 1e-14 * np.abs(values).max())
-        step = (vectors @ ((vectors.T @ (score / scale)) / safe)) / scale
+        inverse = (vectors / np.maximum(np.abs(values), 1e-14 * np.abs(values).max())) @ vectors.T
+        inverse, score = inverse / np.outer(scale, scale), scores.sum(axis=0)
+        step = inverse @ score
         decrement = float(score @ step)
-        if done and values[0] > 0:
-            inverse = np.linalg.inv(-hessian / np.outer(scale, scale)) / np.outer(scale, scale)
-            diagonal = np.sqrt(np.diag(-hessian))
-            smallest = float(np.linalg.eigvalsh(-hessian / np.outer(diagonal, diagonal))[0])
-            return theta, inverse, Convergence(iteration, decrement, smallest)
+        if done:
+            return theta, inverse, Convergence(iteration, decrement, float(values[0]))
         done = decrement < _DECREMENT
         theta, here = _ascend(rows, theta, step, here)
     raise ValueError(f"No convergence after {max_steps} Newton steps: the last decrement is {decrement:.1e}.")
@@ -319,44 +250,21 @@ def _ascend(rows: Likelihood, theta: Floats, step: Floats, here: float) -> tuple
     """Halve the step until the log-likelihood does not fall by more than rounding."""
     for _ in range(60):
         value = rows.loglik(theta + step)
-        if value >= here - 1e-13 * (1 + abs(here)):
+        if value >= here - 1e-12 * (1 + abs(here)):
             return theta + step, value
         step = step / 2
     return theta, here
 
 
-def _diverging(direction: Floats, names: Sequence[str]) -> str:
-    moving = np.abs(direction) > 0.3 * np.abs(direction).max()
-    listed = ", ".join(name for name, moves in zip(names, moving, strict=True) if moves)
-    return (
-        f"The likelihood has no maximum: it rises for ever along {listed}, which separates rows with the event from "
-        "rows without. Merge the levels or pieces in which nothing (or everything) happened, or drop the column."
-    )
+def refuse(when: bool | np.bool_, reason: str) -> None:
+    """Raise ValueError with the reason."""
+    if when:
+        raise ValueError(reason)
 
 
-def estimate(model: Model, sample: Sample) -> IntervalFit:
-    """Fit without and with covariates, and the sandwich over clusters.
-
-    Raises
-    ------
-    ValueError
-        When a parameter diverges (named), or the steps do not converge.
-    """
-    data, x, columns = sample.data, sample.x, sample.columns
-    event, middle, last = middles(data)
-    seen = (middle > 0) & (data.count > 0)
-    theta = model.start(middle[seen], event[seen].astype(float), data.count[seen])
-    rows = split_rows(model, data, x[:, :0], sample.code)
-    theta, inverse, proof = maximise(rows, theta, model.labels(()))
-    null = rows.loglik(theta)
-    if columns:
-        rows = split_rows(model, data, x, sample.code)
-        theta = np.concatenate([theta[: model.first], np.zeros(len(columns)), theta[model.first :]])
-        theta, inverse, proof = maximise(rows, theta, model.labels(columns))
-    robust = None if sample.cluster is None else inverse @ _meat(rows, theta, sample.cluster) @ inverse
-    n, happened, horizon = float(data.count.sum()), float(data.count @ event), float(last.max())
-    fitted = (theta, inverse, robust, rows.loglik(theta), null, proof, n, happened, sample.strata, horizon)
-    return IntervalFit(model, model.labels(columns), columns, *fitted)
+def _listed(names: Sequence[str], part: Floats) -> str:
+    """Name those with a share of the largest part that rounding or other columns could not give."""
+    return ", ".join(name for name, size in zip(names, part, strict=True) if size > 0.3 * max(part))
 
 
 def middles(data: IntervalData) -> tuple[NDArray[np.bool_], Floats, Floats]:
@@ -366,9 +274,75 @@ def middles(data: IntervalData) -> tuple[NDArray[np.bool_], Floats, Floats]:
     return event, np.where(event, (np.maximum(data.left, 0.0) + last) / 2, last), last
 
 
-def _meat(rows: Likelihood, theta: Floats, cluster: Labels) -> Floats:
-    """Sum of outer products (q, q) of counted scores, added first within cluster (Liang & Zeger 1986)."""
-    _, code = np.unique(cluster[rows.position], return_inverse=True)
-    scores = rows.weight[:, None] * rows.derivatives(theta)[0]
-    sums = np.stack([np.bincount(code, column) for column in scores.T], axis=1)
-    return np.asarray(sums.T @ sums)
+def estimate(model: Model, sample: Sample) -> IntervalFit:
+    """Fit without and with covariates, and the sandwich over clusters (Liang & Zeger 1986); errors as `maximise`."""
+    data, x, columns = sample.data, sample.x, sample.columns
+    event, middle, last = middles(data)
+    theta = model.start(middle[middle > 0], event[middle > 0].astype(float), data.count[middle > 0])
+    rows = split_rows(model, data, x[:, :0], sample.code)
+    theta, inverse, proof = maximise(rows, theta, model.labels(()))
+    null = rows.loglik(theta)
+    if columns:
+        rows = split_rows(model, data, x, sample.code)
+        theta = np.concatenate([theta[: model.first], np.zeros(len(columns)), theta[model.first :]])
+        theta, inverse, proof = maximise(rows, theta, model.labels(columns))
+    robust = None
+    if sample.cluster is not None:
+        _, group = np.unique(sample.cluster[rows.position], return_inverse=True)
+        sums = np.stack([np.bincount(group, column) for column in rows.derivatives(theta)[0].T], axis=1)
+        robust = inverse @ (sums.T @ sums) @ inverse
+    size = float(data.count.sum()), float(data.count @ event)
+    fitted = model.labels(columns), columns, theta, inverse, robust, rows.loglik(theta), null, proof
+    return IntervalFit(model, *fitted, *size, sample.strata, float(last.max()))
+
+
+def checked(
+    data: IntervalData, x: ArrayLike, stratum: ArrayLike | None, cluster: ArrayLike | None, names: Sequence[str] | None
+) -> Sample:
+    """Check and convert what a fit is given; rows counted 0 are dropped.
+
+    Raises ValueError for lengths that differ, a missing covariate or label, a kind other than 0 and 2, an empty
+    interval, an event at or before time 0, a negative count, names that do not fit, or no event at all.
+    """
+    left, right, kind, count = (np.asarray(v, float) for v in (data.left, data.right, data.kind, data.count))
+    design = np.asarray(x, dtype=float)
+    design = design[:, None] if design.ndim == 1 else design
+    columns = tuple(names) if names is not None else tuple(f"x{j + 1}" for j in range(design.shape[1]))
+    labels = [np.zeros(left.size, int) if item is None else np.asarray(item) for item in (stratum, cluster)]
+    odd = {item.shape for item in (left, right, kind, count, *labels, design.sum(axis=1))} != {(left.size,)}
+    missing = not np.isfinite(design).all() or any(v is None or v != v for item in labels for v in item.tolist())
+    refuse(odd or missing, "Every row needs left, right, kind, count, all covariates and any labels.")
+    misnamed = not len(set(columns)) == len(columns) == design.shape[1]
+    refuse(misnamed, f"{design.shape[1]} columns need as many different names, not {', '.join(columns)}.")
+    refuse(not (np.isfinite(count) & (count >= 0)).all(), "A count is negative or missing.")
+    kept = count > 0
+    left, right, kind, event = np.maximum(left, 0.0)[kept], right[kept], kind[kept], kind[kept] == 0
+    refuse(not np.isin(kind, (0, 2)).all(), "kind must be 0 or 2: censor a competing end (1) at its last visit before.")
+    empty = not np.isfinite(left).all() or not (right[event] >= left[event]).all()
+    refuse(empty, "An interval (left, right] is empty or an end is missing: right must not be before left.")
+    early = "An event at or before time 0 has no logarithm: start the clock earlier, or drop the row."
+    refuse((right[event] <= 0).any(), early)
+    refuse(not np.isfinite(right[event]).any(), "No event: an interval with a finite right end is needed.")
+    strata, code = np.unique(labels[0][kept], return_inverse=True)
+    rows = IntervalData(left, right, kind.astype(np.int64), count[kept])
+    return Sample(rows, design[kept], columns, code, strata, None if cluster is None else labels[1][kept])
+
+
+def check_support(sample: Sample, n_parameters: int, within: Ints) -> None:
+    """Raise ValueError for a stratum without event, too few events, or collinear columns within codes (n,), named."""
+    data, event = sample.data, middles(sample.data)[0]
+    happened = np.bincount(sample.code, data.count * event, sample.strata.size)
+    empty = ", ".join(str(label) for label in sample.strata[happened == 0])
+    refuse(empty != "", f"No event in stratum {empty}: merge it with another or leave it out.")
+    few = f"{happened.sum():g} events cannot support {n_parameters} parameters: at least as many are needed."
+    refuse(happened.sum() < n_parameters, few)
+    sums = np.stack([np.bincount(within, data.count * column) for column in (*sample.x.T, data.count)], axis=1)
+    x = np.sqrt(data.count)[:, None] * (sample.x - (sums / sums[:, -1:])[within, :-1])
+    length = np.sqrt((x**2).sum(axis=0))
+    constant = length <= 1e-12 * np.sqrt(data.count @ sample.x**2) + 1e-300
+    # A constant column stays as zeros: the baseline already holds it, so that it is collinear by itself.
+    x = x / np.where(constant, np.inf, length)
+    values, vectors = np.linalg.eigh(x.T @ x)
+    involved = np.abs(vectors[:, values < _COLLINEAR]).max(axis=1, initial=0.0) > 1e-3
+    listed = ", ".join(name for name, odd in zip(sample.columns, involved, strict=True) if odd)
+    refuse(listed != "", f"Constant or collinear (within strata): drop one of {listed}.")

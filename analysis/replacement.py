@@ -12,7 +12,7 @@ from scipy import special
 from analysis import figures
 from analysis.cohort import By, Stratum, common_settings, patient_clusters, place_courses, programmes_of, reduce
 from analysis.numerics.competing import cumulative_incidence
-from analysis.numerics.resampling import interval_of_probability
+from analysis.numerics.resampling import interval_of_probability, resampled_incidence
 from analysis.numerics.survival_counts import count_events, log_rank
 from analysis.response import HORIZON_DAYS
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -76,9 +76,9 @@ def joint_replacement(
             rows += [row(s.code, "end", time_day=d, n=0, denominator=0, note="nobody in this stratum") for d in days]
             continue
         here = (cells["stratum"] == s.code).to_numpy()
-        counts = None if drawn is None else drawn[:, here]
-        rows += _rows(s.code, mine, counts, days, confidence)
-        curves += [r for r in _rows(s.code, mine, counts, grid, confidence) if r["quantity"] == "end"]
+        every = _rows(s.code, mine, None if drawn is None else drawn[:, here], grid, confidence)
+        rows += [r for r in every if r["time_day"] in days]
+        curves += [r for r in every if r["quantity"] == "end"]
     rows.append(_test(strata, cells))
     label = _end_label(kept)
     return Result(
@@ -110,15 +110,15 @@ def _rows(
     count = cells["n"].to_numpy().astype(float)
     n = int(count.sum())
     estimate, spread = _incidence(day, cause, count, days)
+    again = None if drawn is None else resampled_incidence(day, cause, drawn, days, len(_CAUSES))
     rows = []
     for k, name in enumerate(_CAUSES):
         if not np.any(cause == k + 1) and name != "end":
             continue
-        if drawn is None:
+        if again is None:
             low, high = _log_log(estimate[:, k], spread[:, k], confidence, n)
         else:
-            again = np.stack([_incidence(day, cause, c, days)[0][:, k] for c in drawn if c.sum() > 0])
-            low, high = interval_of_probability(estimate[:, k], again, confidence, n)
+            low, high = interval_of_probability(estimate[:, k], again[:, :, k], confidence, n)
         for i, d in enumerate(days):
             late = d > day.max()
             happened = int(count[(cause == k + 1) & (day <= d)].sum())

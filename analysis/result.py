@@ -109,17 +109,32 @@ class Result:
         it rests on fewer than `smallest` courses altogether.
         """
         n, of = pl.col("n"), pl.col("denominator")
-        small = (of < smallest) | ((n > 0) & (n < smallest)) | ((of - n > 0) & (of - n < smallest))
-        hidden = [pl.when(~small.fill_null(False)).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n")]
-        note = pl.when(small.fill_null(False)).then(pl.lit(f"suppressed: fewer than {smallest}")).otherwise("note")
+        few = (of < smallest) | ((n > 0) & (n < smallest)) | ((of - n > 0) & (of - n < smallest))
+        hidden = self._small_strata(smallest)
+        sides = pl.col("stratum").str.split(" - ").list.eval(pl.element().is_in(hidden)).list.any()
 
-        def hide(frame: pl.DataFrame) -> pl.DataFrame:
-            return frame.with_columns(*hidden, note.alias("note"))
+        def hide(frame: pl.DataFrame, small: pl.Expr) -> pl.DataFrame:
+            covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n")]
+            note = pl.when(small).then(pl.lit(f"suppressed: fewer than {smallest}")).otherwise("note")
+            return frame.with_columns(*covered, note.alias("note"))
 
+        small = few.fill_null(False) | (sides & pl.col("estimate").is_not_null())
         return dataclasses.replace(
-            self, frame=hide(self.frame), curves=hide(self.curves), at_risk=hide(self.at_risk),
+            self,
+            frame=hide(self.frame, small),
+            curves=self.curves.filter(~pl.col("stratum").is_in(hidden)),
+            regions=self.regions.filter(~pl.col("stratum").is_in(hidden)),
+            at_risk=hide(self.at_risk, ((n > 0) & (n < smallest)).fill_null(False)),
             settings={**self.settings, "smallest_cell": smallest},
-        )  # fmt: skip
+        )
+
+    def _small_strata(self, smallest: int) -> list[str]:
+        """Return strata too small to draw: few courses, or an event that only a few had."""
+        few_courses = pl.col("denominator").max() < smallest
+        few_events = (pl.col("n").max() > 0) & (pl.col("n").max() < smallest)
+        of_events = self.frame.filter(pl.col("n").is_not_null())
+        sizes = of_events.group_by("stratum", "quantity").agg((few_courses | few_events).alias("small"))
+        return sizes.filter("small")["stratum"].unique().sort().to_list()
 
     def say(self, quantity: str, stratum: str = "all", time_day: float | None = None) -> str:
         """Return one number as text with its interval, e.g. ``54 % (95 % CI 49 to 59)``.

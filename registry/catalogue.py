@@ -33,6 +33,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "definition": ("definition",),
     "definition_arm": ("definition", "arm"),
     "definition_criterion": ("definition", "arm", "criterion"),
+    "loss_definition": ("loss", "programme"),
     "load_rule": ("table_name", "rule"),
     "defect": ("defect",),
 }
@@ -48,6 +49,9 @@ _TYPES: dict[str, str] = {
     "level": _DECIMAL,
     "factor": "DECIMAL(18, 8)",
     "relative_min": "DECIMAL(18, 8)",
+    "peak_lost_min": "DECIMAL(18, 8)",
+    "baseline_share_min": "DECIMAL(18, 8)",
+    "worsening_min": _DECIMAL,
     "verified": "BOOLEAN",
     **dict.fromkeys(
         (

@@ -19,7 +19,10 @@ from registry import catalogue, mapping, pseudonyms, reading, rules, store
 from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
 from registry.tables import TABLES, Record
-from registry.typing import judged_rows, row_id, typed_rows
+from registry.typing import judged_rows, people
+
+# Rows judged at a time: enough for the engine's stride, little enough to bound memory.
+_SLICE = 100_000
 
 
 @dataclass
@@ -157,7 +160,7 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.Sou
         for refusal in table.refusals:
             _refuse_row(state, file_id, name, refusal)
         rows_in = mapped.frame.height + len(table.refusals)
-        files[file_id] = (table.file, rows_in, len(table.refusals))
+        files[file_id] = (table.file, rows_in)
         frames.append(mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")))
         if mapped.ignored and len(here) == 1:
             state.notes.append(
@@ -169,76 +172,102 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.Sou
             state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
     if frames:
         rejected, new = _accept(state, record, pl.concat(frames))
-        for file_id, (file, rows_in, unread) in files.items():
-            bad = unread + rejected.get(file_id, 0)
+        for file_id, (file, rows_in) in files.items():
+            bad = rejected.get(file_id, 0)
             _count(state, file_id, FileCount(file, name, rows_in, rows_in - bad, bad, new.get(file_id, 0)))
 
 
 def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[dict[int, int], dict[int, int]]:
-    """Judge `frame`, keep what is good; returns rows refused and rows new, by file."""
+    """Judge `frame` a slice at a time and keep what is good; returns rows refused and rows new, by file."""
     con, table = state.con, str(record.__tablename__)
-    con.register("incoming_rows", frame)
-    con.execute(f"create or replace temp table typed_rows as {typed_rows(record, state.centre, state.extracted_on)}")
-    con.unregister("incoming_rows")
     checks = rules.of_table(record, con)
-    con.execute(f"create or replace temp table judged_rows as {judged_rows(record, checks)}")
-    _explain(con, record, checks)
-    _refuse_contradictions(con, record)
-    held = [c.name for c in record.__table__.columns if c.name not in ("load_id", "source_file_id", "source_line")]  # type: ignore[attr-defined]
-    con.execute(
-        f"insert into record.{table} by name select {', '.join(held)}, {state.load_id} as load_id, "
-        "file_id as source_file_id, line as source_line from judged_rows as r where good and not exists "
-        f"(select 1 from record.{table} h where h.id = r.id) "
-        "qualify row_number() over (partition by id order by file_id, line) = 1"
-    )
-    raw = ", ".join(f"{c} := raw_{c}" for c in mapping.source_columns(record))
-    con.execute(
-        "insert into log.rejected_row select file_id, line, to_json(struct_pack("
-        f"{raw})) from judged_rows where not good"
-    )
-    rejected = dict(con.sql("select file_id, count(*) from judged_rows where not good group by all").fetchall())
+    judge = judged_rows(record, checks, state.extracted_on)
+    for start in range(0, max(frame.height, 1), _SLICE):
+        part = frame[start : start + _SLICE]
+        con.register("incoming_rows", part)
+        if "patient" in part.columns:
+            con.execute(f"create or replace temp table incoming_people as {people(state.centre)}")
+        con.execute(f"create or replace temp table judged_rows as {judge}")
+        con.unregister("incoming_rows")
+        _explain(con, record, checks)
+        _refuse_contradictions(state, record)
+        _keep(state, record)
+    con.execute("drop table if exists judged_rows")
+    rejected = con.execute(
+        "select source_file_id, count(*) from log.rejected_row join log.source_file using (source_file_id) "
+        "where load_id = ? and table_name = ? and source_line > 0 group by all",
+        [state.load_id, record.__source__.file],
+    ).fetchall()
     new = con.execute(
         f"select source_file_id, count(*) from record.{table} where load_id = ? group by all", [state.load_id]
     ).fetchall()
-    con.execute("drop table typed_rows; drop table judged_rows")
-    return rejected, dict(new)
+    return dict(rejected), dict(new)
+
+
+def _keep(state: _Load, record: type[Record]) -> None:
+    """Append the good rows that the record does not hold yet, one for each key; write down the rest."""
+    con, table = state.con, record.__tablename__
+    repeated = con.sql("select count(*) - count(distinct id) from judged_rows where good").fetchone() or (0,)
+    once = "qualify row_number() over (partition by id order by file_id, line) = 1" if repeated[0] else ""
+    columns = [c.name for c in record.__table__.columns if c.name not in ("load_id", "source_file_id", "source_line")]  # type: ignore[attr-defined]
+    con.execute(
+        f"insert into record.{table} by name select {', '.join(columns)}, {state.load_id} as load_id, "
+        "file_id as source_file_id, line as source_line from judged_rows as r "
+        f"where good and not exists (select 1 from record.{table} h where h.id = r.id) {once}"
+    )
+    raw = ", ".join(f"{c} := raw_{c}" for c in mapping.source_columns(record))
+    con.execute(
+        f"insert into log.rejected_row select file_id, line, to_json(struct_pack({raw})) "
+        "from judged_rows where not good"
+    )
 
 
 def _explain(con: duckdb.DuckDBPyConnection, record: type[Record], checks: list[rules.Rule]) -> None:
     """Write a line to ``log.rejection`` for each rule that a row failed; a patient's number is never shown."""
     fields = ("column", "name", "message", "advice")
-    text = pl.DataFrame(  # noqa: F841  (read by name in the SQL below)
+    texts = pl.DataFrame(
         {"k": range(1, len(checks) + 1), **{f: [getattr(c, f) for c in checks] for f in fields}},
         schema_overrides={"k": pl.Int32},
     )
+    con.register("rule_texts", texts)
     shown = " ".join(f"when '{c}' then raw_{c}" for c in mapping.source_columns(record) if c != "patient")
     con.execute(
         "insert into log.rejection select f.file_id, f.line, ?, t.column, t.name, case t.column "
         f"{shown} end, t.message, t.advice "
-        "from (select *, unnest(failed) as k from judged_rows where not good) f join text t using (k)",
+        "from (select *, unnest(failed) as k from judged_rows where not good) f join rule_texts t using (k)",
         [record.__source__.file],
     )
 
 
-def _refuse_contradictions(con: duckdb.DuckDBPyConnection, record: type[Record]) -> None:
+def _refuse_contradictions(state: _Load, record: type[Record]) -> None:
     """Refuse rows whose key is given twice with different content: which one is right is not ours to guess."""
-    table, key = record.__tablename__, " × ".join(record.__source__.key)
+    con, table, key = state.con, record.__tablename__, " × ".join(record.__source__.key)
     con.execute(
         "create or replace temp table contradictions as "
         "select id, array_to_string(list_sort(list(distinct line)), ', ') as lines, false as held "
         "from judged_rows where good group by id having count(distinct row_hash) > 1 union all "
-        f"select r.id, null, true from judged_rows r join record.{table} h using (id) "
+        "select r.id, min(h.source_line)::varchar || ', ' || min(r.line)::varchar, "
+        f"min(h.load_id) <> {state.load_id} from judged_rows r join record.{table} h using (id) "
         "where r.good group by r.id having count(distinct r.row_hash) = 1 and any_value(r.row_hash <> h.row_hash)"
     )
-    con.execute(
-        "insert into log.rejection select r.file_id, r.line, ?, ?, 'duplicate_key', null, "
+    texts = [record.__source__.file, record.__source__.key[-1], key]
+    told = (
+        "?, ?, 'duplicate_key', null, "
         "case when c.held then 'the record already holds this row with other content' "
         "else 'this row is given with different content on lines ' || c.lines end, "
-        "'a row is named by ' || ? || ': mend the file; a change of what was recorded must be made as a correction' "
+        "'a row is named by ' || ? || ': mend the file; a change of what was recorded must be made as a correction'"
+    )
+    con.execute(
+        f"insert into log.rejection select r.file_id, r.line, {told} "
         "from judged_rows r join contradictions c using (id) where r.good",
-        [record.__source__.file, record.__source__.key[-1], key],
+        texts,
     )
     con.execute("update judged_rows set good = false where good and id in (select id from contradictions)")
+    # A row of this load that an earlier slice let in, and a later one contradicts, is taken out again.
+    earlier = f"record.{table} h join contradictions c using (id) where h.load_id = {state.load_id}"
+    con.execute(f"insert into log.rejection select h.source_file_id, h.source_line, {told} from {earlier}", texts)
+    con.execute(f"insert into log.rejected_row select h.source_file_id, h.source_line, null from {earlier}")
+    con.execute(f"delete from record.{table} where load_id = {state.load_id} and id in (select id from contradictions)")
 
 
 def _new_file(state: _Load, table: reading.SourceTable, name: str) -> int:
@@ -319,4 +348,4 @@ def _record_load(con: duckdb.DuckDBPyConnection, state: _Load, report: LoadRepor
     )
 
 
-__all__ = ["FileCount", "LoadReport", "load", "row_id"]
+__all__ = ["FileCount", "LoadReport", "load"]

@@ -25,6 +25,13 @@ of days.
     [[table.wide]]
     value = "vas_m3"
     date = { column = "date_m3", format = "%d.%m.%Y" }
+
+    # One row a visit, operated = 1 from the operation on: the first such row of each patient is the operation.
+    [[table]]
+    file = "visits_*.csv"
+    table = "events"
+    where = { operated = "1" }
+    first_of = "PatID"
 """
 
 from __future__ import annotations
@@ -44,9 +51,10 @@ from registry.tables import TABLES, Record
 
 _TOP = ("name", "table", "catalogue", "centre", "extracted_on")
 _READING = ("separator", "encoding", "skip_rows", "sheet")
-_ENTRY = ("file", "table", "columns", "wide", "where", "decimal", "missing", *_READING)
+_ENTRY = ("file", "table", "columns", "wide", "where", "first_of", "decimal", "missing", *_READING)
 _FIELD = (
-    "column", "value", "codes", "factor", "format", "subtract_from", "anchor", "day", "unit", "prefix", "missing",
+    "column", "value", "line", "codes", "factor", "format", "subtract_from", "anchor", "day", "unit", "prefix",
+    "missing",
 )  # fmt: skip
 _UNIT_DAYS = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
@@ -60,6 +68,7 @@ class Entry:
     columns: dict[str, Any]
     wide: tuple[dict[str, Any], ...] = ()
     where: dict[str, list[str]] = field(default_factory=dict)
+    first_of: tuple[str, ...] = ()
     decimal: str = "."
     missing: tuple[str, ...] = ()
     reading: dict[str, Any] = field(default_factory=dict)
@@ -168,10 +177,18 @@ def _entry(raw: dict[str, Any], where: str) -> Entry:
         columns=dict(raw.get("columns", {})),
         wide=tuple(raw.get("wide", ())),
         where={k: [str(v) for v in (vs if isinstance(vs, list) else [vs])] for k, vs in raw.get("where", {}).items()},
+        first_of=_names(raw.get("first_of", ()), f"{where}, first_of"),
         decimal=str(raw.get("decimal", ".")),
         missing=tuple(str(m) for m in raw.get("missing", ())),
         reading={k: raw[k] for k in _READING if k in raw},
     )
+
+
+def _names(given: Any, where: str) -> tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+        raise MappingError(f"{where}: write the name of their column in quotes, or a list of names.")
+    return tuple(names)
 
 
 def _check_field(spec: Any, where: str) -> None:
@@ -181,8 +198,10 @@ def _check_field(spec: Any, where: str) -> None:
         raise MappingError(f"{where}: write the name of their column in quotes, or {{ value = {spec!r} }}.")
     for key in spec:
         choose(key, _FIELD, f"{where}: option")
-    if not spec.keys() & {"column", "value", "anchor"}:
-        raise MappingError(f"{where}: needs column, value or anchor: where does the value come from?")
+    if not spec.keys() & {"column", "value", "anchor", "line"}:
+        raise MappingError(f"{where}: needs column, value, anchor or line: where does the value come from?")
+    if spec.get("line", True) is not True:
+        raise MappingError(f"{where}: write line = true: the number of the row's line in the file.")
     choose(spec.get("unit", "day"), _UNIT_DAYS, f"{where}: unit")
     for option in {"factor", "subtract_from", "day"} & spec.keys():
         if not isinstance(spec[option], int | float):
@@ -223,7 +242,7 @@ class Mapped:
     empty_cells
         Wide cells without a value: no measurement was made, so no row.
     left_out
-        Rows that ``where`` does not select.
+        Rows that ``where`` and ``first_of`` do not select.
     """
 
     frame: pl.DataFrame
@@ -245,12 +264,15 @@ def apply(entry: Entry, frame: pl.DataFrame) -> Mapped:
     lacking = {c: o for c, o in named.items() if c not in theirs and (o in required or not by_template)}
     lacking |= {ours: ours for ours in required if ours not in places[0]}
     lacking |= {c: "where" for c in entry.where if c not in theirs}
-    ignored = [c for c in theirs if c not in named and c not in entry.where]
+    lacking |= {c: "first_of" for c in entry.first_of if c not in theirs}
+    ignored = [c for c in theirs if c not in named and c not in entry.where and c not in entry.first_of]
     if lacking:
         return Mapped(pl.DataFrame(), lacking, ignored)
     kept = frame.with_columns(pl.when(~pl.col(c).is_in(entry.missing)).then(pl.col(c)) for c in theirs)
     for column, values in entry.where.items():
         kept = kept.filter(pl.col(column).is_in(values))
+    if entry.first_of:
+        kept = kept.unique(entry.first_of, keep="first", maintain_order=True)
     parts, empty = [], 0
     for place in places:
         rows = kept.select(
@@ -274,15 +296,19 @@ def _expression(spec: Any, theirs: list[str], decimal: str, frame: pl.DataFrame)
     spec = {"column": spec} if isinstance(spec, str) else spec
     if "value" in spec:
         return pl.lit(str(spec["value"]) or None, dtype=pl.String)
+    if "line" in spec:
+        return pl.lit(spec.get("prefix", "")) + pl.col("line").cast(pl.String)
     if "anchor" in spec:
         return _relative_date(spec)
     text = pl.col(spec["column"])
     if "missing" in spec:
         text = pl.when(~text.is_in([str(m) for m in spec["missing"]])).then(text)
     if "codes" in spec:
-        codes = {str(k): str(v) for k, v in spec["codes"].items()}
+        # "" is the empty cell, on either side: "" = "lost" says why there is no value, X = "" that X is none.
+        codes = {str(k): str(v) or None for k, v in spec["codes"].items()}
         unknown = text + pl.lit(" [no code in the mapping]")
-        return text.replace_strict(codes, default=unknown, return_dtype=pl.String)
+        coded = text.replace_strict(codes, default=unknown, return_dtype=pl.String)
+        return pl.when(text.is_null()).then(pl.lit(codes.get(""), dtype=pl.String)).otherwise(coded)
     if decimal != ".":
         # Only what is a number with that decimal sign is rewritten; anything else stays, to be refused as it stands.
         text = (

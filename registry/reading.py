@@ -140,7 +140,7 @@ def _survey(path: Path, encoding: str, separator: str, skip_rows: int) -> tuple[
         for number, line in enumerate(file):
             if number < skip_rows:
                 continue
-            if n_lines == 0:
+            if n_lines == 0 and line.strip():
                 header = next(csv.reader([line], delimiter=separator), [])
             blank = not line.strip()
             n_lines += not blank

@@ -129,11 +129,16 @@ def _read(path: Path) -> Model:
 
 
 def _tables(query: str, path: Path) -> Iterator[str]:
-    row = duckdb.connect().execute("select json_serialize_sql(?)", [query]).fetchone()
+    row = _parser().execute("select json_serialize_sql(?)", [query]).fetchone()
     tree = json.loads(row[0]) if row else {"error": True}
     if tree["error"]:
         raise CatamnesisError(f"sql/{path.parent.name}/{path.name}: {tree.get('error_message', 'does not parse')}")
     yield from _base_tables(tree)
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
 
 
 def _base_tables(node: Any) -> Iterator[str]:

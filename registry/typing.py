@@ -42,24 +42,29 @@ def row_id(table: str, parts: list[str]) -> str:
     return f"(md5_number_lower(concat_ws(chr(31), '{table}', {text})) >> 1)::bigint"
 
 
-def typed_rows(record: type[Record], centre: str, extracted_on: dt.date) -> str:
+def people(centre: str) -> str:
+    """Return SQL for the pseudonym of each patient number in ``incoming_rows``; numbers are the clinic's own."""
+    namespace = centre.replace("'", "''")
+    number = _plain("patient")
+    return (
+        f"select patient as number, pseudonym('{namespace}' || chr(31) || {number}) as pseudonym "
+        "from (select distinct patient from incoming_rows where patient is not null)"
+    )
+
+
+def typed_rows(record: type[Record], extracted_on: dt.date) -> str:
     """Return SQL that reads ``incoming_rows`` into types, identities, and the parents' facts that rules need."""
     own: dict[str, Any] = {c.name: c for c in record.__table__.columns if c.info}  # type: ignore[attr-defined]
     columns = source_columns(record)
-    namespace = centre.replace("'", "''")
-    raw = [
-        f"pseudonym('{namespace}' || chr(31) || {_plain('i.patient')}) as raw_patient"
-        if c == "patient"
-        else f"i.{c} as raw_{c}"
-        for c in columns
-    ]
+    raw = ["people.pseudonym as raw_patient" if c == "patient" else f"i.{c} as raw_{c}" for c in columns]
+    people = "left join incoming_people people on people.number = i.patient" if "patient" in columns else ""
     types = [f"{typed(own[c])} as {c}" for c in columns if c in own]
     precision = [
         f"case length(i.{c}) when 4 then 'year' when 7 then 'month' when 10 then 'day' end as {c}_precision"
         for c in own
         if own[c].info.get("partial_date")
     ]
-    read = f"select i.file_id, i.line, {', '.join([*raw, *types, *precision])} from incoming_rows i"
+    read = f"select i.file_id, i.line, {', '.join([*raw, *types, *precision])} from incoming_rows i {people}"
     references = record.__source__.references
     ids = [f"{_reference_id(r.table, r.parts, r.optional)} as {r.column}" for r in references]
     key = row_id(str(record.__tablename__), [_part(c, own) for c in record.__source__.key])
@@ -81,8 +86,8 @@ def typed_rows(record: type[Record], centre: str, extracted_on: dt.date) -> str:
     )
 
 
-def judged_rows(record: type[Record], checks: list[Rule]) -> str:
-    """Return SQL that lists, for each typed row, the numbers of the rules it fails, and hashes its content."""
+def judged_rows(record: type[Record], checks: list[Rule], extracted_on: dt.date) -> str:
+    """Return SQL that types each row, lists the numbers of the rules it fails, and hashes its content."""
     failed = ", ".join(f"case when {check.fails} then {k} end" for k, check in enumerate(checks, 1))
     content = [
         c.name
@@ -92,7 +97,8 @@ def judged_rows(record: type[Record], checks: list[Rule]) -> str:
     text = ", ".join(f"coalesce({c}::varchar, '')" for c in content)
     return (
         f"select *, len(failed) = 0 as good, md5(concat_ws(chr(31), {text})) as row_hash "
-        f"from (select *, list_filter([{failed}]::integer[], lambda x: x is not null) as failed from typed_rows r)"
+        f"from (select *, list_filter([{failed}]::integer[], lambda x: x is not null) as failed "
+        f"from ({typed_rows(record, extracted_on)}) r)"
     )
 
 
@@ -108,4 +114,4 @@ def _part(column: str, own: dict[str, Any]) -> str:
 
 def _plain(text: str) -> str:
     # A spreadsheet writes course 1 (or patient 1) as 1.0; both name the same.
-    return f"regexp_replace({text}, '^(\\d+)\\.0+$', '\\1')"
+    return f"case when suffix({text}, '.0') then regexp_replace({text}, '^(\\d+)\\.0$', '\\1') else {text} end"

@@ -53,8 +53,9 @@ class Design:
     visit_jitter
         Standard deviation of the visit date around its target, as a share of the window's half width.
     missed, dropout
-        Probability that a visit is missed, and the monthly hazard of leaving, for those in response; both double for
-        those without response, because those who do not benefit stay away (informative follow-up).
+        Probability that a visit is missed, and the monthly hazard of leaving, for those in response.
+    informative
+        By how much both are larger without response: those who do not benefit stay away. One: unrelated to benefit.
     losses, boosters, ends
         Whether response is lost, boosters are given, targets end.
     item_share
@@ -70,6 +71,7 @@ class Design:
     visit_jitter: float = 0.45
     missed: float = 0.08
     dropout: float = 0.008
+    informative: float = 2.0
     losses: bool = True
     boosters: bool = True
     ends: bool = True

@@ -65,7 +65,7 @@ def look(drawn: Drawn, design: Design, rng: np.random.Generator) -> Seen:
         day = np.maximum(day, previous_day + (target > 0))
         truth = _improvement(drawn, day, boost_day, boost_size)
         responding = truth >= drawn.benefit.threshold
-        factor = np.where(responding, 1.0, 2.0)
+        factor = np.where(responding, 1.0, design.informative)
         months = (day - previous_day) / 30.4
         leaves = rng.random(n) < -np.expm1(-design.dropout * factor * months)
         gone = np.where(np.isinf(gone) & leaves & (target > 0), previous_day, gone)

@@ -43,6 +43,32 @@ def clusters(pattern: Ints, cell: Ints, courses: Floats, patients: Floats, cells
     return Clusters(number, sparse.csr_matrix((courses, (pattern, cell)), shape=(size, cells)))
 
 
+def resampled_incidence(day: Floats, cause: Ints, drawn: Floats, at: Floats, causes: int) -> Floats:
+    """Return Aalen-Johansen incidences of all resamples at once, shape (times, at, causes).
+
+    Parameters
+    ----------
+    day, cause
+        Day and cause (0 censored, 1..causes) of each cell, shape (cells,).
+    drawn
+        Resampled counts, shape (times, cells).
+    at
+        Days asked for, in order.
+    """
+    days, place = np.unique(day, return_inverse=True)
+    cells = np.arange(len(day))
+    at_day = sparse.csr_matrix((np.ones(len(day)), (cells, place)), shape=(len(day), len(days)))
+    leaving = drawn @ at_day
+    at_risk = np.cumsum(leaving[:, ::-1], axis=1)[:, ::-1]
+    hazard = np.empty((causes, *leaving.shape))
+    for k in range(causes):
+        hazard[k] = ((drawn * (cause == k + 1)) @ at_day) / np.maximum(at_risk, 1e-300)
+    free = np.cumprod(1 - hazard.sum(axis=0), axis=1)
+    before = np.concatenate([np.ones((len(drawn), 1)), free[:, :-1]], axis=1)
+    reached = np.concatenate([np.zeros((causes, len(drawn), 1)), np.cumsum(before * hazard, axis=2)], axis=2)
+    return np.asarray(np.moveaxis(reached[:, :, np.searchsorted(days, at, "right")], 0, 2))
+
+
 def interval_of_probability(estimate: Floats, replicates: Floats, confidence: float, n: float) -> tuple[Floats, Floats]:
     """Return limits for probabilities from bootstrap replicates, on the complementary log-log scale.
 

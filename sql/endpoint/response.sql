@@ -3,6 +3,8 @@
 -- source: endpoint.assessment; endpoint.end_event; endpoint.intercurrent
 -- confirmation: `first` crossing, or `confirmed` by the next visit. early_visits: those before evaluation is due are
 -- `ignored` or `counted`. Never met: right_day is null and left_day the last assessed visit, never the last contact.
+-- The last visit can confirm a response but not begin one that needs confirming: when confirmed is asked, everybody is
+-- watched to the last visit but one. To keep the last visit for those who did not meet it alone would bias downward.
 with visits as (
     select
         assessment.course_id, assessment.definition, assessment.day, assessment.met, assessment.source_id,
@@ -38,8 +40,7 @@ events as (
         min(case when met and next_met then previous_day end) as confirmed_left_day,
         min_by(source_id, case when met and next_met then day end) as confirmed_source_id,
         max(day) as last_day,
-        max(case when met and next_met is null then previous_day else day end) filter (where next_met is null)
-            as last_settled_day,
+        max(previous_day) as last_settled_day,
         max(case when met and next_met is null then 1 else 0 end) as open_end
     from ordered
     group by course_id, definition, early_visits
@@ -80,14 +81,9 @@ select
         else 'not_responded'
     end as status,
     long.last_day as last_assessed_day,
-    ending.day as end_day,
-    ending.role as end_role,
-    booster.day as booster_day,
     'staging.score' as source_table,
     long.source_id
 from wanted
 left join long
     on wanted.course_id = long.course_id and wanted.definition = long.definition
     and wanted.confirmation = long.confirmation and wanted.early_visits = long.early_visits
-left join endpoint.end_event as ending on wanted.course_id = ending.course_id
-left join endpoint.intercurrent as booster on wanted.course_id = booster.course_id and booster.role = 'booster'

@@ -1,19 +1,28 @@
 -- title: The response interval of each course of the cohort under the policy of the question
 -- grain: course_id
--- source: endpoint.response; cohort.course (course_id, patient_id, stratum); cohort.question (one row)
--- kind: response in (left_day, right_day]; end at right_day without response; else censored at left_day.
--- Policy for the end of the target: `competing` keeps it as its own event, `censor` stops at the last assessment.
--- Policy for a booster before response: `treatment_policy` ignores it, `censor` stops at the last assessment before it.
+-- source: endpoint.response, endpoint.watch; cohort.course (course_id, patient_id, stratum); cohort.question (one row)
+-- kind: response in (left_day, right_day]; end on right_day without response; else censored, without response up to
+-- left_day and without an end up to right_day. A response met at the last visit before the end counts although the end
+-- kept it from being confirmed.
+-- end_policy: `competing` keeps the end as its own event, `censor` stops at the last assessment.
+-- booster_policy: `treatment_policy` ignores boosters, `censor` stops at the last assessment before the first.
 with chosen as (
     select
-        cohort.course_id, cohort.patient_id, cohort.stratum, response.left_day, response.right_day, response.status,
-        response.end_day, response.booster_day, question.end_policy, question.booster_policy
+        cohort.course_id, cohort.patient_id, cohort.stratum, coalesce(response.left_day, 0) as left_day,
+        case
+            when response.status = 'unconfirmed' and watch.end_day is not null then response.last_assessed_day
+            else response.right_day
+        end as right_day,
+        watch.end_day, watch.watched_to_day, watch.booster_day, question.end_policy, question.booster_policy
     from cohort.course as cohort
-    inner join endpoint.response as response on cohort.course_id = response.course_id
-    inner join cohort.question as question
-        on response.definition = question.definition and response.confirmation = question.confirmation
-        and response.early_visits = question.early_visits
-    where response.status <> 'not_assessed' or (question.end_policy = 'competing' and response.end_day is not null)
+    inner join cohort.question as question on true
+    inner join endpoint.response as response
+        on cohort.course_id = response.course_id and question.definition = response.definition
+        and question.confirmation = response.confirmation and question.early_visits = response.early_visits
+    inner join endpoint.watch as watch
+        on response.course_id = watch.course_id and response.definition = watch.definition
+        and response.confirmation = watch.confirmation and response.early_visits = watch.early_visits
+    where response.status <> 'not_assessed' or (question.end_policy = 'competing' and watch.end_day is not null)
 ),
 
 before_booster as (
@@ -33,11 +42,10 @@ before_booster as (
 
 judged as (
     select
-        chosen.course_id, chosen.patient_id, chosen.stratum, chosen.left_day, chosen.right_day, chosen.end_day,
-        chosen.end_policy, coalesce(before_booster.last_day, 0) as censor_day,
+        chosen.course_id, chosen.patient_id, chosen.stratum, chosen.left_day, chosen.right_day, chosen.end_policy,
+        chosen.end_day, chosen.watched_to_day, least(chosen.left_day, coalesce(before_booster.last_day, 0)) as cut_day,
         chosen.booster_policy = 'censor' and chosen.booster_day is not null
-        and (chosen.right_day is null or chosen.right_day > chosen.booster_day)
-        and (chosen.end_day is null or chosen.end_day > chosen.booster_day) as cut_at_booster
+        and chosen.booster_day < coalesce(chosen.right_day, chosen.end_day, 100000) as cut_at_booster
     from chosen
     left join before_booster on chosen.course_id = before_booster.course_id
 )
@@ -50,11 +58,11 @@ select
         when end_day is not null and end_policy = 'competing' then 'end'
         else 'censored'
     end as kind,
-    case when cut_at_booster then least(coalesce(left_day, 0), censor_day) else coalesce(left_day, 0) end as left_day,
+    case when cut_at_booster then cut_day else left_day end as left_day,
     case
-        when cut_at_booster then least(coalesce(left_day, 0), censor_day)
+        when cut_at_booster then cut_day
         when right_day is not null then right_day
-        when end_day is not null and end_policy = 'competing' then end_day
-        else coalesce(left_day, 0)
+        when end_policy = 'censor' then left_day
+        else coalesce(end_day, watched_to_day)
     end as right_day
 from judged

@@ -1,0 +1,319 @@
+"""Five states of a course seen at visits: which intensities can be told, their fit, and what follows from it.
+
+States: 0 no response yet, 1 in response, 2 response lost, 3 ended, 4 dead. Intensities are constant within bands of time
+since treatment (Kalbfleisch & Lawless 1985, JASA 80:863): response, loss and return have their own in each band that
+shows enough of them; the end has one while in response and one outside it; death has one for all. Strata are fitted
+apart, which is the model with every effect of the stratum; what they share is patients, and the covariance knows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse, stats
+
+from analysis.numerics.panel_markov import PanelFit, fit_panel_markov
+from analysis.numerics.panel_markov_likelihood import Kind, Likelihood, PanelModel, PanelMoves, arrange
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+STATES = ("no_response_yet", "in_response", "response_lost", "ended", "dead")
+WAITING, RESPONSE, LOST, ENDED, DEAD = range(5)
+# The sets of states that CENSORED moves refer to.
+LIVE, UNSEEN = range(2)
+# An intensity of a band rests on at least as many moves, else the band shares that of its neighbour: with fewer the
+# maximum often lies at zero, where no interval can be had from curvature.
+FEWEST_MOVES = 5.0
+
+_WAYS = ((WAITING, RESPONSE), (RESPONSE, LOST), (LOST, RESPONSE))
+_NO_COVARIATES = np.zeros((1, 0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StratumFit:
+    """The fit of one stratum.
+
+    Attributes
+    ----------
+    fit : None when nothing was seen to happen; likelihood : its moves arranged
+    bands : (B,) parameter index of the loss intensity in each band, -1 where loss is not in the model
+    notes : one sentence for each transition left out and each band that shares its neighbour's intensity
+    """
+
+    fit: PanelFit | None
+    likelihood: Likelihood | None
+    bands: Ints
+    notes: tuple[str, ...]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free intensities."""
+        return 0 if self.fit is None else len(self.fit.theta)
+
+
+def fit_stratum(moves: PanelMoves, change_points: Floats) -> StratumFit:
+    """Fit the intensities that the moves of one stratum can tell.
+
+    Parameters
+    ----------
+    moves : states 0..4; CENSORED moves refer to set 0, the live states, or set 1, waiting or lost; times in days
+    change_points : (B-1,) days on which intensities may change; those after the last observation are left out
+
+    Raises
+    ------
+    ValueError
+        When the likelihood has no maximum that could be found, with the reason.
+    """
+    inside = change_points[change_points < moves.stop.max(initial=0)]
+    groups, notes = _groups(_moves_by_band(moves, inside), inside)
+    left_out: frozenset[str] = frozenset()
+    while True:
+        model, names = _model(moves, groups, inside, left_out)
+        if model is None:
+            return StratumFit(None, None, np.full(len(change_points) + 1, -1), ("nothing was seen to happen",))
+        fit = fit_panel_markov(model, moves, _NO_COVARIATES)
+        undetermined = np.flatnonzero(np.isnan(np.diag(fit.covariance)))
+        simpler = _simplify(groups, left_out, names, fit, undetermined)
+        if simpler is None:
+            break
+        groups, left_out, why = simpler
+        notes += (why,)
+    row = np.flatnonzero((model.transitions == (RESPONSE, LOST)).all(axis=1))
+    bands = model.base_map[row[0]] if len(row) else np.full(len(inside) + 1, -1)
+    bands = np.concatenate([bands, np.repeat(bands[-1:], len(change_points) - len(inside))])
+    notes += (*_never_seen(model, moves), *fit.identifiability)
+    return StratumFit(fit, arrange(model, moves, _NO_COVARIATES), bands, notes)
+
+
+def _simplify(
+    groups: Ints, left_out: frozenset[str], names: list[tuple[int, int] | str], fit: PanelFit, undetermined: Ints
+) -> tuple[Ints, frozenset[str], str] | None:
+    """Return a model with one parameter less where the data do not determine it, or None if all is told."""
+    for j in undetermined:
+        name = names[j]
+        if isinstance(name, str):
+            why = f"{name}: the likelihood is highest without it; left out of the model"
+            return groups, left_out | {name}, why
+        way, group = name
+        if groups[way].max() > 0:
+            merged = groups.copy()
+            merged[way] = np.where(groups[way] >= max(group, 1), groups[way] - 1, groups[way])
+            r, s = (STATES[i] for i in _WAYS[way])
+            return (
+                merged,
+                left_out,
+                f"{r} → {s}: a band that the data do not tell apart shares its neighbour's intensity",
+            )
+    return None
+
+
+def _moves_by_band(moves: PanelMoves, change_points: Floats) -> Floats:
+    """Count response, loss and return in the band of the middle of the visit interval that shows it, (3, B)."""
+    middle = np.searchsorted(change_points, (moves.start + moves.stop) / 2)
+    seen = moves.kind == Kind.PANEL
+    shows = (
+        seen & (moves.from_state == WAITING) & (moves.to_state != WAITING),
+        seen & (moves.from_state != LOST) & (moves.to_state == LOST),
+        seen & (moves.from_state == LOST) & (moves.to_state == RESPONSE),
+    )
+    n_bands = len(change_points) + 1
+    return np.array([np.bincount(middle[s], moves.count[s], n_bands) for s in shows])
+
+
+def _groups(shown: Floats, change_points: Floats) -> tuple[Ints, tuple[str, ...]]:
+    """Number the intensities of each way, (3, B), -1 where the way was never seen; say which bands share one."""
+    groups = np.zeros(shown.shape, dtype=np.int64)
+    notes: list[str] = []
+    edges = [0.0, *change_points, np.inf]
+    for way, counts in enumerate(shown):
+        if counts.sum() == 0:
+            groups[way] = -1
+            continue
+        # From the left, a band is closed once it has enough; what is left over at the end joins the last closed one.
+        group, held, last = 0, 0.0, 0
+        for b, n in enumerate(counts):
+            groups[way, b], held = group, held + n
+            if held >= FEWEST_MOVES:
+                group, held, last = group + 1, 0.0, group
+        groups[way] = np.minimum(groups[way], last)
+        if groups[way, -1] < len(counts) - 1:
+            shared = [f"({edges[b]:g}, {edges[b + 1]:g}]" for b in range(len(counts)) if counts[b] < FEWEST_MOVES]
+            r, s = _WAYS[way]
+            notes.append(f"{STATES[r]} → {STATES[s]}: fewer than {FEWEST_MOVES:g} moves in days {', '.join(shared)}; "
+                         "the band shares its neighbour's intensity")  # fmt: skip
+    return groups, tuple(notes)
+
+
+def _model(
+    moves: PanelMoves, groups: Ints, change_points: Floats, left_out: frozenset[str]
+) -> tuple[PanelModel | None, list[tuple[int, int] | str]]:
+    """Return the model of the transitions seen, None if none was, and what each parameter is: (way, group) or name."""
+    ended, died = ((moves.kind == Kind.DEATH) & (moves.to_state == s) for s in (ENDED, DEAD))
+    inside = moves.from_state == RESPONSE
+    happens = {
+        "end while in response": bool((ended & inside).any()),
+        "end outside response": bool((ended & ~inside).any()),
+        "death": bool(died.any()),
+    }
+    ways, rows, names = [], [], list[tuple[int, int] | str]()
+    for k, (way, group) in enumerate(zip(_WAYS, groups, strict=True)):
+        if group[0] >= 0:
+            ways.append(way)
+            rows.append(len(names) + group)
+            names += [(k, g) for g in range(int(group.max()) + 1)]
+    entered = {WAITING: True, RESPONSE: groups[0, 0] >= 0, LOST: groups[1, 0] >= 0}
+    for name, of in zip(happens, ((RESPONSE,), (WAITING, LOST), (WAITING, RESPONSE, LOST)), strict=True):
+        if happens[name] and name not in left_out:
+            to = DEAD if name == "death" else ENDED
+            ways += [(r, to) for r in of if entered[r]]
+            rows += [np.full(groups.shape[1], len(names)) for r in of if entered[r]]
+            names.append(name)
+    if not ways:
+        return None, names
+    sets = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 0]], dtype=bool)
+    effects = np.zeros((len(ways), 0), dtype=np.int64)
+    return PanelModel(STATES, np.array(ways), np.array(rows), effects, change_points, sets), names
+
+
+def _never_seen(model: PanelModel, moves: PanelMoves) -> tuple[str, ...]:
+    held = {tuple(t) for t in model.transitions.tolist()}
+    wanted = [*_WAYS, (WAITING, ENDED), (RESPONSE, ENDED), (WAITING, DEAD)]
+    absent = [f"{STATES[r]} → {STATES[s]}" for r, s in wanted if (r, s) not in held]
+    return (f"never seen and left out of the model: {', '.join(absent)}",) if absent else ()
+
+
+def joint_variance(fits: list[StratumFit], rows: list[Ints], content: sparse.csr_matrix, patients: Floats) -> Floats:
+    """Sandwich covariance of the parameters of all strata one after the other, (P, P), clustered by patient.
+
+    Parameters
+    ----------
+    rows : for each fit, the cells of its moves in order
+    content : (patterns, cells), how often one patient of a pattern made each move; patients : (patterns,)
+
+    Notes
+    -----
+    Two knees of one patient may be of different stages: the blocks between strata are not zero. No small-sample factor.
+    """
+    influence = np.zeros((content.shape[1], sum(f.n_parameters for f in fits)))
+    at = 0
+    for f, cells in zip(fits, rows, strict=True):
+        if f.fit is not None and f.likelihood is not None:
+            scores = f.likelihood.log_terms(f.fit.theta)[1]
+            influence[cells, at : at + f.n_parameters] = scores @ f.fit.covariance
+            at += f.n_parameters
+    total = np.zeros((influence.shape[1], influence.shape[1]))
+    for start in range(0, content.shape[0], 50_000):  # patterns at a time, for memory
+        of_patient = content[start : start + 50_000] @ influence
+        total += of_patient.T @ (of_patient * patients[start : start + 50_000, None])
+    return total
+
+
+def logit_interval(value: Floats, error: Floats, top: float, level: float) -> tuple[Floats, Floats]:
+    """Limits in (0, top) from standard errors on the logit scale of value / top; nan at 0 and top. Shapes alike."""
+    inside = (value > 0) & (value < top)
+    share = np.where(inside, value, top / 2) / top
+    width = stats.norm.ppf(0.5 + level / 2) * error / top / (share * (1 - share))
+    with np.errstate(over="ignore"):
+        low, high = (top / (1 + np.exp(-(np.log(share / (1 - share)) + s * width))) for s in (-1, 1))
+    return np.where(inside, low, np.nan), np.where(inside, high, np.nan)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proportional:
+    """Loss intensities as a common course over the bands times one factor a stratum.
+
+    Attributes: `log_ratio` (S-1,) against the first stratum and its `covariance` (S-1, S-1); `statistic`, Wald
+    chi-squared of all ratios being 1 on `df`; `p`; `lack_of_fit` and `lack_df`, chi-squared of what the factors leave.
+    """
+
+    log_ratio: Floats
+    covariance: Floats
+    statistic: float
+    df: int
+    p: float
+    lack_of_fit: float
+    lack_df: int
+
+
+def proportional_loss(fits: list[StratumFit], variance: Floats) -> Proportional:
+    """Summarise loss intensities by one factor a stratum: minimum distance with the joint covariance.
+
+    Generalised least squares of the log intensities on bands and strata is asymptotically the fit that constrains them
+    (Ferguson 1958), and unlike a likelihood ratio it stays right when courses of a patient are correlated.
+
+    Raises ValueError when fewer than two strata have a loss intensity that the data determine.
+    """
+    at, y, index, design = 0, [], [], []
+    for s, f in enumerate(fits):
+        for j in np.unique(f.bands[f.bands >= 0]):
+            assert f.fit is not None
+            band = (f.bands == j) / (f.bands == j).sum()
+            y.append(f.fit.theta[j])
+            index.append(at + j)
+            design.append(np.concatenate([band, np.arange(1, len(fits)) == s]))
+        at += f.n_parameters
+    if len({s for s, f in enumerate(fits) if (f.bands >= 0).any()}) < len(fits) or len(fits) < 2:
+        raise ValueError("two strata with losses are needed")
+    v, x = variance[np.ix_(index, index)], np.array(design, dtype=float)
+    if not np.isfinite(v).all():
+        raise ValueError("a loss intensity is not determined by the data")
+    weight = np.linalg.pinv(v)
+    covariance = np.linalg.pinv(x.T @ weight @ x)
+    beta = covariance @ x.T @ weight @ np.array(y)
+    rest = np.array(y) - x @ beta
+    ratio, own, df = beta[-(len(fits) - 1) :], covariance[-(len(fits) - 1) :, -(len(fits) - 1) :], len(fits) - 1
+    statistic = float(ratio @ np.linalg.solve(own, ratio))
+    lack_df = len(y) - int(np.linalg.matrix_rank(x))
+    p = float(stats.chi2.sf(statistic, df))
+    return Proportional(ratio, own, statistic, df, p, float(rest @ weight @ rest), lack_df)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LivePearson:
+    """Observed and expected moves between live states, given that the course was alive at the visit.
+
+    Attributes: `observed`, `expected` (B, 3, 3) by band of the visit, from, to; `statistic`; the law of the statistic
+    lies about between chi-squared on `df_low` and `df_high` (Titman 2009), with upper tails `p_low` and `p_high`.
+    """
+
+    observed: Floats
+    expected: Floats
+    statistic: float
+    df_low: int
+    df_high: int
+    p_low: float
+    p_high: float
+
+
+def live_pearson(f: StratumFit) -> LivePearson:
+    """Compare moves between visits with what the fit expects (Aguirre-Hernández & Farewell 2002, Stat Med 21:1899).
+
+    Given the live states at both visits, whoever ended in between needs no imagined visit at which it was seen.
+    """
+    assert f.fit is not None and f.likelihood is not None
+    moves, model = f.likelihood.moves, f.fit.model
+    chance = f.likelihood.arrivals(f.fit.theta, derivatives=False)[0][f.likelihood.pair][:, :ENDED]
+    chance /= chance.sum(axis=1, keepdims=True)
+    # From waiting, lost looks like waiting.
+    unseen = moves.from_state == WAITING
+    chance[unseen] = np.column_stack(
+        [chance[unseen][:, [0, 2]].sum(axis=1), chance[unseen][:, 1], 0 * chance[unseen][:, 2]]
+    )
+    band = np.searchsorted(model.change_points, moves.stop)
+    still = (moves.kind == Kind.CENSORED) & (moves.to_state == UNSEEN)
+    seen, to = (moves.kind == Kind.PANEL) | still, np.where(still, WAITING, moves.to_state)
+    observed = np.zeros((len(model.change_points) + 1, 3, 3))
+    expected = np.zeros_like(observed)
+    np.add.at(observed, (band[seen], moves.from_state[seen], to[seen]), moves.count[seen])
+    np.add.at(expected, (band[seen], moves.from_state[seen]), moves.count[seen, None] * chance[seen])
+    possible = expected > 1e-9
+    deviation = (observed - expected) ** 2 / np.where(possible, expected, 1.0)
+    statistic = float(deviation[possible].sum())
+    high = int(np.maximum(possible.sum(axis=2) - 1, 0).sum())
+    low = max(high - f.n_parameters, 1)
+    tails = [float(stats.chi2.sf(statistic, max(df, 1))) for df in (low, high)]
+    return LivePearson(observed, expected, statistic, low, high, tails[0], tails[1])

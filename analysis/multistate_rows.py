@@ -1,0 +1,276 @@
+"""From the moves of a cohort to fitted strata, and from these to rows of the results frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.cohort import Stratum, patient_clusters
+from analysis.multistate import (
+    LIVE,
+    LOST,
+    RESPONSE,
+    STATES,
+    UNSEEN,
+    WAITING,
+    StratumFit,
+    fit_stratum,
+    joint_variance,
+    live_pearson,
+    logit_interval,
+)
+from analysis.numerics.panel_markov import PanelFit
+from analysis.numerics.panel_markov_likelihood import Kind, PanelMoves
+from analysis.numerics.panel_markov_prediction import mix, restricted_mean_time, row_probabilities
+from analysis.result import check, row
+from registry.errors import NotEstimable
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# With fewer courses seen, intensities cannot be told from chance: the stratum is counted, not modelled.
+FEWEST_COURSES = 10
+_KINDS = {"visit": int(Kind.PANEL), "end": int(Kind.DEATH), "alive": int(Kind.CENSORED)}
+_NO_COVARIATES = np.empty(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The strata of a cohort with what was counted and fitted.
+
+    Attributes
+    ----------
+    strata
+        In order, with those nobody is in.
+    cells, shares
+        Reductions ``reduction.panel_cell`` and ``reduction.panel_share``.
+    fits
+        By stratum code; absent where there is nothing to fit, for the reason in `why_not`.
+    variance
+        Joint covariance of all parameters, clustered by patient; `at` is where each stratum's begin.
+    """
+
+    strata: list[Stratum]
+    cells: pl.DataFrame
+    shares: pl.DataFrame
+    fits: dict[str, StratumFit]
+    why_not: dict[str, str]
+    variance: Floats
+    at: dict[str, int]
+    confidence: float
+
+    def of(self, code: str) -> pl.DataFrame:
+        """Return the moves of a stratum."""
+        return self.cells.filter(pl.col("stratum") == code)
+
+    def courses(self, code: str) -> int:
+        """Return the number of courses of a stratum; each has one move, split or not, from day 0."""
+        return count_of(self.of(code).filter(pl.col("start_day") == 0))
+
+    def last_day(self, code: str) -> float:
+        """Return the last day on which anybody of a stratum was seen."""
+        return float(self.of(code).filter(pl.col("kind") != "alive")["stop_day"].max() or 0)  # type: ignore[arg-type]
+
+    def error(self, gradient: Floats, code: str) -> Floats:
+        """Return standard errors (...,) of quantities of a stratum with gradients (..., p)."""
+        here = slice(self.at[code], self.at[code] + self.fits[code].n_parameters)
+        return np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance[here, here], gradient))
+
+    def difference_error(self, first: Floats, code: str, second: Floats, other: str) -> Floats:
+        """Return standard errors (...,) of a difference between strata: their patients may be the same."""
+        gradient = np.zeros((*first.shape[:-1], len(self.variance)))
+        gradient[..., self.at[code] : self.at[code] + first.shape[-1]] = first
+        gradient[..., self.at[other] : self.at[other] + second.shape[-1]] -= second
+        return np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance, gradient))
+
+
+def count_of(moves: pl.DataFrame) -> int:
+    """Return how many courses made these moves; an unconfirmed one counts by its weight."""
+    return round(float(moves["n"].sum()))
+
+
+def fit_cohort(
+    strata: list[Stratum], cells: pl.DataFrame, patterns: pl.DataFrame, shares: pl.DataFrame, change_day: Floats,
+    confidence: float,
+) -> Fitted:  # fmt: skip
+    """Fit every stratum that shows enough.
+
+    Raises
+    ------
+    NotEstimable
+        When no stratum can be fitted; the message says why for each.
+    """
+    fits: dict[str, StratumFit] = {}
+    why: dict[str, str] = {}
+    rows: list[Ints] = []
+    for s in strata:
+        mine = cells.filter(pl.col("stratum") == s.code)
+        seen = count_of(mine.filter(pl.col("start_day") == 0, pl.col("kind") == "visit"))
+        if mine.height == 0:
+            why[s.code] = "nobody in this stratum"
+        elif seen < FEWEST_COURSES:
+            why[s.code] = f"{seen} courses were seen after treatment; at least {FEWEST_COURSES} are needed"
+        else:
+            try:
+                fits[s.code] = fit_stratum(_moves(mine), change_day)
+                rows.append(mine["cell"].to_numpy().astype(np.int64) - 1)
+            except ValueError as error:
+                why[s.code] = str(error)
+    if not fits:
+        reasons = "; ".join(f"{code}: {reason}" for code, reason in why.items())
+        raise NotEstimable(f"States over time cannot be estimated. {reasons or 'No course is selected.'}")
+    gathered = patient_clusters(cells, patterns)
+    variance = joint_variance(list(fits.values()), rows, gathered.content, gathered.patients)
+    ends = np.cumsum([0, *(f.n_parameters for f in fits.values())])
+    return Fitted(strata, cells, shares, fits, why, variance, dict(zip(fits, ends.tolist(), strict=False)), confidence)
+
+
+def _moves(cells: pl.DataFrame) -> PanelMoves:
+    number = {name: i for i, name in enumerate(STATES)} | {"alive": LIVE}
+    origin, to = (cells[c].replace_strict(number, return_dtype=pl.Int64).to_numpy() for c in ("from_state", "to_state"))
+    kind = cells["kind"].replace_strict(_KINDS, return_dtype=pl.Int64).to_numpy()
+    # Seen without response, and never yet in it: waiting, or a response came and went between two visits.
+    unseen = (kind == Kind.PANEL) & (to == WAITING)
+    start, stop, n = (cells[c].cast(pl.Float64).to_numpy() for c in ("start_day", "stop_day", "n"))
+    kind, to = np.where(unseen, int(Kind.CENSORED), kind), np.where(unseen, UNSEEN, to)
+    return PanelMoves(np.zeros(cells.height, dtype=np.int64), origin, to, start, stop, kind, n)
+
+
+def occupation(fit: PanelFit | None, days: Floats) -> tuple[Floats, Floats]:
+    """Return the probability of each state by day (T, 5) and its gradient (T, 5, p), from no response on day 0."""
+    return _law(fit, days, WAITING, 0.0, None)
+
+
+def after_response(fit: PanelFit | None, days: Floats, landmark: float) -> tuple[Floats, Floats]:
+    """Return the same for a course in response on day `landmark`, by days since; nothing leaves the lost state."""
+    return _law(fit, landmark + days, RESPONSE, landmark, LOST)
+
+
+def _law(fit: PanelFit | None, days: Floats, origin: int, start: float, final: int | None) -> tuple[Floats, Floats]:
+    initial = np.eye(len(STATES))[origin]
+    if fit is None:
+        return np.tile(initial, (len(days), 1)), np.zeros((len(days), len(STATES), 0))
+    inner = row_probabilities(fit, _NO_COVARIATES, start, days, final)
+    return mix(np.eye(len(days)), initial, inner)(fit.theta, True)
+
+
+def mean_days(fit: PanelFit | None, horizon: float) -> tuple[Floats, Floats]:
+    """Return the mean days in each state up to `horizon` (5,) and the gradient (5, p)."""
+    if fit is None:
+        return horizon * np.eye(len(STATES))[WAITING], np.zeros((len(STATES), 0))
+    found = restricted_mean_time(fit, _NO_COVARIATES, horizon, np.eye(len(STATES))[WAITING])
+    return found.estimate, found.gradient
+
+
+def limits(
+    fitted: Fitted, code: str, value: Floats, gradient: Floats, n: int, top: float = 1.0
+) -> tuple[Floats, Floats]:
+    """Return limits on the logit scale; where a probability is 0 because nothing was seen, exact binomial from `n`."""
+    low, high = logit_interval(value, fitted.error(gradient, code), top, fitted.confidence)
+    least = 1 - ((1 - fitted.confidence) / 2) ** (1 / max(n, 1))
+    return np.where(value <= 0, 0.0, low), np.where(value <= 0, top * least, high)
+
+
+def state_rows(
+    fitted: Fitted, code: str, quantities: dict[str, int], days: Floats,
+    law: Callable[[PanelFit | None, Floats], tuple[Floats, Floats]], *, happened: dict[str, list[int]], of: int,
+    beyond: float, note: str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return rows for states by day; null beyond day `beyond`. `happened` counts by quantity and day, `of` whom."""
+    value, gradient = law(fitted.fits[code].fit, days)
+    rows = []
+    for name, state in quantities.items():
+        low, high = limits(fitted, code, value[:, state], gradient[:, state], of)
+        for i, day in enumerate(days):
+            late = day > beyond
+            rows.append(
+                row(
+                    code, name, time_day=float(day), n=min(happened[name][i], of), denominator=of,
+                    estimate=None if late else float(value[i, state]),
+                    low=None if late else float(low[i]), high=None if late else float(high[i]),
+                    note=f"nobody was followed beyond day {fitted.last_day(code):.0f}" if late else note,
+                )
+            )  # fmt: skip
+    return rows
+
+
+def difference_rows(
+    fitted: Fitted, quantity: str, days: list[float | None], of: Callable[[str], tuple[Floats, Floats]],
+    unknown: Callable[[str, float | None], bool],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return differences of a quantity (T,) from the first stratum fitted, with symmetric limits."""
+    codes = list(fitted.fits)
+    z = float(stats.norm.ppf(0.5 + fitted.confidence / 2))
+    rows = []
+    base, base_gradient = of(codes[0])
+    for code in codes[1:]:
+        value, gradient = of(code)
+        error = fitted.difference_error(gradient, code, base_gradient, codes[0])
+        n = fitted.courses(code) + fitted.courses(codes[0])
+        for i, day in enumerate(days):
+            if unknown(code, day) or unknown(codes[0], day):
+                rows.append(row(f"{code} - {codes[0]}", quantity, time_day=day, denominator=n, note="not known in both"))
+                continue
+            estimate = float(value[i] - base[i])
+            rows.append(
+                row(f"{code} - {codes[0]}", quantity, time_day=day, estimate=estimate, low=estimate - z * error[i],
+                    high=estimate + z * error[i], denominator=n)
+            )  # fmt: skip
+    return rows
+
+
+def under_observation(fitted: Fitted, days: list[float]) -> list[dict[str, Any]]:
+    """Return how many courses are between two observations, or before an end, on each day."""
+    rows = []
+    for s in fitted.strata:
+        mine = fitted.of(s.code)
+        for day in days:
+            held = mine.filter(pl.col("stop_day") >= max(day, 1), pl.col("start_day") < max(day, 1))
+            rows.append(row(s.code, "at_risk", time_day=day, n=count_of(held), denominator=fitted.courses(s.code)))
+    return rows
+
+
+def checks_of(fitted: Fitted) -> list[dict[str, Any]]:
+    """Return the certificate of each fit, what was seen, and how far the fit is from what was seen."""
+    checks = []
+    for s in fitted.strata:
+        if s.code not in fitted.fits:
+            checks.append(check(f"fit of {s.code}", None, "fitted", False, fitted.why_not[s.code]))
+            continue
+        f, moves = fitted.fits[s.code], fitted.of(s.code)
+        if f.fit is not None:
+            note = "; ".join(f.notes) or "every transition was seen"
+            checks.append(check(f"certificate of {s.code}", f.fit.newton_decrement, "<= 1e-8", f.fit.converged, note))
+            told = int(np.isnan(np.diag(f.fit.covariance)).sum())
+            checks.append(check(f"undetermined in {s.code}", told, "0", told == 0, "intensities without a finite error"))
+            pearson = live_pearson(f)
+            note = f"chi-squared {pearson.statistic:.1f}, df between {pearson.df_low} and {pearson.df_high}"
+            checks.append(check(f"Pearson of {s.code}", pearson.p_high, ">= 0.01", pearson.p_high >= 0.01, note))
+            distance = _distance(fitted, s.code)
+            checks.append(check(f"prevalence of {s.code}", distance, "<= 0.1", distance <= 0.1,
+                                "largest gap of fitted and seen share in response at a planned visit"))  # fmt: skip
+        for name, to in (("responses", "in_response"), ("losses", "response_lost")):
+            entered = moves.filter(pl.col("to_state") == to, pl.col("from_state") != to)
+            n = count_of(entered)
+            checks.append(check(f"{name} in {s.code}", n, ">= 10", n >= 10, "fewer leave wide intervals"))
+    return checks
+
+
+def _distance(fitted: Fitted, code: str) -> float:
+    mine = fitted.shares.filter(pl.col("stratum") == code).with_columns(pl.col("n").cast(pl.Float64))
+    seen = mine.group_by("target_day").agg(
+        total=pl.col("n").sum(), held=pl.col("n").filter(pl.col("state") == "in_response").sum()
+    )
+    # Twenty seen: below that the gap is chance.
+    seen = seen.filter(pl.col("total") >= 20).sort("target_day")
+    if seen.height == 0:
+        return 0.0
+    days = seen["target_day"].to_numpy().astype(float)
+    share = (seen["held"] / seen["total"]).to_numpy()
+    return float(np.abs(occupation(fitted.fits[code].fit, days)[0][:, RESPONSE] - share).max())

@@ -1,0 +1,134 @@
+"""The figure of trajectories: mean change by stratum over the planned visits, with who was seen below it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from analysis.figures import _STYLE, _STYLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.result import Result
+
+_DAYS_A_MONTH = 365.25 / 12
+# Rows that the two lines of a stratum take in the table.
+_TALL = 1.7
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def mean_change(result: Result) -> Figure:
+    """Draw the mean change from baseline by stratum with its intervals, and the courses seen of those due below.
+
+    Strata stand side by side at each visit so that their intervals can be told apart; they differ in colour, line,
+    and marker, and are named where they end.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    has = result.curves.filter(pl.col("time_day") > 0, pl.col("estimate").is_not_null())["stratum"]
+    shown = [s for s in result.settings["strata"] if (has == s["code"]).any()]
+    style: dict[Any, Any] = dict(_STYLE)
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(7.2, 4.3 + 0.36 * len(shown)), layout="constrained")
+        top, table = figure.subplots(2, 1, sharex=True, height_ratios=[1, 0.05 * (_TALL * len(shown) + 1.4)])
+        last = result.settings["visits"][-1]["day"] / _DAYS_A_MONTH
+        ends = [_curve(top, result, s, i, len(shown), last) for i, s in enumerate(shown)]
+        top.axhline(0, color="#666666", linewidth=0.8)
+        top.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        top.set_axisbelow(True)
+        top.set_xlim(-0.025 * last, 1.04 * last)
+        _labels(top, ends, 1.04 * last)
+        top.set_ylabel(f"Mean change from baseline\n({result.settings['unit_label']}, up is better)")
+        top.set_title(_capital(str(result.settings["scale_label"])), loc="left", fontsize=9, fontweight="bold")
+        top.tick_params(labelbottom=False)
+        _table(table, result, shown)
+    figure.alt_text = _alt_text(result, shown)  # type: ignore[attr-defined]
+    return figure
+
+
+def _curve(axes: Axes, result: Result, stratum: dict[str, Any], i: int, of: int, last: float) -> tuple[float, str, str]:
+    """Draw one stratum, and return the height of its end, its label and its colour."""
+    curve = result.curves.filter(
+        pl.col("stratum") == stratum["code"], pl.col("estimate").is_not_null()
+    ).sort("time_day")  # fmt: skip
+    months = curve["time_day"].to_numpy() / _DAYS_A_MONTH
+    x = months + np.where(months > 0, (i - (of - 1) / 2) * 0.010 * last, 0.0)
+    colour = stratum["colour"]
+    axes.plot(x, curve["estimate"], color=colour, linewidth=1.5, linestyle=_STYLES[i % len(_STYLES)])
+    after = months > 0
+    for at, low, high in zip(x[after], curve["low"].to_numpy()[after], curve["high"].to_numpy()[after], strict=True):
+        axes.plot([at, at], [low, high], color=colour, linewidth=1.1, solid_capstyle="butt")
+    axes.plot(
+        x[after], curve["estimate"].to_numpy()[after], linestyle="none", marker=_MARKERS[i % len(_MARKERS)],
+        color=colour, markersize=5, markeredgecolor="white", markeredgewidth=0.6,
+    )  # fmt: skip
+    return float(curve["estimate"][-1]), stratum["label"], colour
+
+
+def _labels(axes: Axes, ends: list[tuple[float, str, str]], x: float) -> None:
+    """Name each stratum where it ends, moved apart where names would overlap."""
+    low, high = axes.get_ylim()
+    least, place = 0.055 * (high - low), -np.inf
+    for height, text, colour in sorted(ends):
+        place = max(height, place + least)
+        axes.annotate(
+            text, (x, place), xytext=(4, 0), textcoords="offset points", va="center", color=colour, fontweight="bold",
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def _table(axes: Axes, result: Result, shown: list[dict[str, Any]]) -> None:
+    """Write the courses seen and, in grey, those due, by stratum and visit; numbers that would overlap are skipped."""
+    visits = [v["day"] for v in result.settings["visits"]]
+    longest = max(len(f"{of or 0:,}") for of in result.at_risk["denominator"])
+    # A figure of 8 points is about 0.011 of the axis wide; the due ones carry a stroke.
+    written = _apart(visits, 0.011 * (longest + 1) * max(visits))
+    axes.set_ylim(-_TALL * len(shown) - 0.2, 0.9)
+    axes.set_yticks([])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_xticks([d / _DAYS_A_MONTH for d in [0.0, *visits]], [f"{d / _DAYS_A_MONTH:.0f}" for d in [0.0, *visits]])
+    axes.set_xlabel("Months since the first session")
+    side = axes.get_yaxis_transform()
+    axes.text(-0.05, 0.55, "Seen / due", transform=side, fontweight="bold", ha="right", va="center")
+    for i, stratum in enumerate(shown):
+        y = -_TALL * i - 0.35
+        axes.text(-0.05, y - 0.35, stratum["label"], transform=side, ha="right", va="center", color=stratum["colour"])
+        counts = result.at_risk.filter(pl.col("stratum") == stratum["code"]).select("time_day", "n", "denominator")
+        for day, n, of in counts.iter_rows():
+            if day in written:
+                x = day / _DAYS_A_MONTH
+                axes.text(x, y, "·" if n is None else f"{n:,}", ha="center", va="center", fontsize=8)
+                axes.text(x, y - 0.7, f"/{of:,}", ha="center", va="center", fontsize=7, color="#6b6b6b")
+
+
+def _apart(days: list[float], least: float) -> list[float]:
+    """Return days at least `least` apart, the last one always."""
+    kept: list[float] = []
+    for day in reversed(days):
+        if not kept or kept[-1] - day >= least:
+            kept.append(day)
+    return kept
+
+
+def _alt_text(result: Result, shown: list[dict[str, Any]]) -> str:
+    visits = result.settings["visits"]
+    parts = []
+    for stratum in shown:
+        curve = result.curves.filter(pl.col("stratum") == stratum["code"], pl.col("estimate").is_not_null())
+        end = curve.sort("time_day").row(-1, named=True)
+        name = next(v["visit"] for v in visits if v["day"] == end["time_day"])
+        parts.append(f"{stratum['label']} {end['estimate']:.1f} ({end['low']:.1f} to {end['high']:.1f}) at {name}")
+    return (
+        f"Mean change from baseline in {result.settings['scale_label']} over {len(visits)} planned visits, in "
+        f"{result.settings['unit_label']}, positive is improvement. At the last visit with enough courses: "
+        f"{'; '.join(parts)}."
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

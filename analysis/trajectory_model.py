@@ -1,0 +1,121 @@
+"""The repeated-measures model of trajectories: fitted with a fallback, its variance clustered by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.numerics.marginal_means import Estimates, JointTest, coefficient_rows, joint_test, linear_estimates
+from analysis.numerics.repeated import MmrmFit, fit_mmrm
+from analysis.numerics.repeated_design import VisitDesign
+from analysis.numerics.repeated_sandwich import sandwich, sandwich_degrees_of_freedom
+from analysis.numerics.repeated_sums import PatternSums
+from analysis.trajectory_sums import Sums, cell
+from registry.errors import NotEstimable
+
+Floats = NDArray[np.float64]
+Rows = tuple[Floats, Floats, NDArray[np.int64]]
+
+# From the most to the fewest parameters: what is tried in turn when the data do not determine the one asked for.
+_SIMPLER = (
+    "unstructured",
+    "heterogeneous toeplitz",
+    "heterogeneous ar1",
+    "heterogeneous compound symmetry",
+    "compound symmetry",
+)
+
+
+def fit_with_fallback(sums: PatternSums, design: VisitDesign, structure: str) -> tuple[MmrmFit, str]:
+    """Fit by restricted maximum likelihood, with a simpler covariance when the data do not determine this one.
+
+    Returns
+    -------
+    The fit, and why the structure asked for was not used (empty if it was).
+
+    Raises
+    ------
+    NotEstimable
+        When no structure can be fitted; the message is that of the simplest.
+    """
+    later = _SIMPLER[_SIMPLER.index(structure) + 1 :] if structure in _SIMPLER else ("compound symmetry",)
+    why = ""
+    for name in (structure, *later):
+        try:
+            return fit_mmrm(sums, design, name), why
+        except ValueError as error:
+            why, last = why or str(error), str(error)
+    raise NotEstimable(f"The model of repeated measures cannot be fitted to these courses. {last}")
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How estimates of a fit get their intervals.
+
+    Attributes
+    ----------
+    fit
+        The model.
+    method
+        Degrees of freedom (and small-sample covariance) of the model.
+    covariance : (p, p) or None
+        Empirical covariance clustered by patient, in place of the model's.
+    freedom
+        Degrees of freedom under it.
+    """
+
+    fit: MmrmFit
+    method: str
+    covariance: Floats | None = None
+    freedom: Callable[[Floats], Floats] | None = None
+
+    def of(self, rows: Floats, confidence: float) -> Estimates:
+        """Return estimates of the contrasts (r, p) with their intervals."""
+        if self.covariance is None or self.freedom is None:
+            return linear_estimates(self.fit, rows, self.method, confidence)
+        return linear_estimates(
+            self.fit, rows, "satterthwaite", confidence, covariance=self.covariance, df=self.freedom(rows)
+        )
+
+    def test(self, rows: Floats) -> JointTest:
+        """Return the F test that the contrasts (r, p) are all zero."""
+        if self.covariance is None:
+            return joint_test(self.fit, rows, self.method)
+        return joint_test(self.fit, rows, "satterthwaite", covariance=self.covariance)
+
+
+def clustered(fit: MmrmFit, method: str, rows: Rows) -> Inference:
+    """Return inference clustered by patient: scores of a patient's courses are added before they are squared.
+
+    The scores are bias-reduced (CR2). Degrees of freedom are Satterthwaite's of that sandwich, times courses over the
+    sum of squared courses per patient: exact when courses weigh alike, and what makes two knees less than two patients.
+    """
+    z, y, patient = rows
+    empirical = sandwich(fit, z, y, kind="CR2")
+    together = np.zeros((int(patient.max()) + 1, fit.beta.size))
+    np.add.at(together, patient, empirical.scores)
+    seen = ~np.isnan(y).all(axis=1)
+    each = np.bincount(patient[seen])
+    shrink = float(each.sum() / (each**2).sum())
+    return Inference(
+        fit=fit,
+        method=method,
+        covariance=fit.covariance @ (together.T @ together) @ fit.covariance,
+        freedom=lambda contrast: shrink * sandwich_degrees_of_freedom(fit, contrast, z, y, kind="CR2"),
+    )
+
+
+def interaction_rows(design: VisitDesign, data: Sums, shown: NDArray[np.bool_]) -> Floats:
+    """Return contrasts (r, p) that are zero when strata differ alike at all visits, over the cells (S, T) `shown`."""
+    rows = [np.zeros((0, len(design.columns)))]
+    for s in range(1, len(data.strata)):
+        both = [v.name for t, v in enumerate(data.visits) if shown[s, t] and shown[0, t]]
+        gaps = [
+            coefficient_rows(design, [cell(data.strata[s], v)]) - coefficient_rows(design, [cell(data.strata[0], v)])
+            for v in both
+        ]
+        rows += [gap - gaps[0] for gap in gaps[1:]]
+    return np.concatenate(rows)

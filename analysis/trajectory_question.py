@@ -1,0 +1,170 @@
+"""What a question about trajectories asks: which scale, which visits, which policies; written for the reductions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import polars as pl
+
+from analysis.cohort import allowed, programmes_of
+from analysis.trajectory_sums import Visit
+from registry import Courses
+from registry.errors import NotEstimable, UsageError, choose
+
+Adjust = Literal["age", "sex", "bmi"]
+IntercurrentPolicy = Literal["hypothetical", "treatment_policy"]
+Unit = Literal["points_of_100", "native"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The outcome of a question.
+
+    Attributes
+    ----------
+    label, unit_label
+        In words.
+    domain
+        Domain by whose scale each course is measured, or null if one scale was named.
+    scales
+        Courses by the scale that measured them.
+    visits
+        Planned visits asked for, in order.
+    """
+
+    label: str
+    unit_label: str
+    domain: str | None
+    scales: dict[str, int]
+    visits: list[Visit]
+
+    def among(self, scales: pl.Series) -> Measured:
+        """Return the same, with the scales counted among the courses analysed."""
+        counts = scales.value_counts(sort=True).sort("count", "scale", descending=[True, False])
+        return replace(self, scales={str(scale): int(n) for scale, n in counts.iter_rows()})
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a result keeps of it."""
+        return {
+            "scale": list(self.scales),
+            "scale_label": self.label,
+            "domain": self.domain,
+            "unit_label": self.unit_label,
+            "direction": "a positive change is an improvement",
+        }
+
+    def notes(self) -> list[str]:
+        """Return what to mind when several scales stand for one domain."""
+        if len(self.scales) < 2:
+            return []
+        counts = ", ".join(f"{scale} in {n}" for scale, n in self.scales.items())
+        return [f"Several scales stand for {self.domain}, one a course, on 0 to 100: {counts} courses."]
+
+
+def ask(
+    courses: Courses, scale: str | None, visits: tuple[str, ...] | None, adjust: tuple[str, ...], **policies: str
+) -> Measured:
+    """Write ``cohort.trajectory`` and ``cohort.trajectory_visit``, and return what will be measured.
+
+    Raises
+    ------
+    UsageError
+        When an option is not known, or several programmes are asked about without naming a scale.
+    NotEstimable
+        When the programme plans no visit after baseline, or no course has a baseline of the scale.
+    """
+    for name in adjust:
+        choose(name, allowed(Adjust), "adjust =")
+    choose(policies["unit"], allowed(Unit), "unit =")
+    for name in ("end_policy", "booster_policy"):
+        choose(policies[name], allowed(IntercurrentPolicy), f"{name} =")
+    named, domain = _scale_or_domain(courses, scale)
+    con = courses.registry.con
+    asked = {
+        "scale": named, "domain": domain, **policies, **{f"adjust_{a}": a in adjust for a in allowed(Adjust)},
+    }  # fmt: skip
+    columns = ", ".join(
+        f"cast(? as {'boolean' if isinstance(v, bool) else 'varchar'}) as {k}" for k, v in asked.items()
+    )
+    con.execute(f"create or replace table cohort.trajectory as select {columns}", list(asked.values()))
+    planned = _visits(courses, visits)
+    con.execute("create or replace table cohort.trajectory_visit (planned_visit varchar, position integer)")
+    con.executemany("insert into cohort.trajectory_visit values (?, ?)", [(v.name, v.position) for v in planned])
+    return _measured(courses, named, domain, policies["unit"], planned)
+
+
+def _scale_or_domain(courses: Courses, asked: str | None) -> tuple[str | None, str | None]:
+    """Return the scale, or the domain whose scale each course has; of these exactly one is given."""
+    con = courses.registry.con
+    programmes = programmes_of(courses)
+    if asked is None:
+        if len(programmes) > 1:
+            raise UsageError(
+                f"The courses are of several programmes: {', '.join(programmes)}. Select one, or name a scale that all "
+                "of them measure, e.g. scale='EQ5D5L/vas'."
+            )
+        return _default(courses, programmes)
+    domains = [r[0] for r in con.sql("select distinct domain from catalogue.programme_scale order by 1").fetchall()]
+    if asked in domains:
+        return None, asked
+    scales = [r[0] for r in con.sql("select scale from catalogue.scale where direction <> 'none'").fetchall()]
+    return choose(asked, [*scales, *domains], "scale ="), None
+
+
+def _default(courses: Courses, programmes: list[str]) -> tuple[str | None, str | None]:
+    """Pain where the programme offers it, else what its response definition judges first, else its first domain."""
+    con = courses.registry.con
+    offered = con.execute(
+        "select distinct domain from catalogue.programme_scale where list_contains(?, programme) order by 1",
+        [programmes],
+    ).fetchall()
+    domains = [str(r[0]) for r in offered]
+    if "pain" in domains:
+        return None, "pain"
+    judged = con.execute(
+        "select criterion.scale, criterion.domain from catalogue.definition_criterion as criterion "
+        "join catalogue.programme as programme using (definition) where list_contains(?, programme.programme) "
+        "order by criterion.arm, criterion.criterion limit 1",
+        [programmes],
+    ).fetchone()
+    if judged:
+        return judged[0], None if judged[0] else judged[1]
+    first = [d for d in ("function", "global", "qol", "performance", "symptom") if d in domains] or domains
+    if not first:
+        raise NotEstimable("No course is selected, or its programme names no scale. Name one: scale='…'.")
+    return None, first[0]
+
+
+def _visits(courses: Courses, asked: tuple[str, ...] | None) -> list[Visit]:
+    found = courses.registry.con.execute(
+        "select planned_visit, min(target_day) as day from catalogue.programme_visit "
+        "where list_contains(?, programme) and target_day > 0 group by planned_visit order by day, planned_visit",
+        [programmes_of(courses)],
+    ).fetchall()
+    known = [str(name) for name, _ in found]
+    for name in asked or ():
+        choose(name, known, "visits =")
+    planned = [Visit(str(n), i, float(d)) for i, (n, d) in enumerate(found, 1) if asked is None or n in asked]
+    if not planned:
+        raise NotEstimable("The programme plans no visit after baseline, so there is nothing to analyse by visit.")
+    return planned
+
+
+def _measured(courses: Courses, scale: str | None, domain: str | None, unit: str, visits: list[Visit]) -> Measured:
+    rows = courses.registry.con.execute(
+        "select catalogue.scale.scale, label, unit, count(*) as n from course.baseline "
+        "semi join cohort.course using (course_id) left join course.domain_scale as chosen "
+        "on chosen.course_id = course.baseline.course_id and chosen.domain = ? "
+        "join catalogue.scale on catalogue.scale.scale = course.baseline.scale "
+        "where course.baseline.scale = coalesce(?, chosen.scale) group by all order by n desc, 1",
+        [domain, scale],
+    ).fetchall()
+    if not rows:
+        raise NotEstimable(f"No course has a baseline of {scale or domain}: a change from it cannot be estimated.")
+    if unit == "native" and len(rows) > 1:
+        names = ", ".join(r[0] for r in rows)
+        raise UsageError(f"unit = 'native' needs one scale; {domain} is measured by {names}. Name one.")
+    label = rows[0][1] if len(rows) == 1 else str(domain)
+    unit_label = "points of 100" if unit == "points_of_100" else rows[0][2].strip("{}")
+    return Measured(label, unit_label, domain, {r[0]: int(r[3]) for r in rows}, visits)

@@ -1,0 +1,220 @@
+"""From the SQL cross-products of a cohort to the sums of the repeated-measures model, and its design."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.numerics.repeated_design import INTERCEPT, VisitDesign, dependent_columns, design_from_columns
+from analysis.numerics.repeated_likelihood import cross_product, observed_diagonal
+from analysis.numerics.repeated_sums import PatternSums
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A planned visit: its name, its position in the programme and the day it is meant for."""
+
+    name: str
+    position: int
+    day: float
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Cross-products of a cohort with P rows (stratum and pattern of visits), S strata, T visits, q covariates.
+
+    Attributes
+    ----------
+    sums
+        One row a stratum and pattern; covariates are the intercept, an indicator a stratum, then `covariates`.
+    stratum : (P,)
+        Stratum of each row, as an index into `strata`.
+    strata
+        Codes of the S strata that have courses.
+    visits
+        The T visits that can be analysed.
+    covariates
+        Names of the covariates beside intercept and strata, ``baseline`` first.
+    n_courses : (S,)
+        Courses with a baseline and every covariate, seen later or not.
+    means : (S, q)
+        Means of `covariates` over them.
+    """
+
+    sums: PatternSums
+    stratum: NDArray[np.int64]
+    strata: tuple[str, ...]
+    visits: tuple[Visit, ...]
+    covariates: tuple[str, ...]
+    n_courses: Floats
+    means: Floats
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the covariates of `sums`, in order."""
+        return (INTERCEPT, *(f"stratum={s}" for s in self.strata), *self.covariates)
+
+    @property
+    def seen(self) -> Floats:
+        """Courses seen by stratum and visit, (S, T)."""
+        return self.by_stratum(np.ones(len(self.stratum), dtype=bool))
+
+    def by_stratum(self, rows: Bools) -> Floats:
+        """Courses seen by stratum and visit, (S, T), over the rows (P,) chosen."""
+        each = (self.sums.n * rows)[:, None] * self.sums.observed
+        return np.stack([each[self.stratum == s].sum(axis=0) for s in range(len(self.strata))])
+
+    def profiles(self, means: Floats) -> Floats:
+        """Covariates of each stratum at `means` (S, q) or (q,), in the order of `labels`: (S, 1 + S + q)."""
+        s = len(self.strata)
+        spread = np.broadcast_to(means, (s, len(self.covariates)))
+        return np.concatenate([np.ones((s, 1)), np.eye(s), spread], axis=1)
+
+    def raw_change(self, rows: Bools) -> tuple[Floats, Floats, Floats]:
+        """Number, mean and standard deviation of the observed change by stratum and visit, each (S, T)."""
+        n = self.by_stratum(rows)
+        mean, square = np.full_like(n, np.nan), np.full_like(n, np.nan)
+        for s in range(len(self.strata)):
+            mine = rows & (self.stratum == s)
+            safe = np.where(n[s] > 0, n[s], np.nan)
+            mean[s] = self.sums.zy[mine, 0].sum(axis=0) / safe
+            square[s] = np.diagonal(self.sums.yy[mine].sum(axis=0)) - safe * mean[s] ** 2
+        sd = np.sqrt(np.maximum(square, 0) / np.where(n > 1, n - 1, np.nan))
+        return n, mean, sd
+
+
+def sums_of(products: pl.DataFrame, strata: list[str], visits: list[Visit], adjust: tuple[str, ...]) -> Sums:
+    """Assemble the rows of ``reduction.trajectory_product``; values at visits not among `visits` are left out.
+
+    Parameters
+    ----------
+    products
+        ``stratum, pattern, left_variable, right_variable, n, total``.
+    strata
+        Codes in order; those without courses are left out.
+    visits
+        Those to analyse.
+    adjust
+        Covariates beside the baseline: ``age``, ``female``, ``bmi``.
+    """
+    covariates = ("baseline", *adjust)
+    present = [s for s in strata if (products["stratum"] == s).any()]
+    names = [INTERCEPT, *covariates, *(f"visit {v.position}" for v in visits)]
+    keys = products.select("stratum", "pattern").unique().sort("stratum", "pattern")
+    cube = _cube(products, keys, names)
+    q, s = len(covariates) + 1, len(present)
+    stratum = np.array([present.index(code) for code in keys["stratum"]], dtype=np.int64)
+    # Lifting (intercept, covariates) to (intercept, strata, covariates): an indicator is the intercept of its stratum.
+    lift = np.zeros((len(keys), 1 + s + q - 1, q))
+    lift[:, 0, 0] = 1.0
+    lift[np.arange(len(keys)), 1 + stratum, 0] = 1.0
+    lift[:, np.arange(q - 1) + 1 + s, np.arange(q - 1) + 1] = 1.0
+    attended = [set(pattern.split(",")) for pattern in keys["pattern"]]
+    observed = np.array([[str(v.position) in a for v in visits] for a in attended], dtype=bool)
+    observed = observed.reshape(len(keys), len(visits))
+    zz, n = lift @ cube[:, :q, :q] @ np.swapaxes(lift, 1, 2), cube[:, 0, 0]
+    seen = observed.any(axis=1)
+    totals = np.stack([cube[stratum == i, 0, :q].sum(axis=0) for i in range(s)])
+    return Sums(
+        sums=PatternSums(
+            observed=observed[seen],
+            group=np.zeros(int(seen.sum()), dtype=np.int64),
+            groups=("all",),
+            n=n[seen],
+            zz=zz[seen],
+            zy=(lift @ cube[:, :q, q:])[seen] * observed[seen][:, None, :],
+            yy=cube[seen, q:, q:] * (observed[seen][:, :, None] & observed[seen][:, None, :]),
+            log_weight=np.zeros(int(seen.sum())),
+            n_unobserved=int(n[~seen].sum()),
+        ),
+        stratum=stratum[seen],
+        strata=tuple(present),
+        visits=tuple(visits),
+        covariates=covariates,
+        n_courses=totals[:, 0],
+        means=totals[:, 1:] / totals[:, :1],
+    )
+
+
+def _cube(products: pl.DataFrame, keys: pl.DataFrame, names: list[str]) -> Floats:
+    """Symmetric matrices of products, (rows of `keys`, variables, variables)."""
+    numbered = keys.with_row_index("row")
+    code = {name: i for i, name in enumerate(names)}
+    used = products.filter(pl.col("left_variable").is_in(names), pl.col("right_variable").is_in(names))
+    placed = used.join(numbered, on=["stratum", "pattern"])
+    row = placed["row"].to_numpy()
+    left, right = (placed[c].replace_strict(code, return_dtype=pl.Int64).to_numpy() for c in _SIDES)
+    total = placed["total"].cast(pl.Float64).to_numpy()
+    cube = np.zeros((len(keys), len(names), len(names)))
+    cube[row, left, right] = total
+    cube[row, right, left] = total
+    return cube
+
+
+_SIDES = ("left_variable", "right_variable")
+
+
+def design_of(data: Sums) -> tuple[VisitDesign, list[str]]:
+    """Return the design and the names of covariates that had to be left out.
+
+    One coefficient a stratum and visit, for those that anybody attended; baseline × visit; one of each other covariate.
+    A covariate that the others determine (everybody is female, say) is left out.
+    """
+    eye = np.eye(len(data.visits))
+    seen = data.seen
+    columns: dict[str, tuple[str, Floats]] = {}
+    for s, code in enumerate(data.strata):
+        for t, visit in enumerate(data.visits):
+            if seen[s, t] > 0:
+                columns[cell(code, visit.name)] = (f"stratum={code}", eye[t])
+    for t, visit in enumerate(data.visits):
+        columns[f"baseline:{visit.name}"] = ("baseline", eye[t])
+    for name in data.covariates[1:]:
+        columns[name] = (name, np.ones(len(data.visits)))
+    names = [v.name for v in data.visits]
+    full = design_from_columns(data.labels, names, columns)
+    gram = cross_product(observed_diagonal(data.sums), data.sums.zz, full.maps)
+    dropped = dependent_columns(gram, full.columns)
+    if not dropped:
+        return full, []
+    return design_from_columns(data.labels, names, {k: v for k, v in columns.items() if k not in dropped}), dropped
+
+
+def cell(stratum: str, visit: str) -> str:
+    """Return the label of the coefficient of a stratum at a visit."""
+    return f"{stratum} at {visit}"
+
+
+def rows_of(values: pl.DataFrame, courses: pl.DataFrame, data: Sums) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Return covariates z, outcomes y and patient number of the courses, for the variance clustered by patient.
+
+    Parameters
+    ----------
+    values, courses
+        ``reduction.trajectory_value`` and the rows of ``reduction.trajectory_course`` that can be analysed.
+    data
+        From :func:`sums_of`.
+
+    Returns
+    -------
+    z : (n, 1 + S + q), y : (n, T) with NaN where not seen, patient : (n,)
+    """
+    order = courses.sort("course_id").with_row_index("row")
+    y = np.full((order.height, len(data.visits)), np.nan)
+    column = {v.position: t for t, v in enumerate(data.visits)}
+    placed = values.filter(pl.col("position").is_in(list(column))).join(
+        order.select("course_id", "row"), on="course_id"
+    )
+    at = placed["position"].replace_strict(column, return_dtype=pl.Int64).to_numpy()
+    y[placed["row"].to_numpy(), at] = placed["change"].cast(pl.Float64).to_numpy()
+    stratum = [(order["stratum"] == code).to_numpy().astype(float) for code in data.strata]
+    others = [order[c].cast(pl.Float64).to_numpy() for c in data.covariates]
+    z = np.column_stack([np.ones(order.height), *stratum, *others])
+    patient = order["patient_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    return z, y, patient

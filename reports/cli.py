@@ -1,0 +1,309 @@
+"""The command: every step from clinic files to a report, for people and for schedules.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 rows rejected, 4 checks failed, 5 withheld by a gate, 75 busy.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Outcomes registry for regenerative treatments: clinic files to truthful answers by severity stage.",
+)
+
+RegistryPath = Annotated[Path, typer.Argument(metavar="REG", help="The registry: a DuckDB file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder to write into; made if it is not there.")]
+
+
+class Question(StrEnum):
+    """Questions that `analyse` answers."""
+
+    time_to_response = "time-to-response"
+    joint_replacement = "joint-replacement"
+
+
+class Layout(StrEnum):
+    """How `simulate` writes the files."""
+
+    template = "template"
+    clinics = "clinics"
+
+
+def main() -> None:
+    """Run the command; a mistake of the user ends in one message and its exit code, never in a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.secho("Stopped. Nothing half done was kept.", err=True, fg="red")
+        raise SystemExit(1) from None
+    except Exception as error:
+        # Imported only now: the registry's libraries would make `--help` wait.
+        from registry.errors import CatamnesisError
+
+        if not isinstance(error, CatamnesisError):
+            raise
+        typer.secho(str(error), err=True, fg="red")
+        raise SystemExit(int(error.exit_code)) from None
+
+
+@app.command()
+def init(registry: RegistryPath) -> None:
+    """Create an empty registry with its catalogues and the secret of its pseudonyms."""
+    from registry import Registry
+
+    Registry.create(registry).close()
+    typer.echo(f"Created {registry} and {registry}.key.")
+    typer.echo("Keep the key safe and apart from the data: it makes the pseudonyms.")
+
+
+@app.command()
+def template(folder: Annotated[Path, typer.Argument(help="Where the empty files go.")]) -> None:
+    """Write the empty source files and their codebook."""
+    from registry.codebook import write_template
+
+    written = write_template(folder)
+    typer.echo(f"Wrote {len(written)} files to {folder}; codebook.md says what each column means.")
+
+
+@app.command()
+def load(
+    registry: RegistryPath,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders: CSV, XLSX, Parquet.")],
+    mapping: Annotated[Path | None, typer.Option(help="How their layout becomes ours (TOML).")] = None,
+    extracted_on: Annotated[str | None, typer.Option(help="Day the files were written (YYYY-MM-DD).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge every row, keep nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Load files; every row is accepted, or refused with its reason."""
+    from registry import ingest
+
+    report = ingest.load(
+        registry,
+        paths,
+        mapping_file=mapping,
+        extracted_on=_day(extracted_on),
+        dry_run=dry_run,
+        progress=_progress(as_json),
+    )
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        _print_load(report)
+    if report.rejected:
+        raise typer.Exit(3)
+
+
+@app.command()
+def derive(registry: RegistryPath, as_json: AsJson = False) -> None:
+    """Run the SQL models over the record and keep the derived tables."""
+    from registry.store import derive as run
+
+    counts = run(registry)
+    if as_json:
+        _print_json({"models": counts})
+    else:
+        typer.echo("\n".join(f"{n:>10,}  {model}" for model, n in counts.items()))
+
+
+@app.command()
+def check(registry: RegistryPath, as_json: AsJson = False) -> None:
+    """List open defects: rows that contradict each other."""
+    reg = _open(registry)
+    found = reg.check()
+    if as_json:
+        _print_json({"open": found.height, "defects": found.to_dicts()})
+    elif found.height == 0:
+        typer.echo("No open defects.")
+    else:
+        counts = found.group_by("defect", "meaning").len().sort("len", descending=True)
+        typer.echo("\n".join(f"{n:>8,}  {defect}: {meaning}" for defect, meaning, n in counts.iter_rows()))
+    if found.height:
+        raise typer.Exit(4)
+
+
+@app.command()
+def status(registry: RegistryPath, as_json: AsJson = False) -> None:
+    """Show counts, where courses stand, and what is overdue."""
+    reg = _open(registry)
+    courses = reg.status()
+    by_status = courses.group_by("programme", "status").len("courses").sort("programme", "status")
+    overdue = courses.filter((courses["n_overdue"] > 0) & ~courses["status"].is_in(["ended", "not_treated"]))
+    if as_json:
+        _print_json(
+            {
+                "registry": registry.name,
+                "data_cut": reg.data_cut,
+                "counts": reg.counts(),
+                "status": by_status.to_dicts(),
+                "overdue": overdue.height,
+                "worklist": courses.to_dicts(),
+                "rejected_rows": reg.rejections().height,
+            }
+        )
+        return
+    typer.echo(repr(reg))
+    for programme, state, n in by_status.iter_rows():
+        typer.echo(f"{n:>8,}  {programme}: {state.replace('_', ' ')}")
+    typer.echo(f"{overdue.height:>8,}  courses with at least one missed planned visit")
+
+
+@app.command()
+def analyse(
+    registry: RegistryPath,
+    question: Annotated[Question, typer.Argument(help="What to ask.")],
+    by: Annotated[str, typer.Option(help="What separates the strata.")] = "stage",
+    definition: Annotated[str | None, typer.Option(help="Response definition; default: the programme's.")] = None,
+    programme: Annotated[str | None, typer.Option(help="Only courses of this programme.")] = None,
+    site: Annotated[str | None, typer.Option(help="Only this anatomical site.")] = None,
+    diagnosis: Annotated[str | None, typer.Option(help="Only this diagnosis.")] = None,
+    confirmation: Annotated[str, typer.Option(help="confirmed or first.")] = "confirmed",
+    min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write the figure here (PNG or SVG).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question by severity stage, with its definition, attrition and diagnostics."""
+    import analysis
+    from registry.errors import NotEstimable
+
+    reg = _open(registry)
+    selection = {"programme": programme, "site": site, "diagnosis": diagnosis}
+    courses = reg.courses(
+        min_potential_follow_up_day=min_potential_follow_up_day, **{k: v for k, v in selection.items() if v is not None}
+    )
+    options: dict[str, Any] = {"by": by}
+    if question is Question.time_to_response:
+        options |= {"definition": definition, "confirmation": confirmation}
+    try:
+        result = getattr(analysis, question.name)(courses, **options)
+    except NotEstimable as error:
+        if as_json:
+            _print_json(_withheld(question.name, options, courses, str(error)))
+            raise typer.Exit(5) from None
+        raise
+    if figure is not None:
+        _write_figure(result, figure)
+    typer.echo(result.to_json() if as_json else repr(result))
+    if result.withheld:
+        raise typer.Exit(5)
+
+
+@app.command()
+def report(registry: RegistryPath, out: Out = Path("report")) -> None:
+    """Write the summary report: one page that opens without a network."""
+    from reports.summary import write_report
+
+    path = write_report(_open(registry), out)
+    typer.echo(f"Report: {path}")
+
+
+@app.command()
+def simulate(
+    out: Out,
+    patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 600,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+    layout: Annotated[Layout, typer.Option(help="Our template, or five clinics' own layouts.")] = Layout.template,
+    programme: Annotated[str | None, typer.Option(help="One programme; default: all six.")] = None,
+) -> None:
+    """Write synthetic patients, whose truth is known, as the files clinics would send."""
+    from registry.errors import choose
+    from synthetic import Design, all_programmes, simulate, sources
+
+    shares = {choose(programme, all_programmes(), "Programme"): 1.0} if programme else all_programmes()
+    made = simulate(Design(patients=patients, seed=seed, programmes=shares))
+    writer = sources.write_template if layout is Layout.template else sources.write_clinics
+    paths = writer(made, out)
+    made.truth.write_csv(out / "truth.txt")
+    what = "files" if layout is Layout.template else "clinics' folders"
+    typer.echo(f"Wrote {patients:,} patients as {len(paths)} {what} to {out}; their truth is in truth.txt.")
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo"),
+    patients: Annotated[int, typer.Option(min=50, help="Number of synthetic patients.")] = 900,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 1,
+) -> None:
+    """Run the main job on synthetic patients: simulate, load, derive, analyse, report."""
+    from reports.demo import run
+
+    run(out, patients, seed, typer.echo)
+
+
+def _open(path: Path) -> Any:
+    from registry import Registry
+
+    return Registry.open(path)
+
+
+def _day(text: str | None) -> dt.date | None:
+    from registry.errors import UsageError
+
+    try:
+        return dt.date.fromisoformat(text) if text else None
+    except ValueError:
+        raise UsageError(f"--extracted-on {text!r} is not a date: write YYYY-MM-DD.") from None
+
+
+def _progress(quiet: bool) -> Any:
+    if quiet or not sys.stderr.isatty():
+        return lambda _: None
+    return lambda name: typer.echo(f"  judging {name} …", err=True)
+
+
+def _print_load(report: Any) -> None:
+    for f in report.files:
+        typer.echo(f"{f.rows_in:>9,} in  {f.accepted:>9,} accepted  {f.rejected:>7,} rejected  {f.file} → {f.table}")
+    held = "nothing kept (dry run)" if report.dry_run else f"{report.new:,} new"
+    typer.echo(f"{report.rows_in:>9,} in = {report.accepted:,} accepted + {report.rejected:,} rejected; {held}")
+    for r in report.rejections.head(40).iter_rows(named=True):
+        value = f" {r['value']!r}" if r["value"] is not None else ""
+        place = f"{r['file']}, line {r['line']}" if r["line"] else r["file"]
+        column = f", {r['column']}{value}" if r["column"] else ""
+        typer.secho(f"  {place}{column}: {r['message']} [{r['rule']}]; {r['advice']}", fg="yellow")
+    if report.rejections.height > 40:
+        typer.echo(f"  … and {report.rejections.height - 40:,} more reasons: Registry.rejections() has them all")
+    for note in report.notes:
+        typer.echo(f"  note: {note}")
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps(content, ensure_ascii=False, default=str))
+
+
+def _withheld(question: str, options: dict[str, Any], courses: Any, why: str) -> dict[str, Any]:
+    return {
+        "question": question,
+        "frame": [],
+        "settings": options,
+        "attrition": courses.flow().to_dicts(),
+        "diagnostics": [],
+        "notes": [],
+        "withheld": [why],
+    }
+
+
+def _write_figure(result: Any, path: Path) -> None:
+    from analysis import figures
+    from registry.errors import choose
+
+    ending = choose(path.suffix.lower(), (".png", ".svg"), "Ending of the figure's file")
+    drawn = result.suppress().plot()
+    if ending == ".png":
+        path.write_bytes(figures.png(drawn))
+    else:
+        path.write_text(figures.svg(drawn, path.stem), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""The summary report: one page that opens without a network, says who is in the data first, and hides small cells."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from analysis import Result, describe, figures, joint_replacement, time_to_response
+from analysis.describe import Description
+from analysis.result import SMALLEST_CELL, versions
+from registry import Courses, Registry
+from registry.errors import NotEstimable
+
+_HORIZONS = (91, 183, 365, 730)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One programme of the report; numbers are those of suppressed results."""
+
+    programme: str
+    label: str
+    evidence: str | None
+    courses: Courses
+    response: Result | None
+    replacement: Result | None
+    characteristics: Description
+    completeness: pl.DataFrame
+    status: pl.DataFrame
+    withheld: list[str] = field(default_factory=list)
+
+
+def write_report(registry: Registry, out: Path) -> Path:
+    """Write ``index.html`` and ``numbers.json`` into `out`; the page is replaced only when the new one is whole.
+
+    Parameters
+    ----------
+    registry
+        Opened for reading.
+    out
+        Folder, made if it is not there.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    sections = [_section(registry, *row) for row in _programmes(registry)]
+    out.mkdir(parents=True, exist_ok=True)
+    _replace(out / "numbers.json", json.dumps(_numbers(registry, sections), default=str, ensure_ascii=False, indent=1))
+    page = out / "index.html"
+    _replace(page, render(registry, sections))
+    return page
+
+
+def render(registry: Registry, sections: list[Section]) -> str:
+    """Return the page as HTML; nothing in it is fetched from anywhere."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=_percent, count=_count, number=_number)
+    return environment.get_template("summary.html").render(
+        title="Outcomes after regenerative treatment",
+        data_cut=registry.data_cut,
+        counts=registry.counts(),
+        sections=[_context(s) for s in sections],
+        read_first=_read_first(registry, sections),
+        loads=registry.sql("select * from log.load order by load_id").to_dicts(),
+        refused=_refused(registry),
+        defects=registry.check().group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
+        versions=versions(),
+        meta=dict(registry.con.sql("select key, value from log.meta order by key").fetchall()),
+        smallest=SMALLEST_CELL,
+        written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _programmes(registry: Registry) -> list[tuple[str, str, str | None]]:
+    return registry.con.sql(
+        "select programme.programme, programme.label, programme.evidence from catalogue.programme as programme "
+        "join (select programme, count(*) as n from course.profile group by all) using (programme) order by n desc, 1"
+    ).fetchall()
+
+
+def _section(registry: Registry, programme: str, label: str, evidence: str | None) -> Section:
+    courses = registry.courses(programme=programme)
+    withheld: list[str] = []
+
+    def answer(question: Any) -> Result | None:
+        try:
+            result: Result = question(courses, by="stage", horizon_day=_HORIZONS)
+            return result.suppress()
+        except NotEstimable as error:
+            withheld.append(str(error))
+            return None
+
+    response = answer(time_to_response)
+    has_end = registry.con.execute(
+        "select count(*) from catalogue.programme_event where programme = ? and role = 'end'", [programme]
+    ).fetchone()
+    return Section(
+        programme=programme,
+        label=label,
+        evidence=evidence,
+        courses=courses,
+        response=response,
+        replacement=answer(joint_replacement) if has_end and has_end[0] else None,
+        characteristics=describe(courses, by="stage").suppress(),
+        completeness=_completeness(registry, programme),
+        status=registry.con.execute(
+            "select status, rule, count(*) as n, count(*) filter (where n_overdue > 0) as n_overdue "
+            "from summary.course_status where programme = ? group by all order by n desc",
+            [programme],
+        ).pl(),
+        withheld=withheld,
+    )
+
+
+def _completeness(registry: Registry, programme: str) -> pl.DataFrame:
+    return registry.con.execute(
+        "select stage, coalesce(label, stage) as label, planned_visit, n_due, n_seen "
+        "from summary.completeness left join catalogue.stage using (programme, stage) "
+        "where programme = ? order by summary.completeness.position, catalogue.stage.position nulls last",
+        [programme],
+    ).pl()
+
+
+def _context(section: Section) -> dict[str, Any]:
+    """Return what the template needs of one programme."""
+    return {
+        "id": section.programme,
+        "label": section.label,
+        "evidence": section.evidence,
+        "withheld": section.withheld,
+        "n_courses": len(section.courses),
+        "flow": _flow(section),
+        "response": _answer(section.response, "response", section.programme + "-response"),
+        "replacement": _answer(section.replacement, "end", section.programme + "-end"),
+        "characteristics": _characteristics(section.characteristics),
+        "completeness": _visit_table(section.completeness),
+        "status": section.status.to_dicts(),
+        "notes": list(section.response.notes) if section.response else [],
+    }
+
+
+def _answer(result: Result | None, quantity: str, prefix: str) -> dict[str, Any] | None:
+    """Return figure, table by stratum and day, test and settings of one result."""
+    if result is None:
+        return None
+    rows = []
+    for stratum in result.settings["strata"]:
+        mine = result.frame.filter(pl.col("stratum") == stratum["code"], pl.col("quantity") == quantity)
+        first = mine.row(0, named=True)
+        rows.append({**stratum, "n": first["denominator"], "cells": mine.to_dicts()})
+    test = result.frame.filter(pl.col("quantity") == "test")
+    return {
+        "figure": figures.svg(result.plot(), prefix) if result.curves.height else None,
+        "days": result.settings["horizon_day"],
+        "rows": rows,
+        "contrasts": result.frame.filter(pl.col("quantity") == "difference", pl.col("time_day") == 365).to_dicts(),
+        "labels": {s["code"]: s["label"] for s in result.settings["strata"]},
+        "test": test.row(0, named=True) if test.height else None,
+        "settings": result.settings,
+        "diagnostics": result.diagnostics.to_dicts(),
+    }
+
+
+def _flow(section: Section) -> dict[str, Any]:
+    """Return the flow of the programme's courses, ending in those that the response could be judged in."""
+    others = section.courses.attrition.filter(pl.col("kept"))
+    if section.response is None:
+        return {"start": others.height, "left": [], "end": others.height, "strata": []}
+    left = section.response.attrition[1:-1].filter(pl.col("reason") != "another programme")
+    strata = [{"label": r["label"], "n": r["n"], "colour": r["colour"]} for r in _answer_sizes(section.response)]
+    return {
+        "start": others.height,
+        "left": left.to_dicts(),
+        "end": int(section.response.attrition["n"][-1]),
+        "strata": strata,
+    }
+
+
+def _answer_sizes(result: Result) -> list[dict[str, Any]]:
+    sizes = result.frame.filter(pl.col("quantity") == "response").group_by("stratum").agg(pl.col("denominator").max())
+    by_code = dict(sizes.iter_rows())
+    return [{**s, "n": by_code.get(s["code"], 0)} for s in result.settings["strata"]]
+
+
+def _visit_table(frame: pl.DataFrame) -> dict[str, Any]:
+    stages = frame.select("stage", "label").unique(maintain_order=True).to_dicts()
+    visits = frame["planned_visit"].unique(maintain_order=True).to_list()
+    cells = {(r["planned_visit"], r["stage"]): r for r in frame.to_dicts()}
+    return {
+        "stages": stages,
+        "rows": [{"visit": v, "cells": [cells.get((v, s["stage"])) for s in stages]} for v in visits],
+    }
+
+
+def _characteristics(description: Description) -> dict[str, Any]:
+    """Return Table 1 as the rows and columns to print."""
+    table = description.table()
+    columns = [c for c in table.columns if c not in ("characteristic", "level", "smd")]
+    rows = [
+        {
+            "kind": "level" if r["level"] else "group",
+            "label": r["level"] or r["characteristic"],
+            "cells": [r[c] for c in columns],
+            "smd": r["smd"],
+        }
+        for r in table.iter_rows(named=True)
+    ]
+    return {"columns": columns, "rows": rows, "smd": any(r["smd"] for r in rows)}
+
+
+def _read_first(registry: Registry, sections: list[Section]) -> list[str]:
+    """Return what a reader must know before quoting a number, written from the data."""
+    lines = []
+    for section in sections:
+        response = section.response
+        if response is None:
+            continue
+        empty = [s["label"].lower() for s in response.settings["strata"] if _size(response, s["code"]) == 0]
+        if empty:
+            lines.append(f"{section.label}: nobody is in stage {', '.join(empty)}.")
+        late = response.at_risk.filter(pl.col("time_day") == max(_HORIZONS))
+        few = [
+            s["label"].lower()
+            for s in response.settings["strata"]
+            for n in late.filter(pl.col("stratum") == s["code"])["n"]
+            if _size(response, s["code"]) and (n is None or n < 20)
+        ]
+        if few:
+            lines.append(f"{section.label}: fewer than 20 courses remain at risk at 24 months in {', '.join(few)}.")
+        due = section.completeness.filter(pl.col("planned_visit") == "12 months")
+        if due["n_due"].sum() >= SMALLEST_CELL:
+            share = due["n_seen"].sum() / due["n_due"].sum()
+            lines.append(f"{section.label}: {share:.0%} of the 12-month visits that were due took place.")
+    refused = registry.rejections().select("file", "line").unique().height
+    if refused:
+        lines.append(f"{refused} rows of the clinics' files were refused and are not in any number below.")
+    return lines
+
+
+def _size(result: Result, code: str) -> int:
+    return int(result.frame.filter(pl.col("stratum") == code)["denominator"].max() or 0)  # type: ignore[arg-type]
+
+
+def _refused(registry: Registry) -> list[dict[str, Any]]:
+    return (
+        registry.rejections()
+        .group_by("rule", "message")
+        .agg(pl.struct("file", "line").n_unique().alias("n"))
+        .sort("n", "rule", descending=[True, False])
+        .to_dicts()
+    )
+
+
+def _numbers(registry: Registry, sections: list[Section]) -> dict[str, Any]:
+    """Return every number of the page for machines, small cells suppressed."""
+    return {
+        "data_cut": registry.data_cut,
+        "smallest_cell": SMALLEST_CELL,
+        "programmes": {
+            s.programme: {
+                r.question: {"frame": r.frame.to_dicts(), "notes": r.notes}
+                for r in (s.response, s.replacement)
+                if r is not None
+            }
+            for s in sections
+        },
+        "versions": versions(),
+    }
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside and rename: a reader sees the old page or the new one, never half of either."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def _count(value: int | None) -> str:
+    """Return a count, small ones hidden: none is none, few are "<5"."""
+    if value is None:
+        return "–"
+    return f"<{SMALLEST_CELL}" if 0 < value < SMALLEST_CELL else f"{value:,}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f}"

@@ -1,0 +1,64 @@
+-- title: When response was lost, as the interval (left_day, right_day] between the last good visit and the first bad
+-- grain: course_id, definition, confirmation, loss
+-- source: endpoint.loss_state; endpoint.end_event
+-- The clock is days since the first session; response_day is the first visit in response, so that loss is left-truncated
+-- there. Not lost: right_day is null and left_day the last good visit, never the last contact.
+with ordered as (
+    select
+        course_id, definition, loss, confirmation, day, state, shown_state, agreed, source_id,
+        lag(day) over sequence as previous_day,
+        lead(day) over sequence is null as is_last
+    from endpoint.loss_state
+    window sequence as (partition by course_id, definition, loss, confirmation order by day)
+),
+
+gathered as (
+    select
+        course_id, definition, loss, confirmation,
+        min(day) filter (where state = 'in_response') as response_day,
+        min(day) filter (where state = 'response_lost') as right_day,
+        min(previous_day) filter (where state = 'response_lost') as left_day,
+        min_by(source_id, case when state = 'response_lost' then day end) as source_id,
+        max(day) filter (where state = 'in_response' and (agreed is not null or shown_state is null)) as last_good_day,
+        max(day) as last_day,
+        max(case when is_last and shown_state = 'response_lost' and agreed is null then 1 else 0 end) as open_end
+    from ordered
+    group by course_id, definition, loss, confirmation
+),
+
+rules as (
+    select 'first' as confirmation
+    union all
+    select 'confirmed' as confirmation
+),
+
+wanted as (
+    select course.course_id, used.definition, rules.confirmation, rule.loss
+    from course.course as course
+    inner join endpoint.definition_use as used on course.programme = used.programme
+    inner join catalogue.loss_definition as rule on course.programme = rule.programme
+    cross join rules
+)
+
+select
+    wanted.course_id, wanted.definition, wanted.confirmation, wanted.loss,
+    gathered.response_day,
+    case when gathered.right_day is null then gathered.last_good_day else gathered.left_day end as left_day,
+    gathered.right_day,
+    case
+        when gathered.last_day is null then 'not_assessed'
+        when gathered.response_day is null then 'no_response'
+        when gathered.right_day is not null then 'lost'
+        when gathered.open_end = 1 then 'unconfirmed'
+        else 'in_response'
+    end as status,
+    gathered.last_day as last_assessed_day,
+    ending.day as end_day,
+    ending.role as end_role,
+    'staging.score' as source_table,
+    gathered.source_id
+from wanted
+left join gathered
+    on wanted.course_id = gathered.course_id and wanted.definition = gathered.definition
+    and wanted.confirmation = gathered.confirmation and wanted.loss = gathered.loss
+left join endpoint.end_event as ending on wanted.course_id = ending.course_id

@@ -1,0 +1,84 @@
+-- title: State at each visit under each rule of loss, with the changes that a visit shows and whether the next agreed
+-- grain: course_id, definition, loss, confirmation, day
+-- source: endpoint.assessment from the evaluation window on; course.score by catalogue.loss_definition
+-- In response: the definition is met and the rule does not say lost. Between the two nothing changes the state.
+-- A change is held when the next visit shows the same; at a last visit nobody knows: agreed is null, the state waits.
+with rules as (
+    select 'first' as confirmation
+    union all
+    select 'confirmed' as confirmation
+),
+
+measured as (
+    select
+        assessment.course_id, assessment.definition, rule.loss, assessment.day, assessment.met, assessment.source_id,
+        rule.compares, rule.peak_lost_min, rule.baseline_share_min, rule.level, rule.worsening_min,
+        score.worse100 as value, baseline.worse100 as baseline,
+        min(score.worse100) over (
+            partition by assessment.course_id, assessment.definition, rule.loss
+            order by assessment.day rows between unbounded preceding and current row
+        ) as best
+    from endpoint.assessment as assessment
+    inner join course.course as course on assessment.course_id = course.course_id
+    inner join catalogue.loss_definition as rule on course.programme = rule.programme
+    left join course.domain_scale as chosen on assessment.course_id = chosen.course_id and rule.domain = chosen.domain
+    left join course.baseline as baseline
+        on chosen.course_id = baseline.course_id and chosen.scale = baseline.scale
+    left join course.score as score
+        on chosen.course_id = score.course_id and chosen.scale = score.scale and assessment.day = score.day
+    where
+        assessment.met is not null
+        and assessment.day >= course.evaluation_earliest_day - course.evaluation_tolerance_day
+),
+
+judged as (
+    select
+        course_id, definition, loss, day, source_id, met,
+        case when compares = 'definition' then not met
+            else coalesce(baseline - value <= (1 - peak_lost_min) * (baseline - best), false)
+                or coalesce(value >= baseline_share_min * baseline, false)
+                or coalesce(value > level, false)
+                or coalesce(value - best >= worsening_min, false)
+        end as lost,
+        compares = 'definition' or value is not null as known
+    from measured
+),
+
+shown as (
+    select
+        judged.course_id, judged.definition, judged.loss, rules.confirmation, judged.day, judged.source_id,
+        case when judged.lost then 0 when judged.met then 1 end as shows,
+        lead(judged.day) over sequence is not null as has_next,
+        lead(case when judged.lost then 0 when judged.met then 1 end) over sequence as next_shows
+    from judged
+    cross join rules
+    where judged.known
+    window sequence as (
+        partition by judged.course_id, judged.definition, judged.loss, rules.confirmation order by judged.day
+    )
+),
+
+settled as (
+    select
+        shown.*,
+        coalesce(last_value(case when confirmation = 'first' or shows = next_shows then shows end ignore nulls) over (
+            partition by course_id, definition, loss, confirmation
+            order by day rows between unbounded preceding and current row
+        ), 0) as responding
+    from shown
+)
+
+select
+    course_id, definition, loss, confirmation, day,
+    case when responding = 1 then 'in_response' when max(responding) over so_far = 1 then 'response_lost'
+        else 'no_response_yet' end as state,
+    case when shows = 1 and lag(responding, 1, 0) over so_far = 0 then 'in_response'
+        when shows = 0 and lag(responding, 1, 0) over so_far = 1 then 'response_lost' end as shown_state,
+    case when shows <> lag(responding, 1, 0) over so_far and (has_next or confirmation = 'first')
+        then responding = shows end as agreed,
+    'staging.score' as source_table, source_id
+from settled
+window so_far as (
+    partition by course_id, definition, loss, confirmation
+    order by day rows between unbounded preceding and current row
+)

@@ -1,0 +1,34 @@
+-- title: Categories at baseline by stratum: courses at each level
+-- grain: stratum, variable, level
+-- source: course.profile, course.course; cohort.course; level (missing) counts the courses for which it is not known
+with facts as (
+    select cohort.course_id, cohort.stratum, profile.sex, profile.diagnosis, profile.site, profile.origin, profile.donor,
+        profile.product, profile.route, profile.guidance, course.n_planned_sessions
+    from cohort.course as cohort
+    inner join course.profile as profile on cohort.course_id = profile.course_id
+    inner join course.course as course on cohort.course_id = course.course_id
+),
+
+long as (
+    select stratum, 'sex' as variable, sex as level from facts
+    union all
+    select stratum, 'diagnosis', diagnosis from facts
+    union all
+    select stratum, 'site', site from facts
+    union all
+    select stratum, 'origin', origin from facts
+    union all
+    select stratum, 'donor', donor from facts
+    union all
+    select stratum, 'product', product from facts
+    union all
+    select stratum, 'route', route from facts
+    union all
+    select stratum, 'guidance', guidance from facts
+    union all
+    select stratum, 'planned_sessions', cast(n_planned_sessions as varchar) from facts
+)
+
+select stratum, variable, coalesce(level, '(missing)') as level, count(*) as n
+from long
+group by stratum, variable, coalesce(level, '(missing)')

@@ -1,0 +1,126 @@
+"""A clinic with two patients whose files are good, so that each test may spoil one thing and see only that refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from registry import Registry
+from registry.ingest import LoadReport, load
+
+KEY = bytes(range(32))
+GOOD = {
+    "centres": "centre,country\nZRH,CH\n",
+    "patients": (
+        "patient,centre,birth_year,sex,height_cm,enrolment_date\n"
+        "MRN-4711,ZRH,1960,female,165,2022-01-01\n"
+        "MRN-4712,ZRH,1955,male,180,2022-01-01\n"
+    ),
+    "targets": "patient,site,side,kind\nMRN-4711,knee,left,joint\nMRN-4712,knee,right,joint\n",
+    "courses": "patient,site,side,course_no,programme\nMRN-4711,knee,left,1,osteoarthritis\n",
+    "products": (
+        "product,donor,origin,separation,expanded,donor_is_patient,regulatory_class\n"
+        "BMAC,autologous,bone_marrow,density_gradient,no,yes,US_same_surgical_procedure\n"
+    ),
+    "sessions": (
+        "patient,site,side,course_no,session_no,date,intent,route,guidance,product\n"
+        "MRN-4711,knee,left,1,1,2022-02-01,initial,intra_articular,ultrasound,BMAC\n"
+    ),
+    "measurements": (
+        "patient,site,side,date,instrument,version,subscale,value,unit\n"
+        "MRN-4711,knee,left,2022-01-20,KOOS,,pain,41.5,\n"
+        "MRN-4711,knee,left,2022-05-03,KOOS,,pain,72.2222,\n"
+        "MRN-4711,,,2022-05-03,EQ-5D-5L,,vas,70,\n"
+    ),
+    "items": "patient,site,side,date,instrument,version,item,answer\nMRN-4712,knee,right,2022-03-01,KOOS,,P1,2\n",
+    "visits": "patient,site,side,date,planned_visit,status\nMRN-4711,knee,left,2022-05-03,3 months,done\n",
+    "events": "patient,site,side,date,kind\nMRN-4711,knee,left,2023-06,TKA\n",
+    "stages": "patient,site,side,date,scheme,grade,reader\nMRN-4711,knee,left,2022-01-10,KL,3,R1\n",
+}
+
+
+class Clinic:
+    """A folder of files and a registry to load them into."""
+
+    def __init__(self, folder: Path, registry: Path):
+        self.folder = folder
+        self.path = registry
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        file = self.folder / (name if "." in name else f"{name}.csv")
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return file
+
+    def write_good(self, *names: str) -> None:
+        for name in names or GOOD:
+            self.write(name, GOOD[name])
+
+    def spoil(self, name: str, old: str, new: str) -> Path:
+        assert old in GOOD[name]
+        return self.write(name, GOOD[name].replace(old, new))
+
+    def add(self, name: str, **cells: str) -> Path:
+        """Append to the file a copy of its last good row in which `cells` differ (those that it has)."""
+        header, *rows = GOOD[name].splitlines()
+        row = dict(zip(header.split(","), rows[-1].split(","), strict=True))
+        row |= {column: cell for column, cell in cells.items() if column in row}
+        text = (self.folder / f"{name}.csv").read_text()
+        return self.write(name, text + ",".join(row.values()) + "\n")
+
+    def load(self, *paths: Path, **options: Any) -> LoadReport:
+        return load(self.path, list(paths) or [self.folder], extracted_on=dt.date(2024, 1, 1), **options)
+
+    def sql(self, query: str) -> pl.DataFrame:
+        with Registry.open(self.path) as registry:
+            return registry.sql(query)
+
+    def text(self) -> str:
+        """Return every row of every table as text: what loading changed shows in it."""
+        import duckdb
+
+        with duckdb.connect(str(self.path), read_only=True) as con:
+            tables = con.sql("select schema_name || '.' || table_name from duckdb_tables() order by 1").fetchall()
+            return "\n".join(f"{t} {sorted(map(str, con.sql(f'from {t}').fetchall()))}" for (t,) in tables)
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "knees.duckdb"
+    Registry.create(path, key=KEY).close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def new_clinic(empty_file: Path) -> Callable[[Path], Clinic]:
+    def opened(place: Path) -> Clinic:
+        (place / "files").mkdir()
+        for file in (empty_file, empty_file.with_name("knees.duckdb.key")):
+            shutil.copy2(file, place / file.name)
+        return Clinic(place / "files", place / empty_file.name)
+
+    return opened
+
+
+@pytest.fixture
+def clinic(tmp_path: Path, new_clinic: Callable[[Path], Clinic]) -> Clinic:
+    return new_clinic(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def refusals() -> Callable[[LoadReport], list[tuple[Any, ...]]]:
+    """Show what was refused as (file, line, column, rule, value), and assert that no row was lost."""
+
+    def shown(report: LoadReport) -> list[tuple[Any, ...]]:
+        assert report.rows_in == report.accepted + report.rejected
+        assert all(f.rows_in == f.accepted + f.rejected for f in report.files)
+        for row in report.rejections.iter_rows(named=True):
+            assert row["message"] and row["advice"]
+        return [tuple(row) for row in report.rejections.select("file", "line", "column", "rule", "value").iter_rows()]
+
+    return shown

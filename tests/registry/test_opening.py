@@ -1,0 +1,130 @@
+"""Creating, opening, sharing: what is not there or not ours is said in one line."""
+
+import subprocess
+import sys
+import textwrap
+
+import duckdb
+import pytest
+
+from registry import Registry, derive
+from registry.errors import RegistryBusy, RegistryMissing, UsageError
+
+
+def test_an_existing_file_is_never_overwritten(clinic):
+    with pytest.raises(UsageError, match=r"knees\.duckdb exists\. Nothing was changed"):
+        Registry.create(clinic.path)
+
+
+def test_a_registry_needs_a_folder_that_exists(tmp_path):
+    with pytest.raises(UsageError, match="There is no folder"):
+        Registry.create(tmp_path / "none" / "a.duckdb")
+
+
+def test_a_registry_that_is_not_there_says_how_to_create_one(tmp_path):
+    with pytest.raises(RegistryMissing, match=r"There is no registry .*none\.duckdb.*catamnesis init"):
+        Registry.open(tmp_path / "none.duckdb")
+
+
+@pytest.mark.parametrize("spoil", ["text", "empty", "cut", "garbled"])
+def test_a_damaged_file_is_not_a_registry_and_says_so(clinic, spoil):
+    whole = clinic.path.read_bytes()
+    damaged = {
+        "text": b"patient,site\n",
+        "empty": b"",
+        "cut": whole[: len(whole) // 2],
+        "garbled": whole[:5000] + b"\xff" * 20_000 + whole[25_000:],
+    }
+    clinic.path.write_bytes(damaged[spoil])
+    with pytest.raises(RegistryMissing, match=r"knees\.duckdb is not a registry"):
+        Registry.open(clinic.path)
+
+
+def test_another_duckdb_file_is_not_a_registry(tmp_path):
+    duckdb.connect(str(tmp_path / "other.duckdb")).close()
+    with pytest.raises(RegistryMissing, match="is a DuckDB file, but not a registry"):
+        Registry.open(tmp_path / "other.duckdb")
+
+
+def test_a_registry_that_another_process_writes_is_busy(clinic):
+    code = f"""
+        from registry.store import writing
+        with writing({str(clinic.path)!r}):
+            print("writing", flush=True)
+            input()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        with pytest.raises(RegistryBusy, match="is being written by another process"):
+            Registry.open(clinic.path)
+        with pytest.raises(RegistryBusy, match="is being written by another process"):
+            derive(clinic.path)
+        writer.communicate("\n")
+    assert writer.returncode == 0
+    Registry.open(clinic.path).close()
+
+
+def test_a_registry_open_in_the_same_session_must_be_closed_before_it_is_written(clinic):
+    with Registry.open(clinic.path), pytest.raises(RegistryBusy, match="is open in this session"):
+        derive(clinic.path)
+    derive(clinic.path)
+
+
+def test_what_was_not_derived_yet_is_derived_in_memory_and_said(clinic):
+    clinic.write_good()
+    clinic.load()
+    with Registry.open(clinic.path) as registry:
+        assert registry.sql("select count(*) as n from course.course")["n"][0] == 1
+        assert "derived in memory" in registry.notes[0]
+    derive(clinic.path)
+    with Registry.open(clinic.path) as registry:
+        assert registry.notes == []
+
+
+def test_a_new_load_makes_what_was_derived_stale(clinic):
+    clinic.write_good()
+    clinic.load()
+    derive(clinic.path)
+    clinic.load(clinic.add("measurements", date="2022-07-01"))
+    with Registry.open(clinic.path) as registry:
+        assert registry.stale()
+
+
+def test_nothing_typed_at_a_registry_can_change_it(clinic):
+    before = clinic.path.read_bytes()
+    with Registry.open(clinic.path) as registry, pytest.raises(duckdb.Error):
+        registry.con.execute("delete from registry.record.patient")
+    assert clinic.path.read_bytes() == before
+
+
+def test_a_registry_says_what_it_holds(six_programmes):
+    text = repr(six_programmes)
+    assert text.startswith("Registry six.duckdb: 120 patients")
+    assert text.endswith("data to 2025-01-04")
+    assert "120" in six_programmes._repr_html_()
+
+
+def test_courses_are_selected_with_a_reason_for_each_that_leaves(six_programmes):
+    courses = six_programmes.courses(programme="osteoarthritis", site="knee", min_potential_follow_up_day=365, min_age=50)
+    assert courses.selection["min_age"] == 50
+    assert courses.flow()["n"][0] == courses.attrition.height
+    assert sum(courses.flow()["n"][1:]) == courses.attrition.height
+    assert courses.attrition.filter("kept")["reason"].null_count() == len(courses)
+
+
+def test_a_course_without_a_session_was_not_treated_and_is_never_selected(clinic):
+    clinic.write_good()
+    clinic.write("sessions", "patient,site,side,course_no,session_no,date,intent,route,guidance\n".replace("guidance", "guidance,product"))
+    clinic.load()
+    with Registry.open(clinic.path) as registry:
+        courses = registry.courses()
+        assert len(courses) == 0
+        assert courses.attrition["reason"].to_list() == ["no session recorded"]
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"joint": "knee"}, "Selection 'joint'"), ({"site": "nee"}, "Did you mean 'knee'")])
+def test_a_selection_by_what_is_not_there_lists_what_is(six_programmes, wrong, said):
+    with pytest.raises(UsageError, match=said):
+        six_programmes.courses(**wrong)

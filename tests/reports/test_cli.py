@@ -1,0 +1,151 @@
+"""The command as people and schedules use it: what it prints, what it returns, and what it never does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reports import cli
+from synthetic import Design, simulate, sources
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run the command in this process; returns exit code, standard output, standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["catamnesis", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out = capsys.readouterr()
+        return int(stop.value.code or 0), out.out, out.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    sources.write_template(simulate(Design(patients=120, seed=2)), folder / "good")
+    sources.write_clinics(simulate(Design(patients=120, seed=2)), folder / "clinics")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loaded(files, tmp_path_factory):
+    from registry import Registry, derive, ingest
+
+    path = tmp_path_factory.mktemp("registry") / "r.duckdb"
+    Registry.create(path).close()
+    ingest.load(path, [files / "good"])
+    derive(path)
+    return path
+
+
+def test_from_nothing_to_an_answer(run, files, tmp_path):
+    reg = tmp_path / "knees.duckdb"
+    assert run("init", reg)[0] == 0
+    code, out, _ = run("load", reg, files / "good")
+    assert code == 0 and " 0 rejected" in out.splitlines()[-1]
+    assert run("derive", reg)[0] == 0
+    code, out, _ = run("analyse", reg, "time-to-response", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert set(answer) >= {"question", "frame", "settings", "attrition", "diagnostics", "withheld"}
+    assert set(answer["frame"][0]) >= {"stratum", "quantity", "time_day", "estimate", "low", "high", "n", "note"}
+
+
+def test_load_answers_in_json_and_with_its_exit_code(run, files, tmp_path):
+    reg = tmp_path / "r.duckdb"
+    run("init", reg)
+    code, out, _ = run("load", reg, files / "clinics" / "GLA", "--json")
+    counts = json.loads(out)
+    assert code == 3
+    assert counts["rows_in"] == counts["accepted"] + counts["rejected"] and counts["rejected"] > 0
+    assert set(counts["files"][0]) >= {"file", "table", "rows_in", "accepted", "rejected"}
+
+
+def test_load_says_what_was_wrong_where_and_what_to_do(run, files, tmp_path):
+    reg = tmp_path / "r.duckdb"
+    run("init", reg)
+    out = run("load", reg, files / "clinics" / "GLA")[1]
+    line = next(x for x in out.splitlines() if "out_of_range" in x)
+    assert "measurements.csv, line" in line and "value '140'" in line and "check the value and its unit" in line
+
+
+def test_a_dry_run_keeps_nothing(run, files, tmp_path):
+    reg = tmp_path / "r.duckdb"
+    run("init", reg)
+    assert "nothing kept" in run("load", reg, files / "good", "--dry-run")[1]
+    assert json.loads(run("status", reg, "--json")[1])["counts"]["patient"] == 0
+
+
+def test_the_template_can_be_loaded_as_it_is(run, tmp_path):
+    run("init", tmp_path / "r.duckdb")
+    assert run("template", tmp_path / "empty")[0] == 0
+    code, out, _ = run("load", tmp_path / "r.duckdb", tmp_path / "empty")
+    assert code == 0 and "0 in = 0 accepted + 0 rejected" in out
+
+
+def test_status_and_check_answer(run, loaded):
+    code, out, _ = run("status", loaded, "--json")
+    status = json.loads(out)
+    assert code == 0 and status["counts"]["patient"] == 120
+    assert sum(s["courses"] for s in status["status"]) == status["counts"]["course"]
+    code, out, _ = run("check", loaded, "--json")
+    assert code == (4 if json.loads(out)["open"] else 0)
+
+
+def test_an_answer_that_cannot_be_given_is_withheld_with_exit_code_5(run, loaded):
+    code, out, _ = run("analyse", loaded, "time-to-response", "--definition", "IKDC-11.5", "--json")
+    assert code == 5
+    assert "not measured" in json.loads(out)["withheld"][0]
+
+
+def test_a_figure_is_written_beside_the_answer(run, loaded, tmp_path):
+    assert run("analyse", loaded, "joint-replacement", "--figure", tmp_path / "f.png")[0] == 0
+    assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("status", "nowhere.duckdb"), 2, "There is no registry"),
+        (("load", "nowhere.duckdb", "x.csv"), 2, "There is no file or folder"),
+        (("analyse", "nowhere.duckdb", "time-to-heaven"), 2, "time-to-response"),
+        (("fly",), 2, "No such command"),
+        (("simulate",), 2, "--out"),
+    ],
+)
+def test_mistakes_end_in_a_message_and_no_traceback(run, arguments, code, words):
+    got, out, err = run(*arguments)
+    assert got == code
+    assert words in out + err and "Traceback" not in out + err
+
+
+def test_an_existing_registry_is_never_overwritten(run, loaded):
+    before = Path(loaded).read_bytes()
+    code, _, err = run("init", loaded)
+    assert code == 2 and "Nothing was changed" in err
+    assert Path(loaded).read_bytes() == before
+
+
+def test_simulate_writes_the_same_bytes_for_the_same_seed(run, tmp_path):
+    for name in ("a", "b"):
+        assert run("simulate", "--out", tmp_path / name, "--patients", "60", "--layout", "clinics")[0] == 0
+    assert sources.digest(tmp_path / "a") == sources.digest(tmp_path / "b")
+
+
+def test_the_demo_refuses_a_folder_that_is_not_its_own(run, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    code, _, err = run("demo", "--out", tmp_path)
+    assert code == 2 and "did not write" in err
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_help_does_not_load_the_statistics():
+    code = "import sys, reports.cli; print([m for m in ('duckdb', 'polars', 'scipy', 'lifelines') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -92,10 +92,10 @@ class Description(Result):
         note = pl.when(small).then(pl.lit("suppressed: would reveal a small cell")).otherwise("note").alias("note")
         return cast(Description, dataclasses.replace(hidden, frame=hidden.frame.with_columns(*covered, note)))
 
-    def _small_strata(self, smallest: int) -> list[str]:
-        """A rare level hides its own cell, not everything about its stratum."""
-        sizes = self.frame.filter(pl.col("quantity") == "courses", pl.col("denominator") < smallest)
-        return sizes["stratum"].to_list()
+    def _small_series(self, smallest: int) -> pl.DataFrame:
+        """A rare level hides its own cell; a small stratum hides everything about it."""
+        sizes = self.frame.filter(pl.col("quantity") == "courses", pl.col("denominator").is_between(1, smallest - 1))
+        return self.frame.join(sizes, on="stratum", how="semi").select("stratum", "quantity").unique()
 
 
 def describe(courses: Courses, *, by: By = "stage") -> Description:
@@ -286,14 +286,8 @@ def level_difference(one: Floats, other: Floats) -> float:
 def _diagnostics(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Characteristics that are often missing; that strata differ is no defect."""
     often = [r for r in rows if r["quantity"].endswith(": missing") and (r["estimate"] or 0) > 0.1]
-    return diagnostics_of(
-        [
-            check(
-                f"{r['quantity']} in {r['stratum']}", r["estimate"], "<= 0.1", False, f"{r['n']} of {r['denominator']}"
-            )
-            for r in often
-        ]
-    )
+    named = [(f"{r['quantity']} in {r['stratum']}", r["estimate"], f"{r['n']} of {r['denominator']}") for r in often]
+    return diagnostics_of([check(name, share, "<= 0.1", False, note) for name, share, note in named])
 
 
 def _lines(variable: dict[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from analysis.result import Result
 
 _DAYS_A_MONTH = 365.25 / 12
+_WIDE_DAYS = 14
 _STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
-_STYLE = {
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -69,7 +70,8 @@ def svg(figure: Figure, prefix: str) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
@@ -94,7 +96,14 @@ def _curve(axes: Axes, result: Result, stratum: dict[str, Any], style: Any, last
         pl.col("stratum") == code, pl.col("quantity") == _quantity(result), pl.col("time_day") <= last
     )
     months = band["time_day"].to_numpy() / _DAYS_A_MONTH
-    axes.fill_between(months, band["low"], band["high"], color=colour, alpha=0.13, linewidth=0)
+    # Inside a wide rectangle the curve is anywhere: a band around a convention would claim to know more.
+    inside = pl.lit(False)
+    for left, right in result.regions.filter(pl.col("stratum") == code).select("left_day", "right_day").iter_rows():
+        if right - left > _WIDE_DAYS:
+            inside = inside | pl.col("time_day").is_between(left, right, closed="none")
+    known = band.with_columns(pl.when(~inside).then(pl.col(c)).alias(c) for c in ("low", "high"))
+    low, high = (known[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in ("low", "high"))
+    axes.fill_between(months, low, high, color=colour, alpha=0.13, linewidth=0)
     if result.regions.height == 0:
         axes.step(months, band["estimate"], where="post", color=colour, linewidth=1.7, linestyle=style)
         return float(band["estimate"].drop_nulls()[-1])

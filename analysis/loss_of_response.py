@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from scipy import stats
 
 from analysis import multistate_figures as figures
 from analysis.cohort import (
@@ -21,25 +19,20 @@ from analysis.cohort import (
     programmes_of,
     reduce,
 )
-from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES, proportional_loss
-from analysis.multistate_rows import (
-    Fitted,
-    after_response,
-    checks_of,
-    count_of,
-    difference_rows,
-    fit_cohort,
-    limits,
-    mean_days,
-    occupation,
-    state_rows,
-    under_observation,
+from analysis.loss_rows import (
+    curve_days,
+    loss_contrasts,
+    loss_rows,
+    mean_rows,
+    observed_rows,
+    proportional_check,
+    share_contrasts,
+    share_rows,
 )
-from analysis.result import Result, check, diagnostics_of, frame_of, row
+from analysis.multistate_rows import Fitted, checks_of, fit_cohort, under_observation
+from analysis.result import Result, diagnostics_of, frame_of
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
-
-Floats = NDArray[np.float64]
 
 HORIZON_DAYS = (91, 183, 365, 730)
 # About the planned visits of the first year: what lies between two visits cannot be told apart.
@@ -109,17 +102,17 @@ def loss_of_response(
     )
     days = np.array(sorted(set(after_day)), dtype=float)
     settings |= {"landmark_day": landmark_day, "after_day": [int(d) for d in days], "horizon_day": [int(days.max())]}
-    rows = [r for s in fitted.strata for r in _loss_rows(fitted, s.code, days, landmark_day)]
-    curves = [r for c in fitted.fits for r in _loss_rows(fitted, c, _grid(days), landmark_day)]
+    rows = [r for s in fitted.strata for r in loss_rows(fitted, s.code, days, landmark_day)]
+    curves = [r for c in fitted.fits for r in loss_rows(fitted, c, curve_days(days), landmark_day)]
     return Result(
         question="loss_of_response",
         title=f"Loss of response by {by}: {settings['loss_label']}, after response on day {landmark_day}",
-        frame=frame_of(rows + _loss_contrasts(fitted, days, landmark_day)),
+        frame=frame_of(rows + loss_contrasts(fitted, days, landmark_day)),
         settings=settings,
         attrition=kept.flow(),
-        diagnostics=diagnostics_of([*checks_of(fitted), *_proportional_check(fitted)]),
+        diagnostics=diagnostics_of([*checks_of(fitted), *proportional_check(fitted)]),
         curves=frame_of(curves),
-        at_risk=frame_of(under_observation(fitted, [landmark_day, *(landmark_day + d for d in days)])),
+        at_risk=frame_of(under_observation(fitted, [0.0, *days.tolist()], since=landmark_day, state="in_response")),
         notes=notes,
         draw=figures.loss_after_response,
     )
@@ -169,20 +162,23 @@ def time_in_response(
     )
     days = np.array(sorted(set(horizon_day)), dtype=float)
     settings |= {"horizon_day": [int(d) for d in days]}
-    rows = [r for s in fitted.strata for r in _share_rows(fitted, s.code, days)]
-    rows += [r for s in fitted.strata for r in [*_mean_rows(fitted, s.code, days.max()), *_observed(fitted, s.code)]]
-    curves = [r for c in fitted.fits for r in _share_rows(fitted, c, _grid(days))]
-    curves += [r for c in fitted.fits for r in _observed(fitted, c)]
+    rows = [r for s in fitted.strata for r in share_rows(fitted, s.code, days)]
+    rows += [r for s in fitted.strata for r in [*mean_rows(fitted, s.code, days.max()), *observed_rows(fitted, s.code)]]
+    curves = [r for c in fitted.fits for r in share_rows(fitted, c, curve_days(days))]
+    curves += [r for c in fitted.fits for r in observed_rows(fitted, c)]
     return Result(
         question="time_in_response",
         title=f"Time in response by {by}: {settings['definition_label']}, loss: {settings['loss_label']}",
-        frame=frame_of(rows + _share_contrasts(fitted, days)),
+        frame=frame_of(rows + share_contrasts(fitted, days)),
         settings=settings,
         attrition=kept.flow(),
         diagnostics=diagnostics_of(checks_of(fitted)),
         curves=frame_of(curves),
         at_risk=frame_of(under_observation(fitted, [0.0, *days.tolist()])),
-        notes=(*notes, "share_in_response_observed is of those who came: biased where those without benefit stay away."),
+        notes=(
+            *notes,
+            "share_in_response_observed is of those who came: biased where those without benefit stay away.",
+        ),
         draw=figures.share_in_response,
     )
 
@@ -199,9 +195,7 @@ def _fitted(
     chosen = definition_of(courses, definition)
     strata, kept = place(courses, by, chosen, confirmation=confirmation, booster_policy=booster_policy)
     rule = _rule(kept, loss)
-    cells, patterns, shares = reduce(
-        kept, "reduction.panel_cell", "reduction.panel_cluster", "reduction.panel_share"
-    )
+    cells, patterns, shares = reduce(kept, "reduction.panel_cell", "reduction.panel_cluster", "reduction.panel_share")
     kept = kept.exclude(_not_followed(kept))
     fitted = fit_cohort(strata, cells, patterns, shares, points, confidence)
     settings = {
@@ -224,7 +218,7 @@ def _fitted(
 
 
 def _rule(courses: Courses, loss: str) -> dict[str, Any]:
-    """Return what the catalogue says of rule `loss` for the programmes of the cohort, and put it before the reductions."""
+    """Return what the catalogue says of rule `loss` for the programmes of the cohort; put it before the reductions."""
     con = courses.registry.con
     held = [r[0] for r in con.sql("select distinct loss from catalogue.loss_definition order by 1").fetchall()]
     choose(loss, held, "loss =")
@@ -246,171 +240,11 @@ def _rule(courses: Courses, loss: str) -> dict[str, Any]:
             "loss_verified": all(r[4] for r in rows)}  # fmt: skip
 
 
-def _loss_rows(fitted: Fitted, code: str, days: Floats, landmark: float) -> list[dict[str, Any]]:
-    quantities = {"response_lost": LOST, "end_before_loss": ENDED, "share_dead_before_loss": DEAD}
-    moves = fitted.of(code)
-    responded = count_of(
-        moves.filter(pl.col("from_state") == "no_response_yet", pl.col("to_state").is_in(["in_response", "response_lost"]))
-    )
-    why = fitted.why_not.get(code)
-    if why is None and responded == 0:
-        why = "no response was seen: there is nothing to lose"
-    if why is not None:
-        return [row(code, "response_lost", time_day=d, n=0, denominator=responded, note=why) for d in days.tolist()]
-    of = {
-        "response_lost": (pl.col("to_state") == "response_lost") & (pl.col("from_state") != "response_lost"),
-        "end_before_loss": (pl.col("to_state") == "ended") & (pl.col("from_state") == "in_response"),
-        "share_dead_before_loss": (pl.col("to_state") == "dead") & (pl.col("from_state") == "in_response"),
-    }
-    happened = {
-        name: [count_of(moves.filter(what, pl.col("stop_day") <= landmark + d)) for d in days] for name, what in of.items()
-    }
-    return state_rows(
-        fitted, code, quantities, days, lambda fit, d: after_response(fit, d, landmark), happened=happened,
-        of=responded, beyond=fitted.last_day(code) - landmark,
-    )  # fmt: skip
-
-
-def _loss_contrasts(fitted: Fitted, days: Floats, landmark: float) -> list[dict[str, Any]]:
-    def of(code: str) -> tuple[Floats, Floats]:
-        value, gradient = after_response(fitted.fits[code].fit, days, landmark)
-        return value[:, LOST], gradient[:, LOST]
-
-    def unknown(code: str, day: float | None) -> bool:
-        enters = fitted.of(code).filter(pl.col("to_state") == "in_response").height > 0
-        return not enters or landmark + (day or 0) > fitted.last_day(code)
-
-    return difference_rows(fitted, "difference", days.tolist(), of, unknown) + _intensities(fitted)
-
-
-def _with_loss(fitted: Fitted) -> list[str]:
-    return [code for code, f in fitted.fits.items() if (f.bands >= 0).any()]
-
-
-def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
-    codes = _with_loss(fitted)
-    try:
-        found = _proportional(fitted)
-    except ValueError as error:
-        return [row("all", "test", note=f"loss intensities cannot be compared: {error}")]
-    z = stats.norm.ppf(0.5 + fitted.confidence / 2)
-    rows = []
-    for code, log, error in zip(codes[1:], found.log_ratio, np.sqrt(np.diag(found.covariance)), strict=True):
-        low, high = np.exp(log - z * error), np.exp(log + z * error)
-        n = fitted.courses(code) + fitted.courses(codes[0])
-        rows.append(row(f"{code} - {codes[0]}", "loss_intensity_ratio", estimate=float(np.exp(log)), low=float(low),
-                        high=float(high), denominator=n, note=f"ratio of {code} to {codes[0]}, one for all time"))  # fmt: skip
-    note = f"Wald test of equal loss intensities on {found.df} df, chi-squared {found.statistic:.2f}, clustered by patient"
-    if len(codes) < len(fitted.strata):
-        note += f"; only strata with losses: {', '.join(codes)}"
-    return [*rows, row("all", "test", estimate=found.p, denominator=sum(map(fitted.courses, codes)), note=note)]
-
-
-def _proportional(fitted: Fitted) -> Any:
-    codes = _with_loss(fitted)
-    index = np.concatenate([fitted.at[c] + np.arange(fitted.fits[c].n_parameters) for c in codes or list(fitted.fits)[:1]])
-    return proportional_loss([fitted.fits[c] for c in codes], fitted.variance[np.ix_(index, index)])
-
-
-def _proportional_check(fitted: Fitted) -> list[dict[str, Any]]:
-    try:
-        found = _proportional(fitted)
-    except ValueError:
-        return []
-    p = float(stats.chi2.sf(found.lack_of_fit, found.lack_df)) if found.lack_df else 1.0
-    note = "a small value: the ratio of loss intensities changes over time, read the incidences instead"
-    return [check("one loss intensity ratio for all time", p, ">= 0.01", p >= 0.01, note)]
-
-
-def _share_rows(fitted: Fitted, code: str, days: Floats) -> list[dict[str, Any]]:
-    quantities = {"share_in_response": RESPONSE, "share_response_lost": LOST, "end": ENDED, "share_dead": DEAD}
-    if code in fitted.why_not:
-        n, why = fitted.courses(code), fitted.why_not[code]
-        return [row(code, "share_in_response", time_day=d, denominator=n, note=why) for d in days.tolist()]
-    moves = fitted.of(code)
-    happened = {}
-    for name, state in quantities.items():
-        entered = moves.filter(pl.col("to_state") == STATES[state], pl.col("from_state") != STATES[state])
-        first = entered.filter(pl.col("from_state") == "no_response_yet") if state == RESPONSE else entered
-        happened[name] = [count_of(first.filter(pl.col("stop_day") <= d)) for d in days]
-    return state_rows(fitted, code, quantities, days, occupation, happened=happened, of=fitted.courses(code),
-                      beyond=fitted.last_day(code))  # fmt: skip
-
-
-def _mean_rows(fitted: Fitted, code: str, horizon: float) -> list[dict[str, Any]]:
-    n = fitted.courses(code)
-    if code in fitted.why_not or horizon > fitted.last_day(code):
-        why = fitted.why_not.get(code, f"nobody was followed beyond day {fitted.last_day(code):.0f}")
-        return [row(code, "mean_days_in_response", time_day=horizon, denominator=n, note=why)]
-    value, gradient = mean_days(fitted.fits[code].fit, horizon)
-    low, high = limits(fitted, code, value[[RESPONSE]], gradient[[RESPONSE]], n, horizon)
-    return [row(code, "mean_days_in_response", time_day=horizon, estimate=float(value[RESPONSE]), low=float(low[0]),
-                high=float(high[0]), denominator=n)]  # fmt: skip
-
-
-def _observed(fitted: Fitted, code: str) -> list[dict[str, Any]]:
-    """Shares in response as seen at each planned visit, those ended counted, with exact binomial limits."""
-    mine = fitted.shares.filter(pl.col("stratum") == code).with_columns(pl.col("n").cast(pl.Float64))
-    tail = (1 - fitted.confidence) / 2
-    rows = []
-    for (day, visit), group in mine.sort("target_day").group_by(["target_day", "planned_visit"], maintain_order=True):
-        total = round(float(group["n"].sum()))
-        if not group["state"].is_in(STATES[:3]).any() or total == 0:
-            continue
-        x = min(float(group.filter(pl.col("state") == "in_response")["n"].sum()), total)
-        low = float(stats.beta.ppf(tail, x, total - x + 1)) if x > 0 else 0.0
-        high = float(stats.beta.ppf(1 - tail, x + 1, total - x)) if x < total else 1.0
-        rows.append(row(code, "share_in_response_observed", time_day=float(str(day)), estimate=x / total, low=low,
-                        high=high, n=round(x), denominator=total, note=f"as seen at the visit of {visit}"))  # fmt: skip
-    return rows
-
-
-def _share_contrasts(fitted: Fitted, days: Floats) -> list[dict[str, Any]]:
-    horizon = float(days.max())
-
-    def share(code: str) -> tuple[Floats, Floats]:
-        value, gradient = occupation(fitted.fits[code].fit, days)
-        return value[:, RESPONSE], gradient[:, RESPONSE]
-
-    def mean(code: str) -> tuple[Floats, Floats]:
-        value, gradient = mean_days(fitted.fits[code].fit, horizon)
-        return value[[RESPONSE]], gradient[[RESPONSE]]
-
-    def unknown(code: str, day: float | None) -> bool:
-        return (day or horizon) > fitted.last_day(code)
-
-    rows = difference_rows(fitted, "difference", days.tolist(), share, unknown)
-    rows += difference_rows(fitted, "difference_mean_days", [horizon], mean, unknown)
-    return [*rows, _mean_test(fitted, horizon)]
-
-
-def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
-    """Wald test that the mean times in response are the same in all strata fitted."""
-    codes = [c for c in fitted.fits if fitted.fits[c].fit is not None and horizon <= fitted.last_day(c)]
-    value, gradients = np.zeros(len(codes)), np.zeros((len(codes), len(fitted.variance)))
-    for i, code in enumerate(codes):
-        found, gradient = mean_days(fitted.fits[code].fit, horizon)
-        value[i] = found[RESPONSE]
-        gradients[i, fitted.at[code] : fitted.at[code] + gradient.shape[1]] = gradient[RESPONSE]
-    spread = gradients @ fitted.variance @ gradients.T
-    if len(codes) < 2 or not np.isfinite(spread).all() or (np.diag(spread) <= 0).sum() > 1:
-        return row("all", "test", note="mean times can be compared between two strata that have them")
-    contrast = np.column_stack([-np.ones(len(codes) - 1), np.eye(len(codes) - 1)])
-    d = contrast @ value
-    statistic = float(d @ np.linalg.solve(contrast @ spread @ contrast.T, d))
-    note = f"Wald test of equal mean days in response on {len(d)} df, chi-squared {statistic:.2f}, clustered by patient"
-    p = float(stats.chi2.sf(statistic, len(d)))
-    return row("all", "test", estimate=p, denominator=sum(map(fitted.courses, codes)), note=note)
-
-
-def _grid(days: Floats) -> Floats:
-    return np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 10.0)]))
-
-
 def _not_followed(courses: Courses) -> pl.DataFrame:
     return courses.registry.con.sql(
         "select course_id, case when course.index_date is null then 'no treatment session' "
-        "when not exists (select 1 from course.baseline b where b.course_id = cohort.course_id) then 'no baseline score' "
+        "when not exists (select 1 from course.baseline b where b.course_id = cohort.course_id) "
+        "then 'no baseline score' "
         "else 'not followed for a day' end as reason "
         "from cohort.course as cohort join course.course as course using (course_id) "
         "where not exists (select 1 from reduction.panel_watch w where w.course_id = cohort.course_id)"
@@ -436,7 +270,9 @@ def _notes(definition: Definition, rule: dict[str, Any], confirmation: str, fitt
     if confirmation == "first":
         notes.append("Each visit counts as it shows: measurement error makes losses and returns that are none.")
     else:
-        notes.append("Confirmed states are those that the next visit shows too: with visits a year apart a response "
-                     "shorter than that is not counted, and the share in response is lower than at each visit.")  # fmt: skip
+        notes.append(
+            "Confirmed states are those that the next visit shows too: with visits a year apart a shorter response is "
+            "not counted, so that the share in response is lower than visit by visit (confirmation='first')."
+        )
     left = {f"{code}: {note}" for code, f in fitted.fits.items() for note in f.notes if "left out" in note}
     return (*notes, *sorted(left))

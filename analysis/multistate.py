@@ -1,9 +1,9 @@
 """Five states of a course seen at visits: which intensities can be told, their fit, and what follows from it.
 
-States: 0 no response yet, 1 in response, 2 response lost, 3 ended, 4 dead. Intensities are constant within bands of time
-since treatment (Kalbfleisch & Lawless 1985, JASA 80:863): response, loss and return have their own in each band that
-shows enough of them; the end has one while in response and one outside it; death has one for all. Strata are fitted
-apart, which is the model with every effect of the stratum; what they share is patients, and the covariance knows it.
+States: 0 no response yet, 1 in response, 2 response lost, 3 ended, 4 dead. Intensities are constant within bands of
+time since treatment (Kalbfleisch & Lawless 1985, JASA 80:863): response, loss and return have their own in each band
+that shows enough of them; the end has one while in response and one outside it; death has one for all. Strata are
+fitted apart, which is the model with every effect of the stratum; what they share is patients: the covariance knows.
 """
 
 from __future__ import annotations

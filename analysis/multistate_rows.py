@@ -80,14 +80,14 @@ class Fitted:
     def error(self, gradient: Floats, code: str) -> Floats:
         """Return standard errors (...,) of quantities of a stratum with gradients (..., p)."""
         here = slice(self.at[code], self.at[code] + self.fits[code].n_parameters)
-        return np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance[here, here], gradient))
+        return np.asarray(np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance[here, here], gradient)))
 
     def difference_error(self, first: Floats, code: str, second: Floats, other: str) -> Floats:
         """Return standard errors (...,) of a difference between strata: their patients may be the same."""
         gradient = np.zeros((*first.shape[:-1], len(self.variance)))
         gradient[..., self.at[code] : self.at[code] + first.shape[-1]] = first
         gradient[..., self.at[other] : self.at[other] + second.shape[-1]] -= second
-        return np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance, gradient))
+        return np.asarray(np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance, gradient)))
 
 
 def count_of(moves: pl.DataFrame) -> int:
@@ -187,6 +187,7 @@ def state_rows(
     rows = []
     for name, state in quantities.items():
         low, high = limits(fitted, code, value[:, state], gradient[:, state], of)
+        low, high = np.where(days > 0, low, 0.0), np.where(days > 0, high, 0.0)  # on day 0 nothing has happened yet
         for i, day in enumerate(days):
             late = day > beyond
             rows.append(
@@ -215,7 +216,9 @@ def difference_rows(
         n = fitted.courses(code) + fitted.courses(codes[0])
         for i, day in enumerate(days):
             if unknown(code, day) or unknown(codes[0], day):
-                rows.append(row(f"{code} - {codes[0]}", quantity, time_day=day, denominator=n, note="not known in both"))
+                rows.append(
+                    row(f"{code} - {codes[0]}", quantity, time_day=day, denominator=n, note="not known in both")
+                )
                 continue
             estimate = float(value[i] - base[i])
             rows.append(
@@ -225,14 +228,21 @@ def difference_rows(
     return rows
 
 
-def under_observation(fitted: Fitted, days: list[float]) -> list[dict[str, Any]]:
-    """Return how many courses are between two observations, or before an end, on each day."""
+def under_observation(
+    fitted: Fitted, days: list[float], *, since: float = 0.0, state: str | None = None
+) -> list[dict[str, Any]]:
+    """Return how many courses are between two observations, or before an end, on each day after day `since`.
+
+    With `state`, those last seen in it.
+    """
     rows = []
     for s in fitted.strata:
         mine = fitted.of(s.code)
+        mine = mine if state is None else mine.filter(pl.col("from_state") == state)
         for day in days:
-            held = mine.filter(pl.col("stop_day") >= max(day, 1), pl.col("start_day") < max(day, 1))
-            rows.append(row(s.code, "at_risk", time_day=day, n=count_of(held), denominator=fitted.courses(s.code)))
+            at = max(since + day, 1)
+            n = count_of(mine.filter(pl.col("stop_day") >= at, pl.col("start_day") < at))
+            rows.append(row(s.code, "at_risk", time_day=day, n=n, denominator=fitted.courses(s.code)))
     return rows
 
 
@@ -248,7 +258,9 @@ def checks_of(fitted: Fitted) -> list[dict[str, Any]]:
             note = "; ".join(f.notes) or "every transition was seen"
             checks.append(check(f"certificate of {s.code}", f.fit.newton_decrement, "<= 1e-8", f.fit.converged, note))
             told = int(np.isnan(np.diag(f.fit.covariance)).sum())
-            checks.append(check(f"undetermined in {s.code}", told, "0", told == 0, "intensities without a finite error"))
+            checks.append(
+                check(f"undetermined in {s.code}", told, "0", told == 0, "intensities without a finite error")
+            )
             pearson = live_pearson(f)
             note = f"chi-squared {pearson.statistic:.1f}, df between {pearson.df_low} and {pearson.df_high}"
             checks.append(check(f"Pearson of {s.code}", pearson.p_high, ">= 0.01", pearson.p_high >= 0.01, note))

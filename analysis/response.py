@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import special
 
 from analysis import figures
 from analysis.cohort import (
@@ -17,7 +14,6 @@ from analysis.cohort import (
     Definition,
     EarlyVisits,
     EndPolicy,
-    Stratum,
     common_settings,
     definition_of,
     patient_clusters,
@@ -25,17 +21,15 @@ from analysis.cohort import (
     programmes_of,
     reduce,
 )
-from analysis.interval import NPMLE, IntervalData, npmle
-from analysis.interval_test import interval_test
-from analysis.numerics.resampling import interval_of_probability
-from analysis.result import REGIONS, Result, check, diagnostics_of, frame_of, row
+from analysis.numerics.interval import NPMLE, npmle
+from analysis.response_rows import at_risk, curves, diagnostics, grid_of, interval_data, numbers, regions
+from analysis.result import Result
 from registry import Courses
 from registry.errors import NotEstimable, UsageError
 
 Floats = NDArray[np.float64]
 
 HORIZON_DAYS = (91, 183, 365, 730)
-_KINDS = {"response": 0, "end": 1, "censored": 2}
 
 
 def time_to_response(
@@ -112,7 +106,7 @@ def time_to_response(
         )
     days = np.array(sorted(set(horizon_day)), dtype=float)
     fits = {s.code: _fit(cells.filter(pl.col("stratum") == s.code)) for s in strata}
-    samples = _bootstrap(cells, patterns, fits, _grid(days), resamples, seed)
+    samples = _bootstrap(cells, patterns, fits, grid_of(days), resamples, seed)
     settings = {
         **common_settings(kept, strata, "time_to_response", by),
         "definition": chosen.definition,
@@ -132,34 +126,20 @@ def time_to_response(
     return Result(
         question="time_to_response",
         title=f"Time to response by {by}: {chosen.label}",
-        frame=_numbers(strata, fits, cells, patterns, samples, days, confidence),
+        frame=numbers(strata, fits, cells, patterns, samples, days, confidence),
         settings=settings,
         attrition=kept.flow(),
-        diagnostics=_diagnostics(strata, fits, cells),
-        curves=_curves(strata, fits, samples, _grid(days), confidence),
-        at_risk=_at_risk(strata, cells, days),
-        regions=_regions(fits),
+        diagnostics=diagnostics(strata, fits, cells),
+        curves=curves(strata, fits, samples, grid_of(days), confidence),
+        at_risk=at_risk(strata, cells, days),
+        regions=regions(fits),
         notes=_notes(chosen, confirmation, kept),
         draw=figures.cumulative_incidence,
     )
 
 
 def _fit(cells: pl.DataFrame) -> NPMLE | None:
-    return npmle(_data(cells)) if cells.height else None
-
-
-def _data(cells: pl.DataFrame, count: Floats | None = None) -> IntervalData:
-    return IntervalData(
-        left=cells["left_day"].to_numpy().astype(float),
-        right=cells["right_day"].to_numpy().astype(float),
-        kind=cells["kind"].replace_strict(_KINDS, return_dtype=pl.Int64).to_numpy(),
-        count=cells["n"].to_numpy().astype(float) if count is None else count,
-    )
-
-
-def _grid(days: Floats) -> Floats:
-    """Return the days at which curves are drawn and resampled: the reported ones and every fifth."""
-    return np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 5.0)]))
+    return npmle(interval_data(cells)) if cells.height else None
 
 
 def _bootstrap(
@@ -178,178 +158,10 @@ def _bootstrap(
             count = drawn[b, here]
             if count.sum() > 0:
                 # A hundredth of a log-likelihood unit is far below what resampling itself adds.
-                one = npmle(_data(mine, count), tolerance=0.01 / count.sum(), start=fit)
+                one = npmle(interval_data(mine, count), tolerance=0.01 / count.sum(), start=fit)
                 curves[:, b] = one.incidence(grid), one.end_incidence(grid)
         out[code] = curves
     return out
-
-
-def _numbers(
-    strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, patterns: pl.DataFrame,
-    samples: dict[str, Floats], days: Floats, confidence: float,
-) -> pl.DataFrame:  # fmt: skip
-    rows: list[dict[str, Any]] = []
-    grid = _grid(days)
-    at = np.searchsorted(grid, days)
-    for s in strata:
-        fit = fits[s.code]
-        mine = cells.filter(pl.col("stratum") == s.code)
-        n = int(mine["n"].sum())
-        if fit is None:
-            rows += [
-                row(s.code, "response", time_day=d, n=0, denominator=0, note="nobody in this stratum") for d in days
-            ]
-            continue
-        rows += _incidence_rows(
-            s.code, "response", fit.incidence(days), samples[s.code][0][:, at], days, mine, confidence
-        )
-        if (mine["kind"] == "end").any():
-            ends = fit.end_incidence(days)
-            rows += _incidence_rows(
-                s.code, "end_before_response", ends, samples[s.code][1][:, at], days, mine, confidence
-            )
-        rows.append(_median(s.code, fit, n))
-    rows += _contrasts(strata, fits, samples, grid, days, confidence)
-    rows += _tests(strata, cells, patterns)
-    return frame_of(rows)
-
-
-def _incidence_rows(
-    code: str, quantity: str, estimate: Floats, replicates: Floats, days: Floats, cells: pl.DataFrame, confidence: float
-) -> list[dict[str, Any]]:
-    n = int(cells["n"].sum())
-    low, high = interval_of_probability(estimate, replicates, confidence, n)
-    kind = "response" if quantity == "response" else "end"
-    happened = cells.filter(pl.col("kind") == kind)
-    last = float(cells.select(pl.col("left_day").max()).item() or 0)
-    latest = max(last, float(happened["right_day"].max() or 0))  # type: ignore[arg-type]
-    rows = []
-    for i, day in enumerate(days):
-        count = int(happened.filter(pl.col("right_day") <= day)["n"].sum())
-        late = day > latest
-        rows.append(
-            row(
-                code, quantity, time_day=float(day), n=count, denominator=n,
-                estimate=None if late else float(estimate[i]),
-                low=None if late else float(low[i]), high=None if late else float(high[i]),
-                note=f"nobody was followed beyond day {latest:.0f}" if late else None,
-            )
-        )  # fmt: skip
-    return rows
-
-
-def _median(code: str, fit: NPMLE, n: int) -> dict[str, Any]:
-    total = np.cumsum(fit.mass)
-    k = int(np.searchsorted(total, 0.5 - 1e-12))
-    if len(total) == 0 or total[-1] < 0.5 - 1e-12:
-        return row(code, "median_day", denominator=n, note="fewer than half are known to have responded")
-    left, right = float(fit.left[k]), float(fit.right[k])
-    note = f"half had responded in ({left:.0f}, {right:.0f}]; where inside, the visits do not say"
-    # The last day of that intersection: by then at least half have certainly responded.
-    return row(code, "median_day", estimate=right, denominator=n, note=note)
-
-
-def _contrasts(
-    strata: list[Stratum], fits: dict[str, NPMLE | None], samples: dict[str, Floats], grid: Floats, days: Floats,
-    confidence: float,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Differences of incidence from the first stratum that has anybody; one bootstrap serves both sides."""
-    present = [s for s in strata if fits[s.code] is not None]
-    rows = []
-    z = float(special.ndtri(0.5 + confidence / 2))
-    at = np.searchsorted(grid, days)
-    for s in present[1:]:
-        reference, fit = fits[present[0].code], fits[s.code]
-        assert reference is not None and fit is not None
-        difference = fit.incidence(days) - reference.incidence(days)
-        spread = np.nanstd(samples[s.code][0][:, at] - samples[present[0].code][0][:, at], axis=0, ddof=1)
-        for i, day in enumerate(days):
-            rows.append(
-                row(
-                    f"{s.code} - {present[0].code}", "difference", time_day=float(day), estimate=float(difference[i]),
-                    low=float(difference[i] - z * spread[i]), high=float(difference[i] + z * spread[i]),
-                    denominator=int(fit.n + reference.n),
-                )
-            )  # fmt: skip
-    return rows
-
-
-def _tests(strata: list[Stratum], cells: pl.DataFrame, patterns: pl.DataFrame) -> list[dict[str, Any]]:
-    order = {s.code: i for i, s in enumerate(strata)}
-    joined = patterns.join(cells.drop("n"), on="cell").with_columns(number=pl.col("pattern").rank("dense") - 1)
-    data = _data(joined, (joined["n_courses"] * joined["n_patients"]).to_numpy().astype(float))
-    group = joined["stratum"].replace_strict(order, return_dtype=pl.Int64).to_numpy()
-    single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())
-    try:
-        test = interval_test(
-            data, group, cluster=None if single else joined["number"].to_numpy().astype(np.int64), k=len(strata)
-        )
-    except ValueError as error:
-        return [row("all", "test", note=str(error))]
-    how = "permutation variance" if single else "variance clustered by patient"
-    note = (
-        f"generalised log-rank (Sun) on {test.df} df, chi-squared {test.statistic:.2f}, {how}; ends count as censored"
-    )
-    return [row("all", "test", estimate=test.p, denominator=int(data.count.sum()), note=note)]
-
-
-def _curves(
-    strata: list[Stratum], fits: dict[str, NPMLE | None], samples: dict[str, Floats], grid: Floats, confidence: float
-) -> pl.DataFrame:
-    rows = []
-    for s in strata:
-        fit = fits[s.code]
-        if fit is None:
-            continue
-        low, high = interval_of_probability(fit.incidence(grid), samples[s.code][0], confidence, fit.n)
-        n = int(fit.n)
-        for day, estimate, lo, hi in zip(grid, fit.incidence(grid), low, high, strict=True):
-            rows.append(row(s.code, "response", time_day=day, estimate=estimate, low=lo, high=hi, denominator=n))
-    return frame_of(rows)
-
-
-def _regions(fits: dict[str, NPMLE | None]) -> pl.DataFrame:
-    """Return the rectangles inside which the data do not say where a curve runs."""
-    parts = [pl.DataFrame(schema=REGIONS)]
-    for code, fit in fits.items():
-        if fit is not None and len(fit.mass):
-            total = np.cumsum(fit.mass)
-            columns = (np.full(len(total), code), fit.left, fit.right, total - fit.mass, total)
-            parts.append(pl.DataFrame(dict(zip(REGIONS, columns, strict=True)), schema=REGIONS))
-    return pl.concat(parts)
-
-
-def _at_risk(strata: list[Stratum], cells: pl.DataFrame, days: Floats) -> pl.DataFrame:
-    """Courses still under observation without response just before each day; those inside an interval are counted."""
-    rows = []
-    for s in strata:
-        mine = cells.filter(pl.col("stratum") == s.code)
-        last = (
-            pl.when(pl.col("kind") == "response")
-            .then("right_day")
-            .otherwise(pl.when(pl.col("kind") == "end").then("right_day").otherwise("left_day"))
-        )
-        for day in (0.0, *days):
-            n = int(mine.filter(last >= day)["n"].sum())
-            rows.append(row(s.code, "at_risk", time_day=float(day), n=n, denominator=int(mine["n"].sum())))
-    return frame_of(rows)
-
-
-def _diagnostics(strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame) -> pl.DataFrame:
-    checks = []
-    for s in strata:
-        fit = fits[s.code]
-        if fit is None:
-            checks.append(check(f"courses in {s.code}", 0, "> 0", False, "nobody in this stratum"))
-            continue
-        checks.append(
-            check(f"certificate of {s.code}", fit.gap, "<= 1e-10", fit.gap <= 1e-10, "log-likelihood within n × gap")
-        )
-        responses = int(cells.filter(pl.col("stratum") == s.code, pl.col("kind") == "response")["n"].sum())
-        checks.append(
-            check(f"responses in {s.code}", responses, ">= 10", responses >= 10, "fewer leave wide intervals")
-        )
-    return diagnostics_of(checks)
 
 
 def _not_assessed(courses: Courses, definition: Definition) -> pl.DataFrame:

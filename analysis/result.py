@@ -109,32 +109,37 @@ class Result:
         it rests on fewer than `smallest` courses altogether.
         """
         n, of = pl.col("n"), pl.col("denominator")
-        few = (of < smallest) | ((n > 0) & (n < smallest)) | ((of - n > 0) & (of - n < smallest))
-        hidden = self._small_strata(smallest)
-        sides = pl.col("stratum").str.split(" - ").list.eval(pl.element().is_in(hidden)).list.any()
+        # None is none and may be said; few is what could point to a person.
+        few = ((of > 0) & (of < smallest)) | ((n > 0) & (n < smallest)) | ((of - n > 0) & (of - n < smallest))
+        tiny = self._small_series(smallest)
+        main = tiny.filter(pl.col("quantity").is_in(["response", "end"]))["stratum"].to_list()
+        # A difference gives away the side that is hidden.
+        given_away = pl.col("stratum").str.split(" - ").list.eval(pl.element().is_in(main)).list.any()
+        in_tiny = pl.struct("stratum", "quantity").is_in(
+            tiny.select(pl.struct("stratum", "quantity")).to_series().implode()
+        )
 
         def hide(frame: pl.DataFrame, small: pl.Expr) -> pl.DataFrame:
             covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n")]
             note = pl.when(small).then(pl.lit(f"suppressed: fewer than {smallest}")).otherwise("note")
             return frame.with_columns(*covered, note.alias("note"))
 
-        small = few.fill_null(False) | (sides & pl.col("estimate").is_not_null())
+        small = few.fill_null(False) | in_tiny | ((pl.col("quantity") == "difference") & given_away)
         return dataclasses.replace(
             self,
             frame=hide(self.frame, small),
-            curves=self.curves.filter(~pl.col("stratum").is_in(hidden)),
-            regions=self.regions.filter(~pl.col("stratum").is_in(hidden)),
+            curves=self.curves.filter(~in_tiny),
+            regions=self.regions.filter(~pl.col("stratum").is_in(main)),
             at_risk=hide(self.at_risk, ((n > 0) & (n < smallest)).fill_null(False)),
             settings={**self.settings, "smallest_cell": smallest},
         )
 
-    def _small_strata(self, smallest: int) -> list[str]:
-        """Return strata too small to draw: few courses, or an event that only a few had."""
-        few_courses = pl.col("denominator").max() < smallest
+    def _small_series(self, smallest: int) -> pl.DataFrame:
+        """Return ``stratum, quantity`` too small to show at any time: few courses, or an event that only a few had."""
+        few_courses = (pl.col("denominator").max() > 0) & (pl.col("denominator").max() < smallest)
         few_events = (pl.col("n").max() > 0) & (pl.col("n").max() < smallest)
-        of_events = self.frame.filter(pl.col("n").is_not_null())
-        sizes = of_events.group_by("stratum", "quantity").agg((few_courses | few_events).alias("small"))
-        return sizes.filter("small")["stratum"].unique().sort().to_list()
+        counted = self.frame.filter(pl.col("n").is_not_null()).group_by("stratum", "quantity")
+        return counted.agg((few_courses | few_events).alias("small")).filter("small").select("stratum", "quantity")
 
     def say(self, quantity: str, stratum: str = "all", time_day: float | None = None) -> str:
         """Return one number as text with its interval, e.g. ``54 % (95 % CI 49 to 59)``.

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from registry import catalogue, mapping, pseudonyms, reading, rules, store
+from registry import catalogue, mapping, pseudonyms, reading, refusal, rules, store
 from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
 from registry.tables import TABLES, Record
@@ -36,6 +36,8 @@ class _Load:
     next_file_id: int
     counts: list[FileCount] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    # By file: columns that no table has used so far.
+    unused: dict[str, set[str]] = field(default_factory=dict)
 
 
 def load(
@@ -133,7 +135,7 @@ def _take(
         template = mapping.template(table.file) if not plan.entries else None
         entries = [template] if template else [e for e in plan.entries if e.reads(table.file)]
         if not entries and not plan.entries:
-            _refuse_file(state, table, "", _unknown_file(table))
+            _refuse_file(state, table, "", refusal.unknown_file(table))
         elif not entries:
             state.notes.append(f"{table.file}: not in the mapping, not read")
         for entry in entries:
@@ -143,6 +145,10 @@ def _take(
         if here:
             progress(record.__source__.file)
             _take_table(state, record, here)
+    for file, columns in state.unused.items():
+        if columns:
+            some = ", ".join(sorted(columns)[:8]) + (" …" if len(columns) > 8 else "")
+            state.notes.append(f"{file}: no use for {len(columns)} columns: {some}")
 
 
 def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.SourceTable, mapping.Entry]]) -> None:
@@ -154,18 +160,16 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.Sou
             continue
         mapped = mapping.apply(entry, table.frame)
         if mapped.lacking:
-            _refuse_file(state, table, name, _missing_columns(mapped.lacking, table))
+            _refuse_file(state, table, name, refusal.missing_columns(mapped.lacking, table))
             continue
         file_id = _new_file(state, table, name)
-        for refusal in table.refusals:
-            _refuse_row(state, file_id, name, refusal)
+        for why in table.refusals:
+            _refuse_row(state, file_id, name, why)
         rows_in = mapped.frame.height + len(table.refusals)
         files[file_id] = (table.file, rows_in)
         frames.append(mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")))
-        if mapped.ignored and len(here) == 1:
-            state.notes.append(
-                f"{table.file}: no use for {len(mapped.ignored)} columns: {', '.join(mapped.ignored[:8])}"
-            )
+        used = set(table.frame.columns) - {"line", *mapped.ignored}
+        state.unused[table.file] = state.unused.get(table.file, set(mapped.ignored)) - used
         if mapped.left_out:
             state.notes.append(f"{table.file}: {mapped.left_out} rows are not selected for {name} by where")
         if mapped.empty_cells:
@@ -295,23 +299,6 @@ def _count(state: _Load, file_id: int, count: FileCount) -> None:
     state.con.execute(
         "update log.source_file set rows_in = ?, accepted = ?, rejected = ? where source_file_id = ?",
         [count.rows_in, count.accepted, count.rejected, file_id],
-    )
-
-
-def _unknown_file(table: reading.SourceTable) -> reading.Refusal:
-    names = ", ".join(t.__source__.file for t in TABLES)
-    return reading.Refusal(
-        "unknown_file",
-        "the file's name is none of the template's",
-        f"name it after its content ({names}), or give a mapping",
-    )
-
-
-def _missing_columns(lacking: dict[str, str], table: reading.SourceTable) -> reading.Refusal:
-    names = ", ".join(c if c == ours else f"{c} (for {ours})" for c, ours in lacking.items())
-    has = ", ".join(c for c in table.frame.columns if c != "line")
-    return reading.Refusal(
-        "missing_column", f"the file lacks {names}", f"it has {has}: add the column, or correct the mapping"
     )
 
 

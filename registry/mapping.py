@@ -36,7 +36,6 @@ of days.
 
 from __future__ import annotations
 
-import codecs
 import datetime as dt
 import fnmatch
 import tomllib
@@ -46,17 +45,9 @@ from typing import Any
 
 import polars as pl
 
+from registry import mapping_options as options
 from registry.errors import MappingError, choose
 from registry.tables import TABLES, Record
-
-_TOP = ("name", "table", "catalogue", "centre", "extracted_on")
-_READING = ("separator", "encoding", "skip_rows", "sheet")
-_ENTRY = ("file", "table", "columns", "wide", "where", "first_of", "decimal", "missing", *_READING)
-_FIELD = (
-    "column", "value", "line", "codes", "factor", "format", "subtract_from", "anchor", "day", "unit", "prefix",
-    "missing",
-)  # fmt: skip
-_UNIT_DAYS = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 
 @dataclass(frozen=True)
@@ -147,7 +138,7 @@ def load(path: Path) -> Mapping:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MappingError(f"{path.name} is not readable TOML: {error}.") from None
     for name in content:
-        choose(name, _TOP, f"{path.name}: option")
+        choose(name, options.TOP, f"{path.name}: option")
     if not content.get("table") and "extracted_on" not in content:
         raise MappingError(f"{path.name} has no [[table]]: nothing would be loaded.")
     entries = tuple(_entry(raw, f"{path.name}, [[table]] {i}") for i, raw in enumerate(content.get("table", []), 1))
@@ -162,69 +153,26 @@ def load(path: Path) -> Mapping:
 
 def _entry(raw: dict[str, Any], where: str) -> Entry:
     for name in raw:
-        choose(name, _ENTRY, f"{where}: option")
+        choose(name, options.ENTRY, f"{where}: option")
     if "file" not in raw or "table" not in raw:
         raise MappingError(f"{where}: needs file and table.")
     table = table_of(raw["table"])
     for place in (raw.get("columns", {}), *raw.get("wide", ())):
         for name, spec in place.items():
             choose(name, source_columns(table), f"{where}: column")
-            _check_field(spec, f"{where}, {name}")
-    _check_reading(raw, where)
+            options.check_field(spec, f"{where}, {name}")
+    options.check_reading(raw, where)
     return Entry(
         file=raw["file"],
         table=table,
         columns=dict(raw.get("columns", {})),
         wide=tuple(raw.get("wide", ())),
         where={k: [str(v) for v in (vs if isinstance(vs, list) else [vs])] for k, vs in raw.get("where", {}).items()},
-        first_of=_names(raw.get("first_of", ()), f"{where}, first_of"),
+        first_of=options.names(raw.get("first_of", ()), f"{where}, first_of"),
         decimal=str(raw.get("decimal", ".")),
         missing=tuple(str(m) for m in raw.get("missing", ())),
-        reading={k: raw[k] for k in _READING if k in raw},
+        reading={k: raw[k] for k in options.READING if k in raw},
     )
-
-
-def _names(given: Any, where: str) -> tuple[str, ...]:
-    names = (given,) if isinstance(given, str) else given
-    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
-        raise MappingError(f"{where}: write the name of their column in quotes, or a list of names.")
-    return tuple(names)
-
-
-def _check_field(spec: Any, where: str) -> None:
-    if isinstance(spec, str):
-        return
-    if not isinstance(spec, dict):
-        raise MappingError(f"{where}: write the name of their column in quotes, or {{ value = {spec!r} }}.")
-    for key in spec:
-        choose(key, _FIELD, f"{where}: option")
-    if not spec.keys() & {"column", "value", "anchor", "line"}:
-        raise MappingError(f"{where}: needs column, value, anchor or line: where does the value come from?")
-    if spec.get("line", True) is not True:
-        raise MappingError(f"{where}: write line = true: the number of the row's line in the file.")
-    choose(spec.get("unit", "day"), _UNIT_DAYS, f"{where}: unit")
-    for option in {"factor", "subtract_from", "day"} & spec.keys():
-        if not isinstance(spec[option], int | float):
-            raise MappingError(f"{where}: {option} must be a number, not {spec[option]!r}.")
-    if "anchor" in spec:
-        try:
-            dt.date.fromisoformat(str(spec["anchor"]))
-        except ValueError:
-            raise MappingError(f"{where}: anchor must be a date as YYYY-MM-DD, not {spec['anchor']!r}.") from None
-
-
-def _check_reading(raw: dict[str, Any], where: str) -> None:
-    try:
-        codecs.lookup(raw.get("encoding", "utf-8"))
-    except LookupError:
-        raise MappingError(
-            f"{where}: encoding {raw['encoding']!r} is not known. Usual: utf-8, cp1252, latin-1."
-        ) from None
-    for option, default in (("separator", ","), ("decimal", ".")):
-        if not isinstance(raw.get(option, default), str) or len(raw.get(option, default)) != 1:
-            raise MappingError(f"{where}: {option} must be one character, not {raw[option]!r}.")
-    if not isinstance(raw.get("skip_rows", 0), int) or raw.get("skip_rows", 0) < 0:
-        raise MappingError(f"{where}: skip_rows must be a whole number, not {raw['skip_rows']!r}.")
 
 
 @dataclass(frozen=True)
@@ -337,7 +285,7 @@ def _relative_date(spec: dict[str, Any]) -> pl.Expr:
     if "column" not in spec:
         return (start + pl.duration(days=int(spec.get("day", 0)))).cast(pl.String)
     number = pl.col(spec["column"]).cast(pl.Float64, strict=False)
-    days = (number * _UNIT_DAYS[spec.get("unit", "day")] + float(spec.get("day", 0))).round(0)
+    days = (number * options.UNIT_DAYS[spec.get("unit", "day")] + float(spec.get("day", 0))).round(0)
     dated = (start + pl.duration(days=days.cast(pl.Int64))).cast(pl.String)
     return pl.when(number.is_not_null()).then(dated).otherwise(pl.col(spec["column"]))
 

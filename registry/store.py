@@ -281,6 +281,9 @@ def _attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         found = con.sql(
             "select 1 from duckdb_schemas() where database_name = 'registry' and schema_name = 'record'"
         ).fetchone()
+        if found:
+            # A file cut short is found out by reading from it, and it is better found out here.
+            con.sql("from registry.log.meta").fetchall()
     except duckdb.Error as error:
         con.close()
         raise _not_opened(path, str(error)) from None

@@ -168,6 +168,8 @@ def analyse(
     site: Annotated[str | None, typer.Option(help="Only this anatomical site.")] = None,
     diagnosis: Annotated[str | None, typer.Option(help="Only this diagnosis.")] = None,
     confirmation: Annotated[str, typer.Option(help="confirmed or first.")] = "confirmed",
+    early_visits: Annotated[str, typer.Option(help="Visits before evaluation is due: ignored or counted.")] = "ignored",
+    horizon_day: Annotated[list[int] | None, typer.Option(min=1, help="Days to report; may be repeated.")] = None,
     min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Write the figure here (PNG or SVG).")] = None,
     as_json: AsJson = False,
@@ -182,8 +184,10 @@ def analyse(
         min_potential_follow_up_day=min_potential_follow_up_day, **{k: v for k, v in selection.items() if v is not None}
     )
     options: dict[str, Any] = {"by": by}
+    if horizon_day:
+        options["horizon_day"] = tuple(horizon_day)
     if question is Question.time_to_response:
-        options |= {"definition": definition, "confirmation": confirmation}
+        options |= {"definition": definition, "confirmation": confirmation, "early_visits": early_visits}
     try:
         result = getattr(analysis, question.name)(courses, **options)
     except NotEstimable as error:

@@ -16,6 +16,7 @@ from analysis.describe import Description
 from analysis.result import SMALLEST_CELL, versions
 from registry import Courses, Registry
 from registry.errors import NotEstimable
+from reports import disclosure
 
 _HORIZONS = (91, 183, 365, 730)
 
@@ -148,7 +149,7 @@ def _context(section: Section) -> dict[str, Any]:
         "replacement": _answer(section.replacement, "end", section.programme + "-end"),
         "characteristics": _characteristics(section.characteristics),
         "completeness": _visit_table(section.completeness),
-        "status": section.status.to_dicts(),
+        "status": _status_table(section.status),
         "notes": list(section.response.notes) if section.response else [],
     }
 
@@ -177,16 +178,18 @@ def _answer(result: Result | None, quantity: str, prefix: str) -> dict[str, Any]
 
 def _flow(section: Section) -> dict[str, Any]:
     """Return the flow of the programme's courses, ending in those that the response could be judged in."""
-    others = section.courses.attrition.filter(pl.col("kept"))
+    start = len(section.courses)
     if section.response is None:
-        return {"start": others.height, "left": [], "end": others.height, "strata": []}
+        return {"start": f"{start:,}", "left": [], "end": f"{start:,}", "strata": []}
     left = section.response.attrition[1:-1].filter(pl.col("reason") != "another programme")
-    strata = [{"label": r["label"], "n": r["n"], "colour": r["colour"]} for r in _answer_sizes(section.response)]
+    reasons = zip(left["reason"], disclosure.shown(left["n"].to_list()), strict=True)
+    sizes = _answer_sizes(section.response)
+    counts = disclosure.shown([s["n"] for s in sizes])
     return {
-        "start": others.height,
-        "left": left.to_dicts(),
-        "end": int(section.response.attrition["n"][-1]),
-        "strata": strata,
+        "start": f"{start:,}",
+        "left": [{"reason": reason, "n": n} for reason, n in reasons],
+        "end": f"{int(section.response.attrition['n'][-1]):,}",
+        "strata": [{**s, "n": n} for s, n in zip(sizes, counts, strict=True)],
     }
 
 
@@ -199,21 +202,32 @@ def _answer_sizes(result: Result) -> list[dict[str, Any]]:
 def _visit_table(frame: pl.DataFrame) -> dict[str, Any]:
     stages = frame.select("stage", "label").unique(maintain_order=True).to_dicts()
     visits = frame["planned_visit"].unique(maintain_order=True).to_list()
-    cells = {(r["planned_visit"], r["stage"]): r for r in frame.to_dicts()}
-    return {
-        "stages": stages,
-        "rows": [{"visit": v, "cells": [cells.get((v, s["stage"])) for s in stages]} for v in visits],
+    cells = {
+        (r["planned_visit"], r["stage"]): {
+            "share": disclosure.share(r["n_seen"], r["n_due"]),
+            "due": disclosure.shown([r["n_due"]])[0] if r["n_due"] else "",
+        }
+        for r in frame.to_dicts()
     }
+    rows = [{"visit": v, "cells": [cells.get((v, s["stage"])) for s in stages]} for v in visits]
+    return {"stages": stages, "rows": rows}
+
+
+def _status_table(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    counts, missed = (disclosure.shown(frame[c].to_list()) for c in ("n", "n_overdue"))
+    rows = frame.select("status", "rule").to_dicts()
+    return [{**r, "n": n, "missed": m} for r, n, m in zip(rows, counts, missed, strict=True)]
 
 
 def _characteristics(description: Description) -> dict[str, Any]:
     """Return Table 1 as the rows and columns to print."""
     table = description.table()
-    columns = [c for c in table.columns if c not in ("characteristic", "level", "smd")]
+    sizes = table.row(0, named=True)
+    columns = [c for c in table.columns if c not in ("characteristic", "level", "smd") and sizes[c] != "0"]
     rows = [
         {
-            "kind": "level" if r["level"] else "group",
-            "label": r["level"] or r["characteristic"],
+            "kind": "group" if r["characteristic"] else "level",
+            "label": ", ".join(text for text in (r["characteristic"], r["level"]) if text),
             "cells": [r[c] for c in columns],
             "smd": r["smd"],
         }
@@ -224,31 +238,34 @@ def _characteristics(description: Description) -> dict[str, Any]:
 
 def _read_first(registry: Registry, sections: list[Section]) -> list[str]:
     """Return what a reader must know before quoting a number, written from the data."""
-    lines = []
-    for section in sections:
-        response = section.response
-        if response is None:
-            continue
-        empty = [s["label"].lower() for s in response.settings["strata"] if _size(response, s["code"]) == 0]
-        if empty:
-            lines.append(f"{section.label}: nobody is in stage {', '.join(empty)}.")
-        late = response.at_risk.filter(pl.col("time_day") == max(_HORIZONS))
-        few = [
-            s["label"].lower()
-            for s in response.settings["strata"]
-            for n in late.filter(pl.col("stratum") == s["code"])["n"]
-            if _size(response, s["code"]) and (n is None or n < 20)
-        ]
-        if few:
-            lines.append(f"{section.label}: fewer than 20 courses remain at risk at 24 months in {', '.join(few)}.")
-        due = section.completeness.filter(pl.col("planned_visit") == "12 months")
-        if due["n_due"].sum() >= SMALLEST_CELL:
-            share = due["n_seen"].sum() / due["n_due"].sum()
-            lines.append(f"{section.label}: {share:.0%} of the 12-month visits that were due took place.")
+    lines = [line for line in (_mind(section) for section in sections) if line]
     refused = registry.rejections().select("file", "line").unique().height
     if refused:
-        lines.append(f"{refused} rows of the clinics' files were refused and are not in any number below.")
+        lines.append(f"{refused} rows of the clinics' files were refused and are in no number below.")
     return lines
+
+
+def _mind(section: Section) -> str:
+    """Return what to mind of one programme in a sentence."""
+    response, parts = section.response, []
+    if response is None:
+        return f"{section.label}: {section.evidence}" if section.evidence else ""
+    strata = response.settings["strata"]
+    empty = [s["label"].lower() for s in strata if _size(response, s["code"]) == 0]
+    if empty:
+        parts.append(f"nobody is in stage {', '.join(empty)}")
+    late = response.at_risk.filter(pl.col("time_day") == max(_HORIZONS))
+    at_risk = dict(late.select("stratum", "n").iter_rows())
+    seen = [s for s in strata if _size(response, s["code"])]
+    few = [s["label"].lower() for s in seen if (at_risk.get(s["code"]) or 0) < 20]
+    if few:
+        which = "every stage" if len(few) == len(seen) else ", ".join(few)
+        parts.append(f"fewer than 20 courses are still at risk at 24 months in {which}")
+    due = section.completeness.filter(pl.col("planned_visit") == "12 months")
+    if due["n_due"].sum() >= SMALLEST_CELL:
+        share = disclosure.share(int(due["n_seen"].sum()), int(due["n_due"].sum()))
+        parts.append(f"{share} of the 12-month visits that were due took place")
+    return f"{section.label}: {'; '.join(parts)}." if parts else ""
 
 
 def _size(result: Result, code: str) -> int:

@@ -26,11 +26,13 @@ PRODUCTS = pl.DataFrame(
         ("BMAC", "autologous", "bone_marrow", "density_gradient", "false", "true", "US_same_surgical_procedure", 92.0),
         ("SVF", "autologous", "adipose_SVF", "enzymatic", "false", "true", "US_IND", 88.0),
         ("AD-MSC", "autologous", "adipose_expanded", "plastic_adherence", "true", "true", "EU_ATMP_authorised", 91.0),
-        ("UC-MSC", "allogeneic_unrelated", "umbilical_cord_tissue", "plastic_adherence", "true", "false", "US_IND", 87.0),
+        ("UC-MSC", "allogeneic_unrelated", "umbilical_cord_tissue", "plastic_adherence", "true", "false", "US_IND",
+         87.0),
         ("PBSC", "allogeneic_related", "peripheral_blood", "immunoselection", "false", "false", "other_national", 95.0),
         ("CORD", "allogeneic_unrelated", "cord_blood", "density_gradient", "false", "false", "US_351_BLA", 84.0),
     ],
-    schema=["product", "donor", "origin", "separation", "expanded", "donor_is_patient", "regulatory_class", "viability_pct"],
+    schema=["product", "donor", "origin", "separation", "expanded", "donor_is_patient", "regulatory_class",
+            "viability_pct"],
     orient="row",
 )  # fmt: skip
 CENTRES = ("ZRH", "DEN", "MAD", "TYO", "GLA")
@@ -102,7 +104,7 @@ def draw(design: Design, programme: str, n_patients: int, first: int, rng: np.ra
     stage = courses["stage_index"].to_numpy()
 
     def by_stage(name: str) -> Floats:
-        return np.array([getattr(law.stages[s], name) for s in stages], dtype=float)[stage]
+        return np.asarray(np.array([getattr(law.stages[s], name) for s in stages], dtype=float)[stage])
 
     baselines = _baselines(law, by_stage("baseline"), rng)
     need = threshold_of(law, baselines)

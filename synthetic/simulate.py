@@ -124,7 +124,7 @@ def _dated(frame: pl.DataFrame, courses: pl.DataFrame) -> pl.DataFrame:
 def _stages(drawn: Drawn, courses: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     back = rng.integers(0, 15, courses.height)
     dated = courses.with_columns(
-        date=pl.col("index_date") - pl.duration(days=pl.Series(back)),
+        date=pl.col("index_date") - pl.duration(days=pl.lit(pl.Series(back))),
         scheme=pl.lit(drawn.law.scheme),
         reader=pl.lit("R1"),
         modality=pl.lit("XR" if drawn.law.kind == "joint" else "clinical"),
@@ -213,7 +213,7 @@ def _harms(seen: Seen, courses: pl.DataFrame, rng: np.random.Generator) -> pl.Da
         "patient",
         "site",
         "side",
-        (pl.col("date") + pl.duration(days=pl.Series(rng.integers(0, 6, n)))).alias("onset_date"),
+        (pl.col("date") + pl.duration(days=pl.lit(pl.Series(rng.integers(0, 6, n))))).alias("onset_date"),
         pl.Series("category", np.array(_HARMS)[rng.choice(len(_HARMS), n, p=_HARM_SHARES)]),
         pl.Series("ctcae_grade", grade),
         pl.Series("serious", grade >= 3),

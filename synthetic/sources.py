@@ -1,4 +1,4 @@
-"""Writes synthetic patients as the files clinics send: in our template, and in the layouts of five different clinics."""
+"""Writes synthetic patients as the files clinics send: in our template, and in five clinics' own layouts."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def look(drawn: Drawn, design: Design, rng: np.random.Generator) -> Seen:
 
 def _improvement(drawn: Drawn, day: Floats, boost_day: Floats, boost_size: Floats) -> Floats:
     gain = boosted(day[:, None] - boost_day).sum(axis=1) * boost_size
-    return drawn.benefit.at(day) + gain
+    return np.asarray(drawn.benefit.at(day) + gain)
 
 
 def _schedule(programme: str, extra_days: tuple[int, ...]) -> list[tuple[str, int, float]]:
@@ -165,10 +165,10 @@ def _digits(scale: str) -> int:
 
 
 def _decide(
-    drawn: Drawn, day: Floats, asked: NDArray[np.bool_], ever: NDArray[np.bool_], truth: Floats, cost: NDArray[np.bool_],
-    rng: np.random.Generator,
+    drawn: Drawn, day: Floats, asked: NDArray[np.bool_], ever: NDArray[np.bool_], truth: Floats,
+    cost: NDArray[np.bool_], rng: np.random.Generator,
 ) -> tuple[NDArray[np.bool_], pl.DataFrame]:  # fmt: skip
-    """Decide on a booster: likelier the worse the pain is and the more is lost, less likely where cost stands in the way."""
+    """Decide on a booster: likelier the worse the pain and the more is lost, less likely where cost is in the way."""
     first_scale = drawn.law.scales[0]
     worse = drawn.baselines[first_scale] - truth
     late = drawn.courses["stage_index"].to_numpy() == len(drawn.law.stages) - 1
@@ -182,11 +182,13 @@ def _decide(
         np.where(ever[course], "regression", "insufficient"),
         np.where(ever[course], "lost_response", "no_response_yet"),
         np.where(boost, "booster", np.where(rng.random(len(course)) < 0.75, "wait", "conservative")),
-        np.where(
-            cost[course] & ~boost, "cost", np.where(rng.random(len(course)) < 0.6, "clinical", "patient_preference")
-        ),
+        np.where(cost[course] & ~boost, "cost", _reason(rng.random(len(course)))),
         cost[course],
     )
+
+
+def _reason(u: Floats) -> NDArray[np.str_]:
+    return np.where(u < 0.6, "clinical", "patient_preference")
 
 
 def _decisions(course, day, trigger, state, decision, factor, barrier) -> pl.DataFrame:  # type: ignore[no-untyped-def]

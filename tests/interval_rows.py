@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.interval import IntervalData
+from analysis.numerics.interval import IntervalData
 
 REFERENCES = Path(os.environ.get("CATAMNESIS_REFERENCES", Path(__file__).parents[2] / "shared" / "references"))
 

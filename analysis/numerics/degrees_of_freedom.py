@@ -119,10 +119,11 @@ def kenward_roger_covariance(fit: MmrmFit, linear: bool = False, curvature: Curv
     fit : MmrmFit
         Restricted fit.
     linear : bool
-        Leave out R, the second derivatives of Sigma. R depends on how Sigma is parameterised: the full form is that of
-        the parameters of `analysis.numerics.covariance` (R mmrm "Kenward-Roger"), the linear form that of the
-        elements of Sigma (R mmrm "Kenward-Roger-Linear", SAS for unstructured and compound symmetry, R pbkrtest). In small trials
-        prefer the linear form: with 40 patients under dropout the full one covers 92.6 %, the linear one 94.2 %
+        Leave out R, the second derivatives of Sigma. R depends on how Sigma is parameterised: the full form is
+        that of the parameters of `analysis.numerics.covariance` (R mmrm "Kenward-Roger"), the linear form that of
+        the elements of Sigma (R mmrm "Kenward-Roger-Linear", SAS for unstructured and compound symmetry, R
+        pbkrtest). In small trials prefer the linear form: with 40 patients under dropout the full one covers
+        92.6 %, the linear one 94.2 %
         (1,000 simulated trials, tests/analysis/test_repeated_fit.py).
     curvature : {"observed", "expected"}
         Information whose inverse is W: R mmrm uses the observed one, the paper and pbkrtest the expected one.

@@ -10,23 +10,32 @@ with facts as (
 ),
 
 long as (
-    select stratum, 'sex' as variable, sex as level from facts
+    select stratum, 'sex' as variable, sex as level
+    from facts
     union all
-    select stratum, 'diagnosis', diagnosis from facts
+    select stratum, 'diagnosis' as variable, diagnosis as level
+    from facts
     union all
-    select stratum, 'site', site from facts
+    select stratum, 'site' as variable, site as level
+    from facts
     union all
-    select stratum, 'origin', origin from facts
+    select stratum, 'origin' as variable, origin as level
+    from facts
     union all
-    select stratum, 'donor', donor from facts
+    select stratum, 'donor' as variable, donor as level
+    from facts
     union all
-    select stratum, 'product', product from facts
+    select stratum, 'product' as variable, product as level
+    from facts
     union all
-    select stratum, 'route', route from facts
+    select stratum, 'route' as variable, route as level
+    from facts
     union all
-    select stratum, 'guidance', guidance from facts
+    select stratum, 'guidance' as variable, guidance as level
+    from facts
     union all
-    select stratum, 'planned_sessions', cast(n_planned_sessions as varchar) from facts
+    select stratum, 'planned_sessions' as variable, cast(n_planned_sessions as varchar) as level
+    from facts
 )
 
 select stratum, variable, coalesce(level, '(missing)') as level, count(*) as n

@@ -9,29 +9,41 @@ with facts as (
     inner join course.profile as profile on cohort.course_id = profile.course_id
 ),
 
+offered as (
+    select distinct domain
+    from catalogue.programme_scale
+),
+
 long as (
-    select course_id, stratum, 'age_year' as variable, cast(age_year as decimal(12, 4)) as x from facts
+    select course_id, stratum, 'age_year' as variable, cast(age_year as decimal(12, 4)) as x
+    from facts
     union all
-    select course_id, stratum, 'bmi', bmi from facts
+    select course_id, stratum, 'bmi' as variable, bmi as x
+    from facts
     union all
-    select course_id, stratum, 'symptom_months', cast(symptom_months as decimal(12, 4)) from facts
+    select course_id, stratum, 'symptom_months' as variable, cast(symptom_months as decimal(12, 4)) as x
+    from facts
     union all
-    select course_id, stratum, 'dose_viable_million', cast(dose_viable_million as decimal(12, 4)) from facts
+    select course_id, stratum, 'dose_viable_million' as variable, cast(dose_viable_million as decimal(12, 4)) as x
+    from facts
     union all
-    select course_id, stratum, 'series_dose_million', cast(series_dose_million as decimal(12, 4)) from facts
+    select course_id, stratum, 'series_dose_million' as variable, cast(series_dose_million as decimal(12, 4)) as x
+    from facts
     union all
-    select cohort.course_id, cohort.stratum, concat('baseline_', domain.domain), baseline.worse100
+    select cohort.course_id, cohort.stratum, concat('baseline_', offered.domain) as variable, baseline.worse100 as x
     from cohort.course as cohort
-    cross join (select distinct domain from catalogue.programme_scale) as domain
+    cross join offered
     left join course.domain_scale as chosen
-        on cohort.course_id = chosen.course_id and domain.domain = chosen.domain
+        on cohort.course_id = chosen.course_id and offered.domain = chosen.domain
     left join course.baseline as baseline on cohort.course_id = baseline.course_id and chosen.scale = baseline.scale
 ),
 
 grouped as (
-    select course_id, stratum, variable, x from long
+    select course_id, stratum, variable, x
+    from long
     union all
-    select course_id, null as stratum, variable, x from long
+    select course_id, null as stratum, variable, x
+    from long
 ),
 
 ranked as (

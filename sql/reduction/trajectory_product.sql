@@ -23,7 +23,7 @@ with variables as (
     from reduction.trajectory_course
     where reason is null and bmi is not null
     union all
-    select course_id, concat('visit ', position) as variable, change as x
+    select course_id, concat('visit ', cast(position as varchar)) as variable, change as x
     from reduction.trajectory_value
 ),
 

@@ -21,7 +21,7 @@ from synthetic.cohort import draw
 STAGES = ("early", "moderate", "bone_on_bone")
 VISITS = ("3 months", "6 months", "12 months")
 EVERYBODY = Design(
-    patients=900, seed=21, missed=0.0, dropout=0.0, boosters=False, ends=False, item_share=0.0, extra_scales=False
+    patients=600, seed=21, missed=0.0, dropout=0.0, boosters=False, ends=False, item_share=0.0, extra_scales=False
 )
 
 
@@ -42,7 +42,7 @@ def everybody(tmp_path_factory):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A registry as clinics have it, of two programmes; only read."""
-    design = Design(patients=260, seed=5, programmes={"osteoarthritis": 0.8, "wellness": 0.2})
+    design = Design(patients=180, seed=5, programmes={"osteoarthritis": 0.8, "wellness": 0.2})
     return Registry.open(registry_of(tmp_path_factory.mktemp("demo"), design))
 
 
@@ -75,8 +75,34 @@ LEAVING = (
     "select * from held where not exists (select 1 from held as early join course.baseline as b "
     "on b.course_id = early.course_id and b.scale = early.scale where early.course_id = held.course_id "
     "and early.scale = held.scale and early.day < held.day and early.planned_visit <> '1 month' "
-    "and b.worse100 - early.worse100 < 12 and hash(early.course_id, early.day) % 10 < 8)"
+    "and b.worse100 - early.worse100 < 8 and hash(early.course_id, early.day) % 10 < 7)"
 )
+
+MEANS = {"early": (10, 14, 16), "moderate": (8, 10, 11), "bone_on_bone": (5, 6, 4)}
+SPREAD = np.array([[100.0, 60.0, 50.0], [60.0, 120.0, 80.0], [50.0, 80.0, 150.0]])
+
+
+def normal_changes(registry, seed):
+    """Replace scores by normal changes about MEANS; a visit after one with less than 8 points is mostly missed."""
+    rng = np.random.default_rng(seed)
+    days = ", ".join(f"min(s.day) filter (where planned_visit = '{visit}') as d{k}" for k, visit in enumerate(VISITS))
+    held = registry.sql(
+        f"select course_id, scale, stage, b.worse100::double as b, {days} from course.planned_score as s "
+        "join course.baseline as b using (course_id, scale) join course.profile using (course_id) "
+        "where choice = 1 and scale in ('KOOS/pain', 'HOOS/pain') and stage is not null group by all order by 1"
+    )
+    y = np.array([MEANS[s] for s in held["stage"]]) + rng.normal(size=(held.height, 3)) @ np.linalg.cholesky(SPREAD).T
+    stays = np.cumprod((y >= 8) | (rng.random(y.shape) < 0.25), axis=1).astype(bool)
+    seen = np.column_stack([np.ones(len(y), dtype=bool), stays[:, :2]])
+    parts = [
+        held.select("course_id", "scale", day=f"d{k}", planned_visit=pl.lit(visit), choice=1, source_id=0)
+        .with_columns(value=0.0, worse100=(held["b"] - pl.Series(y[:, k])).round(4))
+        .filter(pl.Series(seen[:, k]))
+        for k, visit in enumerate(VISITS)
+    ]
+    scores = pl.concat(parts)
+    registry.con.register("scores", scores)
+    registry.con.execute("drop view course.planned_score; create table course.planned_score as from scores")
 
 
 def test_when_nobody_is_missing_the_true_change_of_each_stage_is_recovered(everybody):
@@ -96,9 +122,24 @@ def test_when_those_without_benefit_leave_the_model_finds_the_change_and_complet
     found, naive = change(result), change(result, "complete_case")
     for stage in STAGES:
         truth = full[stage, 365.0]["estimate"]
-        # Leaving depended on what had been measured. Half the courses are gone, so that the error is about one point.
-        assert found[stage, 365.0]["estimate"] == pytest.approx(truth, abs=2.0)
-        assert naive[stage, 365.0]["estimate"] - truth > 3.0
+        wrong, naively = (x[stage, 365.0]["estimate"] - truth for x in (found, naive))
+        # Leaving depended on what had been measured, but changes are a mixture of responders and others, so that the
+        # straight lines of the model leave about a quarter of the bias (docs/methods/trajectories.md).
+        assert abs(wrong) < naively / 2
+        assert naively > 2.0
+
+
+def test_normal_changes_missing_at_random_are_recovered_at_every_visit(everybody):
+    with Registry.open(everybody) as registry:
+        normal_changes(registry, seed=3)
+        result = ask(registry)
+    found, naive = change(result), change(result, "complete_case")
+    for stage, means in MEANS.items():
+        for day, mean in zip((90.0, 180.0, 365.0), means, strict=True):
+            held = found[stage, day]
+            # Three standard errors: one of these nine misses by chance in one of forty seeds.
+            assert abs(held["estimate"] - mean) < 3 * (held["high"] - held["low"]) / 3.92
+        assert naive[stage, 365.0]["estimate"] - means[2] > 3.0
 
 
 def reductions(registry):
@@ -140,8 +181,6 @@ def test_the_sums_of_centres_add_up_to_those_of_the_registry(demo):
 
 
 def test_patients_with_one_course_have_the_variance_of_the_model_and_others_a_clustered_one(demo):
-    once = demo.courses(programme="osteoarthritis", side="left", first_course_only=True) if False else None
-    assert once is None
     result = trajectories(demo.courses(programme="osteoarthritis"), visits=VISITS)
     assert result.settings["variance"] == "sandwich clustered by patient (CR2)"
     wellness = trajectories(demo.courses(programme="wellness", first_course_only=True))
@@ -177,16 +216,27 @@ def test_the_value_of_a_visit_is_the_nearest_score_in_its_window_and_of_two_the_
     assert found == (0,)
 
 
-def test_scores_after_the_end_of_the_target_count_under_the_treatment_policy_only(demo):
-    def scores(**policy):
-        trajectories(demo.courses(programme="osteoarthritis"), visits=VISITS, **policy)
-        return demo.sql("select course_id, position from reduction.trajectory_value").height
+ENDS = "select course_id, 120 as day, 'end' as role, 'TKA' as kind from course.course where course_id % 2 = 0"
 
-    assert scores() < scores(end_policy="treatment_policy")
-    assert scores(booster_policy="hypothetical") < scores()
-    late = "from reduction.trajectory_value v join endpoint.end_event e using (course_id) where v.day > e.day"
-    scores()
-    assert demo.sql(f"select count(*) as n {late}")["n"][0] == 0
+
+def test_scores_after_the_end_of_the_target_count_under_the_treatment_policy_only(everybody):
+    def scores(registry, policy):
+        ask(registry, end_policy=policy)
+        late = "from reduction.trajectory_value where course_id % 2 = 0 and day > 120"
+        return registry.sql(f"select count(*) as n {late}")["n"][0]
+
+    with rewritten(everybody, "endpoint.end_event", ENDS) as registry:
+        assert scores(registry, "hypothetical") == 0
+        assert scores(registry, "treatment_policy") > 100
+
+
+def test_scores_after_the_first_booster_are_set_aside_when_the_question_is_without_boosters(demo):
+    trajectories(demo.courses(programme="osteoarthritis"), visits=VISITS, booster_policy="hypothetical")
+    held = demo.sql(
+        "select count(*) filter (where v.day > b.day) as late, count(*) as n from reduction.trajectory_value as v "
+        "join endpoint.intercurrent as b using (course_id) where b.role = 'booster'"
+    )
+    assert held["late"][0] == 0 < held["n"][0]
 
 
 def test_an_improvement_is_positive_in_the_scales_own_unit_as_on_0_to_100(demo):
@@ -202,27 +252,29 @@ def test_courses_lacking_a_covariate_leave_with_the_reason(demo):
     without, with_bmi = (trajectories(courses, adjust=a, visits=VISITS) for a in ((), ("bmi",)))
     left = dict(with_bmi.attrition.iter_rows())
     unknown = demo.sql(
-        "select count(*) as n from course.profile where programme = 'osteoarthritis' and stage is not null and bmi is null"
+        "select count(*) as n from course.profile "
+        "where programme = 'osteoarthritis' and stage is not null and bmi is null"
     )["n"][0]
     assert left["body-mass index not known"] == unknown > 0
     assert without.attrition["n"][-1] - with_bmi.attrition["n"][-1] == unknown
 
 
 def test_a_visit_nobody_attended_is_dropped_with_a_note(everybody):
-    with rewritten(everybody, "course.planned_score", "select * from held where planned_visit <> '6 months'") as registry:
+    with rewritten(
+        everybody, "course.planned_score", "select * from held where planned_visit <> '6 months'"
+    ) as registry:
         result = ask(registry)
     assert [v["visit"] for v in result.settings["visits"]] == ["3 months", "12 months"]
     assert "6 months: nobody was seen; the visit is left out." in result.notes
 
 
 def test_an_empty_stage_and_one_of_two_courses_do_not_break_the_others(everybody):
-    rare = "select * replace (case when stage <> 'early' then stage when course_id % 97 = 0 then 'early' end as stage) from held"
-    with rewritten(everybody, "course.profile", rare) as registry:
-        few = registry.sql("select count(*) as n from course.profile where stage = 'early'")["n"][0]
-        result = ask(registry)
-    assert 0 < few < 10
-    found = change(result)
+    three = "(select course_id from held where stage = 'early' and potential_follow_up_day > 420 order by 1 limit 3)"
+    stage = f"case when stage <> 'early' or course_id in {three} then stage end as stage"
+    with rewritten(everybody, "course.profile", f"select * replace ({stage}) from held") as registry:
+        found = change(ask(registry))
     assert found["pre_radiographic", 365.0]["note"] == "nobody in this stratum"
+    assert found["early", 365.0]["note"] == "fewer than 5 courses were seen"
     assert found["moderate", 365.0]["low"] < found["moderate", 365.0]["estimate"] < found["moderate", 365.0]["high"]
 
 

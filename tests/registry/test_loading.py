@@ -77,7 +77,9 @@ def test_two_files_of_one_name_are_counted_apart(clinic, tmp_path):
     clinic.write_good()
     other = tmp_path / "other"
     other.mkdir()
-    (other / "visits.csv").write_text(GOOD["visits"].replace("05-03", "06-03") + "MRN-4711,knee,left,2022-07-03,,done\n")
+    (other / "visits.csv").write_text(
+        GOOD["visits"].replace("05-03", "06-03") + "MRN-4711,knee,left,2022-07-03,,done\n"
+    )
     clinic.load(clinic.folder, other)
     counts = clinic.sql("select rows_in, accepted, rejected from log.source_file where file = 'visits.csv' order by 1")
     assert counts.rows() == [(1, 1, 0), (2, 2, 0)]
@@ -114,7 +116,9 @@ def test_numbers_that_a_spreadsheet_writes_as_decimals_name_the_same_patient_and
     for name, text in GOOD.items():
         clinic.write(name, text.replace("MRN-471", "471"))
     clinic.load()
-    clinic.write("sessions", GOOD["sessions"].replace("MRN-4711", "4711.0").replace(",1,1,2022-02-01", ",1.0,2.0,2022-03-01"))
+    clinic.write(
+        "sessions", GOOD["sessions"].replace("MRN-4711", "4711.0").replace(",1,1,2022-02-01", ",1.0,2.0,2022-03-01")
+    )
     clinic.write("items", GOOD["items"].replace("MRN-4712", "4712.0").replace("P1,2", "P2,2.0"))
     assert refusals(clinic.load(clinic.folder / "sessions.csv", clinic.folder / "items.csv")) == []
     assert clinic.sql("select count(distinct course_id) as n from record.treatment_session")["n"][0] == 1

@@ -92,7 +92,10 @@ def test_dates_of_two_formats_without_a_mapping_are_never_guessed(clinic, refusa
     ("mapping", "lacking"),
     [
         (PATIENTS.replace('"born"', '"geboren"'), "the file lacks geboren (for birth_year)"),
-        (PATIENTS.replace('separator = ";"', 'separator = ";"\nwhere = { kind = "x" }'), "the file lacks kind (for where)"),
+        (
+            PATIENTS.replace('separator = ";"', 'separator = ";"\nwhere = { kind = "x" }'),
+            "the file lacks kind (for where)",
+        ),
         (PATIENTS.replace('birth_year = "born"\n', ""), "the file lacks birth_year"),
     ],
 )

@@ -107,7 +107,9 @@ def test_a_registry_says_what_it_holds(six_programmes):
 
 
 def test_courses_are_selected_with_a_reason_for_each_that_leaves(six_programmes):
-    courses = six_programmes.courses(programme="osteoarthritis", site="knee", min_potential_follow_up_day=365, min_age=50)
+    courses = six_programmes.courses(
+        programme="osteoarthritis", site="knee", min_potential_follow_up_day=365, min_age=50
+    )
     assert courses.selection["min_age"] == 50
     assert courses.flow()["n"][0] == courses.attrition.height
     assert sum(courses.flow()["n"][1:]) == courses.attrition.height
@@ -116,7 +118,10 @@ def test_courses_are_selected_with_a_reason_for_each_that_leaves(six_programmes)
 
 def test_a_course_without_a_session_was_not_treated_and_is_never_selected(clinic):
     clinic.write_good()
-    clinic.write("sessions", "patient,site,side,course_no,session_no,date,intent,route,guidance\n".replace("guidance", "guidance,product"))
+    clinic.write(
+        "sessions",
+        "patient,site,side,course_no,session_no,date,intent,route,guidance\n".replace("guidance", "guidance,product"),
+    )
     clinic.load()
     with Registry.open(clinic.path) as registry:
         courses = registry.courses()
@@ -124,7 +129,9 @@ def test_a_course_without_a_session_was_not_treated_and_is_never_selected(clinic
         assert courses.attrition["reason"].to_list() == ["no session recorded"]
 
 
-@pytest.mark.parametrize(("wrong", "said"), [({"joint": "knee"}, "Selection 'joint'"), ({"site": "nee"}, "Did you mean 'knee'")])
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"joint": "knee"}, "Selection 'joint'"), ({"site": "nee"}, "Did you mean 'knee'")]
+)
 def test_a_selection_by_what_is_not_there_lists_what_is(six_programmes, wrong, said):
     with pytest.raises(UsageError, match=said):
         six_programmes.courses(**wrong)

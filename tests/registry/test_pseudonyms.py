@@ -2,8 +2,6 @@
 
 import hashlib
 import hmac
-import io
-import os
 
 import pytest
 
@@ -70,14 +68,16 @@ def test_a_missing_or_spoilt_secret_stops_the_load_and_says_where_it_belongs(cli
     clinic.write_good()
     file = clinic.path.with_name("knees.duckdb.key")
     file.unlink() if content is None else file.write_text(content)
-    with pytest.raises(CatamnesisError, match=r"in knees\.duckdb\.key beside the registry.*Restore it from your backup"):
+    with pytest.raises(
+        CatamnesisError, match=r"in knees\.duckdb\.key beside the registry.*Restore it from your backup"
+    ):
         clinic.load()
 
 
 def test_a_short_secret_is_refused_and_no_registry_is_left_behind(tmp_path):
     with pytest.raises(UsageError, match="16 bytes or more"):
         Registry.create(tmp_path / "new.duckdb", key=b"short")
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_secret_that_lies_there_is_used_again_and_never_overwritten(tmp_path):
@@ -86,4 +86,4 @@ def test_a_secret_that_lies_there_is_used_again_and_never_overwritten(tmp_path):
     with pytest.raises(UsageError, match="another secret of an earlier registry"):
         Registry.create(tmp_path / "a.duckdb", key=bytes(32))
     Registry.create(tmp_path / "a.duckdb").close()
-    assert io.StringIO((tmp_path / "a.duckdb.key").read_text()).readline().strip() == KEY.hex()
+    assert (tmp_path / "a.duckdb.key").read_text().strip() == KEY.hex()

@@ -55,10 +55,15 @@ def test_a_file_that_cannot_be_read_is_refused_whole(clinic, refusals, name, con
 
 def test_a_ragged_row_is_refused_alone_whether_too_long_or_too_short(clinic, refusals):
     clinic.write_good("centres", "patients", "targets")
-    clinic.write("measurements", HEADER + ROWS + "MRN-4711,knee,left\n" + "MRN-4711,knee,left,2022-07-03,KOOS,,pain,74,,,\n")
+    clinic.write(
+        "measurements", HEADER + ROWS + "MRN-4711,knee,left\n" + "MRN-4711,knee,left,2022-07-03,KOOS,,pain,74,,,\n"
+    )
     report = clinic.load()
     assert [row[1:4:2] for row in refusals(report)] == [(4, "wrong_number_of_columns"), (5, "wrong_number_of_columns")]
-    assert report.rejections["message"].to_list() == ["the row has 3 cells, the header 9", "the row has 11 cells, the header 9"]
+    assert report.rejections["message"].to_list() == [
+        "the row has 3 cells, the header 9",
+        "the row has 11 cells, the header 9",
+    ]
 
 
 def test_a_line_end_inside_quotes_does_not_shift_the_line_numbers(clinic, refusals):

@@ -4,7 +4,6 @@ import pytest
 
 from tests.registry.conftest import GOOD
 
-
 # A good row in which these cells differ is refused: file, cells, then the column, rule and value that must be named.
 SPOILED = [
         ("measurements", {"instrument": "KOSS"}, "instrument", "unknown_instrument", "KOSS"),
@@ -59,7 +58,9 @@ def test_a_bad_row_is_refused_for_its_own_reason_alone(spoiled, case):
     file, _, column, rule, value = SPOILED[case]
     before = sum(other[0] == file for other in SPOILED[:case])
     line = len(GOOD[file].splitlines()) + 1 + before
-    assert [row for row in spoiled[1] if row[:2] == (f"{file}.csv", line)] == [(f"{file}.csv", line, column, rule, value)]
+    assert [row for row in spoiled[1] if row[:2] == (f"{file}.csv", line)] == [
+        (f"{file}.csv", line, column, rule, value)
+    ]
 
 
 def test_beside_the_bad_rows_every_good_row_is_accepted(spoiled):
@@ -70,7 +71,10 @@ def test_beside_the_bad_rows_every_good_row_is_accepted(spoiled):
 
 def test_a_decimal_comma_is_named_as_what_it_is(clinic, refusals):
     clinic.write_good()
-    clinic.write("measurements", 'patient,site,side,date,instrument,subscale,value\nMRN-4711,knee,left,2022-05-03,KOOS,pain,"41,5"\n')
+    clinic.write(
+        "measurements",
+        'patient,site,side,date,instrument,subscale,value\nMRN-4711,knee,left,2022-05-03,KOOS,pain,"41,5"\n',
+    )
     found = refusals(clinic.load())
     assert ("measurements.csv", 2, "value", "decimal_comma", "41,5") in found
 
@@ -105,7 +109,11 @@ def test_a_row_that_contradicts_the_record_is_refused_and_the_record_stays(clini
     report = clinic.load(clinic.spoil("measurements", "41.5", "51.5"))
     assert refusals(report) == [("measurements.csv", 2, "subscale", "duplicate_key", None)]
     assert "already holds this row" in report.rejections["message"][0]
-    assert clinic.sql("select value from record.measurement order by 1")["value"].cast(float).to_list() == [41.5, 70.0, 72.2222]
+    assert clinic.sql("select value from record.measurement order by 1")["value"].cast(float).to_list() == [
+        41.5,
+        70.0,
+        72.2222,
+    ]
 
 
 def test_a_row_given_twice_alike_is_accepted_and_held_once(clinic, refusals):

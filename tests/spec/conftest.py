@@ -191,12 +191,18 @@ class Given:
 
     def _default(self, row: Row) -> None:
         programme = row.get("programme") or "osteoarthritis"
-        self.con.execute("update catalogue.programme set definition = ? where programme = ?", [row["definition"], programme])
+        self.con.execute(
+            "update catalogue.programme set definition = ? where programme = ?", [row["definition"], programme]
+        )
 
     def _cohort(self, row: Row) -> None:
-        self.con.execute("create table if not exists cohort.course (course_id bigint, patient_id bigint, stratum varchar)")
+        self.con.execute(
+            "create table if not exists cohort.course (course_id bigint, patient_id bigint, stratum varchar)"
+        )
         course, person = self.ids["course", str(row["course"])], self.ids["patient", str(row["course"]).split()[0]]
-        self._insert("cohort.course", {"course_id": course, "patient_id": person, "stratum": row.get("stratum") or "all"})
+        self._insert(
+            "cohort.course", {"course_id": course, "patient_id": person, "stratum": row.get("stratum") or "all"}
+        )
 
     def _question(self, row: Row) -> None:
         plain = {

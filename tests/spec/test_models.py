@@ -27,7 +27,9 @@ def derived(synthetic_file: Path) -> Iterator[Registry]:
     with Registry.open(synthetic_file) as registry:
         con = registry.con
         con.execute("create schema cohort; create schema reduction")
-        con.execute("create table cohort.course as select course_id, patient_id, programme as stratum from course.profile")
+        con.execute(
+            "create table cohort.course as select course_id, patient_id, programme as stratum from course.profile"
+        )
         con.execute(
             "create table cohort.question as select 'OO-2004' as definition, 'confirmed' as confirmation, "
             "'ignored' as early_visits, 'competing' as end_policy, 'censor' as booster_policy"
@@ -166,10 +168,16 @@ def _not_portable(tree: exp.Expression) -> list[exp.Expression]:
     found += [n for n in tree.find_all(exp.First, exp.Last) if n.find(exp.Order)]
     found += [n for n in tree.find_all(exp.Star) if n.args.get("replace")]
     found += [n for n in tree.find_all(exp.Join) if n.method == "ASOF"]
-    found += [n for n in tree.find_all(exp.WindowSpec) if str(n.args.get("kind")).upper() == "GROUPS" or n.args.get("exclude")]
+    found += [
+        n for n in tree.find_all(exp.WindowSpec) if str(n.args.get("kind")).upper() == "GROUPS" or n.args.get("exclude")
+    ]
     found += [n for n in tree.find_all(exp.Table) if isinstance(n.this, exp.Func)]
-    found += [n for n in tree.find_all(exp.GenerateSeries)]
-    found += [n for n in tree.find_all(exp.Cast) if n.to.is_type("int", "bigint") and isinstance(n.this, exp.Column) and n.this.name == "value"]
+    found += list(tree.find_all(exp.GenerateSeries))
+    found += [
+        n
+        for n in tree.find_all(exp.Cast)
+        if n.to.is_type("int", "bigint") and isinstance(n.this, exp.Column) and n.this.name == "value"
+    ]
     found += [n for n in tree.find_all(exp.Div) if not isinstance(n.expression, exp.Nullif | exp.Literal)]
     return found + [column for select in tree.find_all(exp.Select) for column in _aliases_in_where(select)]
 

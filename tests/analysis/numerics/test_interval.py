@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from interval_rows import REFERENCES, breast_cosmesis, data
 
-from analysis.intersections import layout
-from analysis.interval import IntervalData, npmle
 from analysis.numerics.competing import cumulative_incidence
+from analysis.numerics.intersections import layout
+from analysis.numerics.interval import IntervalData, npmle
 from analysis.numerics.survival_counts import count_events
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from interval_rows import REFERENCES, breast_cosmesis, data
 
-from analysis.interval_test import interval_test
+from analysis.numerics.interval_test import interval_test
 from analysis.numerics.survival_counts import log_rank
 
 

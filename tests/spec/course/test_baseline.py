@@ -14,10 +14,13 @@ def test_the_baseline_is_at_most_ninety_days_old_and_never_after_treatment(given
         scores
         patient | side | day   | KOOS/pain
         Anna    | left | {day} | 40
-    """).derives("course.baseline", f"""
+    """).derives(
+        "course.baseline",
+        f"""
         scale | day | value
         {expected}
-    """)
+    """,
+    )
 
 
 def test_the_last_of_several_values_is_the_baseline_scale_by_scale(given):
@@ -30,11 +33,14 @@ def test_the_last_of_several_values_is_the_baseline_scale_by_scale(given):
         patient | side | day | KOOS/pain | PtGA
         Anna    | left | -60 | 30        | 70
         Anna    | left | -5  | 40        | -
-    """).derives("course.baseline", """
+    """).derives(
+        "course.baseline",
+        """
         scale     | day | value | worse100
         KOOS/pain | -5  | 40    | 60
         PtGA      | -60 | 70    | 70
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_have_baselines_of_their_own(given):
@@ -50,9 +56,12 @@ def test_a_second_knee_and_a_second_course_have_baselines_of_their_own(given):
         Anna    | left  | 0   | 40
         Anna    | left  | 480 | 55
         Anna    | right | -1  | 20
-    """).derives("course.baseline", """
+    """).derives(
+        "course.baseline",
+        """
         course       | day | value
         Anna left 1  | 0   | 40
         Anna left 2  | -20 | 55
         Anna right 1 | -1  | 20
-    """)
+    """,
+    )

@@ -11,11 +11,14 @@ def test_the_first_scale_in_the_programmes_order_that_has_a_baseline_stands_for_
         patient | side | day | NRS-pain | VAS-pain | KOOS/pain | PtGA
         Anna    | left | 0   | 6        | 58       | -         | 60
         Anna    | left | 90  | 2        | 20       | 80        | 20
-    """).derives("course.domain_scale", """
+    """).derives(
+        "course.domain_scale",
+        """
         domain | scale
         global | PtGA
         pain   | VAS-pain
-    """)
+    """,
+    )
 
 
 def test_a_domain_without_a_baseline_has_no_scale(given):
@@ -27,9 +30,12 @@ def test_a_domain_without_a_baseline_has_no_scale(given):
         scores
         patient | side | day | KOOS/pain
         Anna    | left | 90  | 80
-    """).derives("course.domain_scale", """
+    """).derives(
+        "course.domain_scale",
+        """
         domain | scale
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_choose_scales_of_their_own(given):
@@ -45,9 +51,12 @@ def test_a_second_knee_and_a_second_course_choose_scales_of_their_own(given):
         Anna    | left  | 0   | 40        | -
         Anna    | left  | 500 | -         | 6
         Anna    | right | 0   | -         | 7
-    """).derives("course.domain_scale", """
+    """).derives(
+        "course.domain_scale",
+        """
         course       | scale
         Anna left 1  | KOOS/pain
         Anna left 2  | NRS-pain
         Anna right 1 | NRS-pain
-    """)
+    """,
+    )

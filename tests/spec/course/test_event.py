@@ -13,11 +13,14 @@ def test_the_death_of_the_patient_concerns_both_knees(given):
         events
         patient | side | day | kind
         Anna    | -    | 400 | death
-    """).derives("course.event", """
+    """).derives(
+        "course.event",
+        """
         course       | day | role
         Anna left 1  | 400 | death
         Anna right 1 | 300 | death
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,10 +36,13 @@ def test_an_event_known_to_the_month_or_year_counts_on_its_last_possible_day(giv
         events
         patient | side | date   | known to the | kind
         Anna    | left | {date} | {known}      | TKA
-    """).derives("course.event", f"""
+    """).derives(
+        "course.event",
+        f"""
         day   | kind
         {day} | TKA
-    """)
+    """,
+    )
 
 
 def test_an_event_known_to_the_year_did_not_happen_after_the_data_cut(given):
@@ -52,10 +58,13 @@ def test_an_event_known_to_the_year_did_not_happen_after_the_data_cut(given):
         data cut
         day
         200
-    """).derives("course.event", """
+    """).derives(
+        "course.event",
+        """
         day | kind
         200 | death
-    """)
+    """,
+    )
 
 
 def test_an_event_before_the_first_session_is_none_of_the_course(given):
@@ -67,9 +76,12 @@ def test_an_event_before_the_first_session_is_none_of_the_course(given):
         events
         patient | side | day | kind
         Anna    | left | -30 | corticosteroid_rescue
-    """).derives("course.event", """
+    """).derives(
+        "course.event",
+        """
         course | day | kind
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_have_events_of_their_own(given):
@@ -84,8 +96,11 @@ def test_a_second_knee_and_a_second_course_have_events_of_their_own(given):
         patient | side  | day | kind
         Anna    | left  | 600 | corticosteroid_rescue
         Anna    | right | 300 | TKA
-    """).derives("course.event", """
+    """).derives(
+        "course.event",
+        """
         course       | day | kind
         Anna left 2  | 100 | corticosteroid_rescue
         Anna right 1 | 300 | TKA
-    """)
+    """,
+    )

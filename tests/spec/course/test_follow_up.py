@@ -16,10 +16,13 @@ def test_a_visit_without_scores_is_a_contact_but_no_assessment(given):
         patient | side | day | status
         Anna    | left | 365 | done
         Anna    | left | 730 | missed
-    """).derives("course.follow_up", """
+    """).derives(
+        "course.follow_up",
+        """
         n_assessed_days | last_assessed_day | last_contact_day
         2               | 180               | 365
-    """)
+    """,
+    )
 
 
 def test_a_scale_outside_the_programme_is_no_assessment(given):
@@ -31,10 +34,13 @@ def test_a_scale_outside_the_programme_is_no_assessment(given):
         scores
         patient | side | day | body_weight
         Anna    | -    | 90  | 80
-    """).derives("course.follow_up", """
+    """).derives(
+        "course.follow_up",
+        """
         n_assessed_days | last_assessed_day | last_contact_day
         0               | -                 | 0
-    """)
+    """,
+    )
 
 
 def test_a_course_that_never_began_was_never_followed(given):
@@ -46,10 +52,13 @@ def test_a_course_that_never_began_was_never_followed(given):
         visits
         patient | side | day
         Anna    | left | 30
-    """).derives("course.follow_up", """
+    """).derives(
+        "course.follow_up",
+        """
         course      | n_assessed_days | last_contact_day
         Anna left 1 | 0               | -
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_are_followed_each_for_itself(given):
@@ -70,9 +79,12 @@ def test_a_second_knee_and_a_second_course_are_followed_each_for_itself(given):
         patient | side | day
         Anna    | left | 700
         Anna    | left | 420
-    """).derives("course.follow_up", """
+    """).derives(
+        "course.follow_up",
+        """
         course       | n_assessed_days | last_assessed_day | last_contact_day
         Anna left 1  | 1               | 90                | 420
         Anna left 2  | 1               | 90                | 200
         Anna right 1 | 1               | 180               | 180
-    """)
+    """,
+    )

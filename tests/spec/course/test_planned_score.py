@@ -12,11 +12,14 @@ def test_of_several_scores_in_a_window_the_nearest_to_its_day_is_the_value_of_th
         Anna    | left | 80  | 50
         Anna    | left | 95  | 60
         Anna    | left | 130 | 65
-    """).derives("course.planned_score", """
+    """).derives(
+        "course.planned_score",
+        """
         planned_visit | day | value | choice
         3 months      | 80  | 50    | 2
         3 months      | 95  | 60    | 1
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_keep_their_own_schedule(given):
@@ -32,9 +35,12 @@ def test_a_second_knee_and_a_second_course_keep_their_own_schedule(given):
         Anna    | left  | 90  | 50
         Anna    | left  | 680 | 60
         Anna    | right | 180 | 70
-    """).derives("course.planned_score", """
+    """).derives(
+        "course.planned_score",
+        """
         course       | planned_visit | day | value
         Anna left 1  | 3 months      | 90  | 50
         Anna left 2  | 6 months      | 180 | 60
         Anna right 1 | 6 months      | 180 | 70
-    """)
+    """,
+    )

@@ -17,14 +17,24 @@ def test_age_and_body_mass_are_those_of_the_first_session(given):
         patient | side | day | body_weight
         Anna    | -    | -10 | 76.8
         Anna    | -    | 90  | 70
-    """).derives("course.profile", """
+    """).derives(
+        "course.profile",
+        """
         age_year | sex    | bmi
         60       | female | 30
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(
-    ("dose", "band"), [("49.9", "<50 million"), ("50", "50-100 million"), ("100", "50-100 million"), ("100.1", ">100 million"), ("-", "-")]
+    ("dose", "band"),
+    [
+        ("49.9", "<50 million"),
+        ("50", "50-100 million"),
+        ("100", "50-100 million"),
+        ("100.1", ">100 million"),
+        ("-", "-"),
+    ],
 )
 def test_the_dose_of_the_first_session_falls_into_a_band(given, dose, band):
     given(f"""
@@ -32,10 +42,13 @@ def test_the_dose_of_the_first_session_falls_into_a_band(given, dose, band):
         patient | side | session | day | dose   | planned
         Anna    | left | 1       | 0   | {dose} | 2
         Anna    | left | 2       | 30  | 400    | 2
-    """).derives("course.profile", f"""
+    """).derives(
+        "course.profile",
+        f"""
         dose_viable_million | dose_band
         {dose}              | {band}
-    """)
+    """,
+    )
 
 
 def test_the_dose_of_the_series_leaves_out_boosters(given):
@@ -45,10 +58,13 @@ def test_the_dose_of_the_series_leaves_out_boosters(given):
         Anna    | left | 1       | 0   | 50   | 2       | initial
         Anna    | left | 2       | 30  | 40   | 2       | planned_series
         Anna    | left | 3       | 200 | 60   | 2       | booster_regression
-    """).derives("course.profile", """
+    """).derives(
+        "course.profile",
+        """
         dose_viable_million | series_dose_million | n_boosters
         50                  | 90                  | 1
-    """)
+    """,
+    )
 
 
 def test_what_was_not_recorded_is_not_known(given):
@@ -56,10 +72,13 @@ def test_what_was_not_recorded_is_not_known(given):
         sessions
         patient | side | day
         Anna    | left | 0
-    """).derives("course.profile", """
+    """).derives(
+        "course.profile",
+        """
         stage | diagnosis | bmi | product | dose_band
         -     | -         | -   | -       | -
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_have_profiles_of_their_own(given):
@@ -85,9 +104,12 @@ def test_a_second_knee_and_a_second_course_have_profiles_of_their_own(given):
         Anna    | left  | 0   | 2
         Anna    | left  | 500 | 3
         Anna    | right | 0   | 4
-    """).derives("course.profile", """
+    """).derives(
+        "course.profile",
+        """
         course       | side  | diagnosis        | stage        | product | origin                | age_year
         Anna left 1  | left  | primary_OA       | early        | BMAC    | bone_marrow           | 60
         Anna left 2  | left  | primary_OA       | moderate     | UC      | umbilical_cord_tissue | 61
         Anna right 1 | right | posttraumatic_OA | bone_on_bone | BMAC    | bone_marrow           | 60
-    """)
+    """,
+    )

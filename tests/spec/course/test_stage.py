@@ -16,10 +16,14 @@ def test_a_grade_counts_from_a_year_before_to_thirty_days_after_the_first_sessio
         grades
         patient | side | day   | grade
         Anna    | left | {day} | 3
-    """).derives("course.stage", f"""
+    """).derives(
+        "course.stage",
+        f"""
         day | stage
         {expected}
-    """, where="stage_map = 'default'")
+    """,
+        where="stage_map = 'default'",
+    )
 
 
 def test_the_nearest_grade_before_wins_and_one_after_only_if_there_is_none_before(given):
@@ -36,11 +40,15 @@ def test_the_nearest_grade_before_wins_and_one_after_only_if_there_is_none_befor
         Anna    | left  | 1    | 4
         Anna    | right | 20   | 4
         Anna    | right | 5    | 2
-    """).derives("course.stage", """
+    """).derives(
+        "course.stage",
+        """
         course       | day  | grade
         Anna left 1  | -100 | 3
         Anna right 1 | 5    | 2
-    """, where="stage_map = 'default'")
+    """,
+        where="stage_map = 'default'",
+    )
 
 
 def test_of_several_readers_on_one_day_one_grade_is_taken_and_always_the_same(given):
@@ -54,10 +62,14 @@ def test_of_several_readers_on_one_day_one_grade_is_taken_and_always_the_same(gi
         Anna    | left | -5  | 3     | R1
         Anna    | left | -5  | 4     | R2
         Anna    | left | -5  | 2     | R3
-    """).derives("course.stage", """
+    """).derives(
+        "course.stage",
+        """
         course      | grade
         Anna left 1 | 3
-    """, where="stage_map = 'default'")
+    """,
+        where="stage_map = 'default'",
+    )
 
 
 def test_the_programmes_first_scheme_goes_before_a_nearer_grade_of_another(given):
@@ -70,10 +82,14 @@ def test_the_programmes_first_scheme_goes_before_a_nearer_grade_of_another(given
         patient | side | day | scheme | grade
         Anna    | left | -90 | KL     | 3
         Anna    | left | -1  | ICRS   | 1
-    """).derives("course.stage", """
+    """).derives(
+        "course.stage",
+        """
         scheme | stage
         KL     | moderate
-    """, where="stage_map = 'default'")
+    """,
+        where="stage_map = 'default'",
+    )
 
 
 def test_a_programme_without_a_scheme_has_one_stage_for_everyone(given):
@@ -81,10 +97,13 @@ def test_a_programme_without_a_scheme_has_one_stage_for_everyone(given):
         sessions
         patient | site     | side | programme | day
         Anna    | systemic | n/a  | wellness  | 0
-    """).derives("course.stage", """
+    """).derives(
+        "course.stage",
+        """
         course          | stage | scheme
         Anna systemic 1 | all   | -
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_have_stages_of_their_own(given):
@@ -100,12 +119,16 @@ def test_a_second_knee_and_a_second_course_have_stages_of_their_own(given):
         Anna    | left  | -5  | 2
         Anna    | left  | 490 | 4
         Anna    | right | -5  | 3
-    """).derives("course.stage", """
+    """).derives(
+        "course.stage",
+        """
         course       | stage
         Anna left 1  | early
         Anna left 2  | bone_on_bone
         Anna right 1 | moderate
-    """, where="stage_map = 'default'")
+    """,
+        where="stage_map = 'default'",
+    )
 
 
 def test_a_grade_from_before_the_first_course_is_too_old_for_the_second(given):
@@ -118,7 +141,11 @@ def test_a_grade_from_before_the_first_course_is_too_old_for_the_second(given):
         grades
         patient | side | day | grade
         Anna    | left | -5  | 2
-    """).derives("course.stage", """
+    """).derives(
+        "course.stage",
+        """
         course      | stage
         Anna left 1 | early
-    """, where="stage_map = 'default'")
+    """,
+        where="stage_map = 'default'",
+    )

@@ -14,10 +14,13 @@ def judged(given, baseline: str, later: str, met: str, *, scales: str = "KOOS/pa
         patient | side | day | {scales}
         Anna    | left | 0   | {baseline}
         Anna    | left | 90  | {later}
-    """).derives("endpoint.assessment", f"""
+    """).derives(
+        "endpoint.assessment",
+        f"""
         course      | day | met
         Anna left 1 | 90  | {met}
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,9 +93,12 @@ def test_a_course_without_any_baseline_is_not_judged(given):
         scores
         patient | side | day | KOOS/pain | KOOS/adl | PtGA
         Anna    | left | 90  | 95        | 95       | 5
-    """).derives("endpoint.assessment", """
+    """).derives(
+        "endpoint.assessment",
+        """
         course | day | met
-    """)
+    """,
+    )
 
 
 def definition(given, name: str, scale: str, baseline: str, later: str, met: str, programme: str = "osteoarthritis"):
@@ -110,10 +116,13 @@ def definition(given, name: str, scale: str, baseline: str, later: str, met: str
         patient | side | day | {scale}
         Anna    | left | 0   | {baseline}
         Anna    | left | 90  | {later}
-    """).derives("endpoint.assessment", f"""
+    """).derives(
+        "endpoint.assessment",
+        f"""
         day | met
         90  | {met}
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,9 +193,12 @@ def test_an_improvement_from_a_baseline_nobody_took_is_not_judged(given, name):
         scores
         patient | side | day | KOOS/pain | WOMAC-LK3.1/pain | NRS-pain
         Anna    | left | 90  | 40        | 10               | 5
-    """).derives("endpoint.assessment", """
+    """).derives(
+        "endpoint.assessment",
+        """
         course | day | met
-    """)
+    """,
+    )
 
 
 def test_a_scale_the_course_does_not_use_leaves_the_others_to_decide(given):
@@ -199,10 +211,13 @@ def test_a_scale_the_course_does_not_use_leaves_the_others_to_decide(given):
         patient | site     | side | day | VISA-A | DASH
         Anna    | achilles | left | 0   | 50     | -
         Anna    | achilles | left | 90  | 52     | 20
-    """).derives("endpoint.assessment", """
+    """).derives(
+        "endpoint.assessment",
+        """
         day | met
         90  | no
-    """)
+    """,
+    )
 
 
 def test_the_day_of_an_end_event_is_judged_and_no_day_after_it(given):
@@ -220,10 +235,13 @@ def test_the_day_of_an_end_event_is_judged_and_no_day_after_it(given):
         events
         patient | side | day | kind
         Anna    | left | 180 | TKA
-    """).derives("endpoint.assessment", """
+    """).derives(
+        "endpoint.assessment",
+        """
         day | met
         180 | yes
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_are_judged_against_their_own_baselines(given):
@@ -242,10 +260,13 @@ def test_a_second_knee_and_a_second_course_are_judged_against_their_own_baseline
         Anna    | right | 90  | 75        | 75       | 25
         Anna    | left  | 500 | 70        | 70       | 30
         Anna    | left  | 590 | 70        | 70       | 30
-    """).derives("endpoint.assessment", """
+    """).derives(
+        "endpoint.assessment",
+        """
         course       | day | met
         Anna left 1  | 90  | yes
         Anna left 1  | 500 | yes
         Anna left 2  | 90  | no
         Anna right 1 | 90  | no
-    """)
+    """,
+    )

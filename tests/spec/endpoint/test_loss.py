@@ -22,12 +22,16 @@ VISITS = """
 
 
 def test_a_second_knee_and_a_second_course_lose_response_each_for_itself(given):
-    given(VISITS).derives("endpoint.loss", """
+    given(VISITS).derives(
+        "endpoint.loss",
+        """
         course       | response_day | left_day | right_day | status
         Anna left 1  | 90           | 180      | 365       | lost
         Anna left 2  | -            | -        | -         | no_response
         Anna right 1 | 90           | 365      | -         | in_response
-    """, where="loss = 'L1' and confirmation = 'first'")
+    """,
+        where="loss = 'L1' and confirmation = 'first'",
+    )
 
 
 def test_every_rule_of_loss_of_the_programme_is_derived_under_both_confirmations(given):
@@ -35,7 +39,9 @@ def test_every_rule_of_loss_of_the_programme_is_derived_under_both_confirmations
         sessions
         patient | side | day
         Anna    | left | 0
-    """).derives("endpoint.loss", """
+    """).derives(
+        "endpoint.loss",
+        """
         loss | confirmation | status
         L1   | confirmed    | not_assessed
         L1   | first        | not_assessed
@@ -47,4 +53,5 @@ def test_every_rule_of_loss_of_the_programme_is_derived_under_both_confirmations
         L4   | first        | not_assessed
         L5   | confirmed    | not_assessed
         L5   | first        | not_assessed
-    """)
+    """,
+    )

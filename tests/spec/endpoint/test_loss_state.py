@@ -15,10 +15,14 @@ def seen(given, loss: str, expected: str, *visits: tuple[int, int], confirmation
         scores
         patient | side | day | KOOS/pain | KOOS/adl | PtGA
 {rows}
-    """).derives("endpoint.loss_state", f"""
+    """).derives(
+        "endpoint.loss_state",
+        f"""
         day | state
         {expected}
-    """, where=f"loss = '{loss}' and confirmation = '{confirmation}' and day = (select max(day) from endpoint.assessment)")
+    """,
+        where=f"loss = '{loss}' and confirmation = '{confirmation}' and day = (select max(day) from endpoint.assessment)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,10 +68,14 @@ def test_a_second_knee_and_a_second_course_lose_their_own_response(given):
         Anna    | left  | 590 | 45        | 50       | 60
         Anna    | right | 0   | 40        | 50       | 60
         Anna    | right | 90  | 80        | 50       | 60
-    """).derives("endpoint.loss_state", """
+    """).derives(
+        "endpoint.loss_state",
+        """
         course       | day | state
         Anna left 1  | 90  | in_response
         Anna left 1  | 500 | response_lost
         Anna left 2  | 90  | no_response_yet
         Anna right 1 | 90  | in_response
-    """, where="loss = 'L1' and confirmation = 'first'")
+    """,
+        where="loss = 'L1' and confirmation = 'first'",
+    )

@@ -26,18 +26,26 @@ def watched(given, expected: str, *, events: str = "", cut: int = 2000) -> None:
 
 @pytest.mark.parametrize(("cut", "watched_to"), [(2000, 210), (150, 150), (95, 95)])
 def test_a_course_is_watched_until_its_next_visit_would_have_closed_or_the_data_cut(given, cut, watched_to):
-    watched(given, f"""
+    watched(
+        given,
+        f"""
         watched_to_day | end_day
         {watched_to}   | -
-    """, cut=cut)
+    """,
+        cut=cut,
+    )
 
 
 @pytest.mark.parametrize(("day", "end"), [(210, "210"), (211, "-")])
 def test_an_end_counts_while_the_course_was_watched_and_not_after(given, day, end):
-    watched(given, f"""
+    watched(
+        given,
+        f"""
         end_day
         {end}
-    """, events=f"Anna | left | {day} | TKA")
+    """,
+        events=f"Anna | left | {day} | TKA",
+    )
 
 
 def test_a_second_knee_and_a_second_course_are_watched_each_for_itself(given):
@@ -61,9 +69,13 @@ def test_a_second_knee_and_a_second_course_are_watched_each_for_itself(given):
         events
         patient | side  | day | kind
         Anna    | left  | 650 | TKA
-    """).derives("endpoint.watch", """
+    """).derives(
+        "endpoint.watch",
+        """
         course       | watched_to_day | end_day | booster_day
         Anna left 1  | 500            | -       | -
         Anna left 2  | 210            | 150     | 100
         Anna right 1 | 210            | -       | -
-    """, where="confirmation = 'first' and early_visits = 'ignored'")
+    """,
+        where="confirmation = 'first' and early_visits = 'ignored'",
+    )

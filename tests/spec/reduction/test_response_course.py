@@ -27,10 +27,13 @@ def counted(given, expected: str, *, visits=(), question: str = "", events: str 
         question
         end_policy | booster_policy | early_visits
         {question or "- | - | -"}
-    """).derives("reduction.response_course", f"""
+    """).derives(
+        "reduction.response_course",
+        f"""
         kind | left_day | right_day
         {expected}
-    """)
+    """,
+    )
 
 
 def test_a_response_is_counted_with_its_interval(given):
@@ -41,9 +44,7 @@ def test_a_course_that_never_responded_is_censored_at_its_last_assessment_and_wa
     counted(given, "censored | 180 | 410", visits=((90, 45), (180, 45)))
 
 
-@pytest.mark.parametrize(
-    ("policy", "expected"), [("competing", "end | 90 | 200"), ("censor", "censored | 90 | 90")]
-)
+@pytest.mark.parametrize(("policy", "expected"), [("competing", "end | 90 | 200"), ("censor", "censored | 90 | 90")])
 def test_an_end_without_response_competes_or_censors_as_the_question_says(given, policy, expected):
     counted(given, expected, visits=((90, 45),), events="Anna | left | 200 | TKA", question=f"{policy} | - | -")
 
@@ -117,9 +118,12 @@ def test_a_second_knee_and_a_second_course_are_counted_each_with_its_own_interva
         question
         end_policy
         competing
-    """).derives("reduction.response_course", """
+    """).derives(
+        "reduction.response_course",
+        """
         course       | patient | stratum  | kind     | left_day | right_day
         Anna left 1  | Anna    | early    | censored | 500      | 500
         Anna left 2  | Anna    | early    | response | 0        | 90
         Anna right 1 | Anna    | moderate | response | 90       | 180
-    """)
+    """,
+    )

@@ -25,10 +25,13 @@ def test_a_full_questionnaire_is_scored_by_its_published_formula(given, instrume
         answers
         patient | side | day | instrument   | answers
         Anna    | left | 0   | {instrument} | {answers}
-    """).derives("staging.item_score", f"""
+    """).derives(
+        "staging.item_score",
+        f"""
         scale   | n_imputed | value
         {scale} | 0         | {value}
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,10 +43,13 @@ def test_koos_pain_needs_half_of_its_nine_items_and_takes_the_mean_of_those_answ
         answers
         patient | side | day | instrument | answers
         Anna    | left | 0   | KOOS       | {answers}
-    """).derives("staging.item_score", f"""
+    """).derives(
+        "staging.item_score",
+        f"""
         scale     | n_imputed | value
         KOOS/pain | {imputed} | {value}
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,11 +67,14 @@ def test_each_koos_subscale_stands_alone_with_half_of_its_own_items(given, scale
         patient | side  | day | instrument | answers
         Anna    | left  | 0   | KOOS       | {enough}
         Anna    | right | 0   | KOOS       | {too_few}
-    """).derives("staging.item_score", f"""
+    """).derives(
+        "staging.item_score",
+        f"""
         target     | scale        | value
         Anna left  | KOOS/{scale} | 50
         Anna right | KOOS/{scale} | -
-    """)
+    """,
+    )
 
 
 def test_womac_function_bears_three_missing_answers_but_not_four(given):
@@ -74,11 +83,14 @@ def test_womac_function_bears_three_missing_answers_but_not_four(given):
         patient | side  | day | instrument  | answers
         Anna    | left  | 0   | WOMAC LK3.1 | F1-F14=2
         Anna    | right | 0   | WOMAC LK3.1 | F1-F13=2
-    """).derives("staging.item_score", """
+    """).derives(
+        "staging.item_score",
+        """
         target     | n_answered | n_imputed | value
         Anna left  | 14         | 3         | 34
         Anna right | 13         | 4         | -
-    """)
+    """,
+    )
 
 
 def test_the_oxford_score_bears_two_missing_answers_but_not_three(given):
@@ -87,11 +99,14 @@ def test_the_oxford_score_bears_two_missing_answers_but_not_three(given):
         patient | side  | day | instrument | answers
         Anna    | left  | 0   | OKS        | O1-O10=3
         Anna    | right | 0   | OKS        | O1-O9=3
-    """).derives("staging.item_score", """
+    """).derives(
+        "staging.item_score",
+        """
         target     | n_imputed | value
         Anna left  | 2         | 36
         Anna right | 3         | -
-    """)
+    """,
+    )
 
 
 def test_items_of_unequal_range_count_by_the_points_they_offer(given):
@@ -99,10 +114,13 @@ def test_items_of_unequal_range_count_by_the_points_they_offer(given):
         answers
         patient | side | day | instrument | answers
         Anna    | left | 0   | IKDC       | IK1=4 IK2-IK3=10 IK4-IK5=4 IK6=1 IK7-IK8=4 IK9a=0 IK9b=0 IK9c=0 IK9d=0 IK9e=0 IK9f=0 IK9g=0 IK9h=0 IK9i=0 IK10=0
-    """).derives("staging.item_score", """
+    """).derives(
+        "staging.item_score",
+        """
         scale | n_imputed | value
         IKDC  | 0         | 47.1264
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_have_scores_of_their_own(given):
@@ -112,9 +130,12 @@ def test_a_second_knee_and_a_second_course_have_scores_of_their_own(given):
         Anna    | left  | 0   | KOOS       | Q1-Q4=4
         Anna    | right | 0   | KOOS       | Q1-Q4=2
         Anna    | left  | 500 | KOOS       | Q1-Q4=0
-    """).derives("staging.item_score", """
+    """).derives(
+        "staging.item_score",
+        """
         target     | date    | value
         Anna left  | day 0   | 0
         Anna right | day 0   | 50
         Anna left  | day 500 | 100
-    """)
+    """,
+    )

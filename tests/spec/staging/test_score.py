@@ -20,10 +20,13 @@ def test_a_score_is_turned_so_that_a_hundred_is_worst(given, scale, value, worse
         scores
         patient | side | day | {scale}
         Anna    | left | 0   | {value}
-    """).derives("staging.score", f"""
+    """).derives(
+        "staging.score",
+        f"""
         scale   | value   | worse100
         {scale} | {value} | {worse}
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,10 +43,13 @@ def test_a_value_in_another_unit_is_converted(given, reported, value, scale, in_
         scores
         patient | side | day | {reported}
         Anna    | left | 0   | {value}
-    """).derives("staging.score", f"""
+    """).derives(
+        "staging.score",
+        f"""
         scale   | value
         {scale} | {in_own_unit}
-    """)
+    """,
+    )
 
 
 def test_a_score_computed_from_items_takes_the_place_of_the_reported_one(given):
@@ -56,11 +62,14 @@ def test_a_score_computed_from_items_takes_the_place_of_the_reported_one(given):
         answers
         patient | side | day | instrument | answers
         Anna    | left | 0   | KOOS       | Q1-Q4=2
-    """).derives("staging.score", """
+    """).derives(
+        "staging.score",
+        """
         date   | value | source_table
         day 0  | 50    | item_response
         day 90 | 60    | measurement
-    """)
+    """,
+    )
 
 
 def test_a_reported_score_stays_where_too_few_items_were_answered(given):
@@ -72,10 +81,13 @@ def test_a_reported_score_stays_where_too_few_items_were_answered(given):
         answers
         patient | side | day | instrument | answers
         Anna    | left | 0   | KOOS       | Q1=2
-    """).derives("staging.score", """
+    """).derives(
+        "staging.score",
+        """
         value | source_table
         44    | measurement
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_keep_the_scores_reported_for_them(given):
@@ -88,9 +100,12 @@ def test_a_second_knee_and_a_second_course_keep_the_scores_reported_for_them(giv
         answers
         patient | side | day | instrument | answers
         Anna    | left | 0   | KOOS       | Q1-Q4=2
-    """).derives("staging.score", """
+    """).derives(
+        "staging.score",
+        """
         target     | date    | value
         Anna left  | day 0   | 50
         Anna right | day 0   | 25
         Anna left  | day 500 | 75
-    """)
+    """,
+    )

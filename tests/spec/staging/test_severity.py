@@ -21,10 +21,14 @@ def test_a_grade_is_a_stage_by_the_default_map(given, scheme, grade, stage):
         grades
         patient | side | day | scheme   | grade
         Anna    | left | 0   | {scheme} | {grade}
-    """).derives("staging.severity", f"""
+    """).derives(
+        "staging.severity",
+        f"""
         grade   | stage
         {grade} | {stage}
-    """, where="stage_map = 'default'")
+    """,
+        where="stage_map = 'default'",
+    )
 
 
 def test_another_map_may_count_kl_2_as_moderate(given):
@@ -32,11 +36,14 @@ def test_another_map_may_count_kl_2_as_moderate(given):
         grades
         patient | side | day | grade
         Anna    | left | 0   | 2
-    """).derives("staging.severity", """
+    """).derives(
+        "staging.severity",
+        """
         stage_map | stage
         default   | early
         KL-3-late | moderate
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_have_grades_of_their_own(given):
@@ -46,9 +53,13 @@ def test_a_second_knee_and_a_second_course_have_grades_of_their_own(given):
         Anna    | left  | 0   | 2
         Anna    | right | 0   | 4
         Anna    | left  | 500 | 3
-    """).derives("staging.severity", """
+    """).derives(
+        "staging.severity",
+        """
         target     | date    | stage
         Anna left  | day 0   | early
         Anna right | day 0   | bone_on_bone
         Anna left  | day 500 | moderate
-    """, where="stage_map = 'default'")
+    """,
+        where="stage_map = 'default'",
+    )

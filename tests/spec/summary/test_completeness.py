@@ -21,12 +21,16 @@ def test_a_second_knee_and_a_second_course_are_counted_each_under_its_own_stage(
         Anna    | left  | 90  | 60
         Anna    | left  | 590 | 60
         Bert    | left  | 90  | 60
-    """).derives("summary.completeness", """
+    """).derives(
+        "summary.completeness",
+        """
         stage     | n_due | n_seen
         early     | 2     | 1
         moderate  | 1     | 1
         not known | 1     | 1
-    """, where="planned_visit = '3 months' and programme = 'osteoarthritis'")
+    """,
+        where="planned_visit = '3 months' and programme = 'osteoarthritis'",
+    )
 
 
 def test_a_course_that_ended_is_no_longer_due(given):
@@ -39,7 +43,11 @@ def test_a_course_that_ended_is_no_longer_due(given):
         events
         patient | side | day | kind
         Bert    | left | 60  | TKA
-    """).derives("summary.completeness", """
+    """).derives(
+        "summary.completeness",
+        """
         planned_visit | n_due | n_seen
         3 months      | 1     | 0
-    """, where="planned_visit = '3 months' and programme = 'osteoarthritis'")
+    """,
+        where="planned_visit = '3 months' and programme = 'osteoarthritis'",
+    )

@@ -23,10 +23,13 @@ def standing(given, cut: int, status: str, *, visits: tuple[tuple[int, int], ...
         data cut
         day
         {cut}
-    """).derives("summary.course_status", f"""
+    """).derives(
+        "summary.course_status",
+        f"""
         course      | status
         Anna left 1 | {status}
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(("cut", "status"), [(89, "too_early"), (90, "not_assessed")])
@@ -71,10 +74,13 @@ def test_a_course_without_a_session_is_not_treated(given):
         courses
         patient | side | course
         Anna    | left | 1
-    """).derives("summary.course_status", """
+    """).derives(
+        "summary.course_status",
+        """
         status      | rule                | next_due_visit
         not_treated | no session recorded | -
-    """)
+    """,
+    )
 
 
 def test_a_programme_without_a_definition_is_described_and_its_dead_are_ended(given):
@@ -95,11 +101,14 @@ def test_a_programme_without_a_definition_is_described_and_its_dead_are_ended(gi
         data cut
         day
         300
-    """).derives("summary.course_status", """
+    """).derives(
+        "summary.course_status",
+        """
         course          | status         | definition
         Anna systemic 1 | described_only | -
         Bert systemic 1 | ended          | -
-    """)
+    """,
+    )
 
 
 def test_the_next_visit_is_the_first_whose_window_has_not_closed(given):
@@ -111,10 +120,13 @@ def test_the_next_visit_is_the_first_whose_window_has_not_closed(given):
         data cut
         day
         100
-    """).derives("summary.course_status", """
+    """).derives(
+        "summary.course_status",
+        """
         next_due_visit | next_due_date | n_overdue
         3 months       | day 90        | 1
-    """)
+    """,
+    )
 
 
 def test_a_second_knee_and_a_second_course_stand_each_for_itself(given):
@@ -136,9 +148,12 @@ def test_a_second_knee_and_a_second_course_stand_each_for_itself(given):
         data cut
         day
         660
-    """).derives("summary.course_status", """
+    """).derives(
+        "summary.course_status",
+        """
         course       | status
         Anna left 1  | ended
         Anna left 2  | responding
         Anna right 1 | insufficient
-    """)
+    """,
+    )

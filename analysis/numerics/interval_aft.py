@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, log_ndtr, ndtri
 from scipy.stats import norm
 
-from analysis.interval import IntervalData
-from analysis.interval_likelihood import (
+from analysis.numerics.interval import IntervalData
+from analysis.numerics.interval_likelihood import (
     EXTREME,
     Bend,
     Distribution,
@@ -31,7 +31,7 @@ from analysis.interval_likelihood import (
     linear,
     refuse,
 )
-from analysis.interval_regression import RiskEstimate
+from analysis.numerics.interval_regression import RiskEstimate
 
 Name = Literal["exponential", "weibull", "loglogistic", "lognormal"]
 

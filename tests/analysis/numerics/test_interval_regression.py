@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, norm
 
-from analysis.interval import IntervalData, npmle
-from analysis.interval_aft import fit_accelerated_failure_time
-from analysis.interval_likelihood import split_rows
-from analysis.interval_regression import (
+from analysis.numerics.interval import IntervalData, npmle
+from analysis.numerics.interval_aft import fit_accelerated_failure_time
+from analysis.numerics.interval_likelihood import split_rows
+from analysis.numerics.interval_regression import (
     PiecewiseBaseline,
     SplineBaseline,
     absolute_risk,
@@ -24,7 +24,7 @@ from analysis.interval_regression import (
     wald_test,
 )
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 REFERENCES = Path(os.environ.get("CATAMNESIS_REFERENCES", TESTS.parents[1] / "shared" / "references"))
 OWN = json.loads((TESTS / "reference" / "interval_regression.json").read_text())
 COLUMNS = {name: np.array([np.nan if v is None else v for v in column]) for name, column in OWN["data"].items()}
@@ -75,14 +75,15 @@ class TestClosedForm:
         )
         fit = fit_proportional_hazards(data, np.zeros((3, 0)), baseline=PiecewiseBaseline((10.0,)))
         risk = absolute_risk(fit, np.zeros((1, 0)), [10, 20])
-        np.testing.assert_allclose(risk.estimate[0], [3 / 8, 5 / 8], rtol=1e-12)  # rounding
-        np.testing.assert_allclose(risk.std_error[0], np.sqrt(15 / 64 / 8), rtol=1e-12)
+        # What Newton's last step leaves, here and below.
+        np.testing.assert_allclose(risk.estimate[0], [3 / 8, 5 / 8], rtol=1e-9)
+        np.testing.assert_allclose(risk.std_error[0], np.sqrt(15 / 64 / 8), rtol=1e-9)
         # Binomial share on the complementary log-log scale.
         share = np.array([3 / 8, 5 / 8])
         hazard = -np.log1p(-share)
         width = norm.ppf(0.975) * np.sqrt(share / (1 - share) / 8) / hazard
-        np.testing.assert_allclose(risk.lower[0], 1 - np.exp(-hazard * np.exp(-width)), rtol=1e-12)
-        np.testing.assert_allclose(risk.upper[0], 1 - np.exp(-hazard * np.exp(width)), rtol=1e-12)
+        np.testing.assert_allclose(risk.lower[0], 1 - np.exp(-hazard * np.exp(-width)), rtol=1e-9)
+        np.testing.assert_allclose(risk.upper[0], 1 - np.exp(-hazard * np.exp(width)), rtol=1e-9)
 
     def test_pieces_between_visits_are_the_nonparametric_estimate(self):
         data, _ = simulated(3, 400)
@@ -128,9 +129,9 @@ class TestReferences:
     def test_all_kinds_of_rows_agree_with_a_likelihood_maximised_in_r(self, case):
         stratum = COLUMNS["stratum"] if case == "spline_strata" else None
         fit = fit_proportional_hazards(DATA, X, baseline=PIECES if case == "pieces" else SPLINE, stratum=stratum)
-        # R differentiates numerically; its spline slope has an error of 1e-10 of its own.
-        np.testing.assert_allclose(fit.coefficients, THEIRS[case]["beta"], rtol=1e-6)
-        np.testing.assert_allclose(fit.covariance[-2:, -2:], THEIRS[case]["var"], rtol=1e-5)
+        # R differentiates numerically, its likelihood to 1e-10 and hence its curvature to 1e-8.
+        np.testing.assert_allclose(fit.coefficients, THEIRS[case]["beta"], rtol=1e-9)
+        np.testing.assert_allclose(fit.covariance[-2:, -2:], THEIRS[case]["var"], rtol=1e-7)
         assert fit.loglik == pytest.approx(THEIRS[case]["loglik"], rel=1e-9)
 
     def test_exact_times_agree_with_poisson_regression_in_r(self):
@@ -143,7 +144,7 @@ class TestReferences:
         fit = fit_proportional_hazards(DATA, X, baseline=SPLINE)
         settings = [np.column_stack([X[:, 0], np.full(len(X), value)]) for value in (0, 1)]
         risk = standardised_risk(fit, settings, THEIRS["times"], count=DATA.count)
-        np.testing.assert_allclose(risk.estimate, THEIRS["standardised"], rtol=1e-6)  # as the coefficients above
+        np.testing.assert_allclose(risk.estimate, THEIRS["standardised"], rtol=1e-9)  # as the coefficients above
 
 
 class TestDerivatives:
@@ -160,8 +161,8 @@ class TestDerivatives:
         bend = [
             (rows.derivatives(theta + h)[0] - rows.derivatives(theta - h)[0]).sum(axis=0) / 2 / h.max() for h in shifts
         ]
-        # In units of standard errors: steps of 1e-4 err by their square, the log-likelihood by rounding / step.
-        np.testing.assert_allclose(scores.sum(axis=0) * fit.std_error, slope * fit.std_error, atol=1e-6)
+        # In units of standard errors: steps of 1e-4 err by their square times third derivatives of up to some hundred.
+        np.testing.assert_allclose(scores.sum(axis=0) * fit.std_error, slope * fit.std_error, atol=1e-5)
         units = np.outer(fit.std_error, fit.std_error)
         np.testing.assert_allclose(hessian * units, bend * units, atol=1e-5)
 
@@ -279,11 +280,11 @@ class TestTests:
 
 
 class TestTruth:
-    @pytest.mark.parametrize("baseline", [None, PiecewiseBaseline((60.0, 180.0, 365.0))])
+    @pytest.mark.parametrize("baseline", [None, PiecewiseBaseline((30.0, 60.0, 90.0, 180.0, 270.0, 365.0, 540.0))])
     def test_hazard_ratios_and_risks_are_recovered_from_visits(self, baseline):
         data, x = simulated(11, 20_000)
         fit = fit_proportional_hazards(data, x, baseline=baseline)
-        # Four standard errors: a false alarm once in 8,000 seeds; the seed is fixed. Pieces are near enough here.
+        # Four standard errors: a false alarm once in 8,000 seeds; the seed is fixed. Pieces end at the visits.
         assert (np.abs(fit.coefficients - [0.5, -0.4]) < 4 * fit.std_error[-2:]).all()
         times = np.array([90.0, 365])
         settings = [np.column_stack([x[:, 0], np.full(len(x), value)]) for value in (0, 1)]
@@ -315,28 +316,6 @@ class TestTruth:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(
-        "change, message",
-        [
-            ({"kind": np.full(180, 2)}, "No event"),
-            ({"kind": np.ones(180)}, "kind must be 0 or 2"),
-            ({"right": DATA.left - 1}, "right must not be before left"),
-            ({"count": -DATA.count}, "count is negative"),
-            ({"left": DATA.left[1:]}, "Every row needs"),
-            ({"left": np.zeros(180), "right": np.zeros(180)}, "at or before time 0"),
-        ],
-    )
-    def test_rows_that_cannot_be_are_refused(self, change, message):
-        fields = {name: change.get(name, getattr(DATA, name)) for name in ("left", "right", "kind", "count")}
-        with pytest.raises(ValueError, match=message):
-            fit_proportional_hazards(IntervalData(**fields), X, baseline=SPLINE)
-
-    def test_a_missing_covariate_or_label_is_refused(self):
-        with pytest.raises(ValueError, match="all covariates and any labels"):
-            fit_proportional_hazards(DATA, np.where(X > 1, np.nan, X), baseline=SPLINE)
-        with pytest.raises(ValueError, match="all covariates and any labels"):
-            fit_proportional_hazards(DATA, X, baseline=SPLINE, cluster=[None, *range(179)])
-
     @pytest.mark.parametrize("sign", [1.0, -1.0])
     def test_a_separating_column_is_named(self, sign):
         x = np.column_stack([X, sign * CENSORED])
@@ -367,7 +346,7 @@ class TestRefusals:
         few = IntervalData(
             np.where(data.left < 90, 0, 90.0), np.where(data.right <= 90, 90, 365.0), data.kind, data.count
         )
-        with pytest.raises(ValueError, match="do not determine .*gamma"):
+        with pytest.raises(ValueError, match=r"do not determine .*gamma"):
             fit_proportional_hazards(few, x, baseline=SplineBaseline((30.0, 90.0, 200.0, 365.0)))
 
     def test_a_piece_in_which_nothing_can_have_happened_is_named(self):
@@ -381,7 +360,7 @@ class TestRefusals:
         # Many early and many late events and none between bend a cubic down in the middle.
         left = np.concatenate([np.linspace(1, 2, 40), np.linspace(50, 60, 40)])
         data = IntervalData(left, left, np.zeros(80), np.ones(80))
-        with pytest.raises(ValueError, match="falls at .* use fewer knots"):
+        with pytest.raises(ValueError, match=r"falls at .* use fewer knots"):
             fit_proportional_hazards(data, np.zeros((80, 0)), baseline=SplineBaseline((1.0, 2.0, 50.0, 60.0)))
 
     def test_knots_and_cuts_must_increase_and_be_enough(self):
@@ -400,7 +379,3 @@ class TestRefusals:
             absolute_risk(fit, X[:1], [90])
         with pytest.raises(ValueError, match="columns x1, x2"):
             absolute_risk(fit, X[:1, :1], [90], stratum=1)
-
-    def test_too_many_names_are_refused(self):
-        with pytest.raises(ValueError, match="2 columns need as many different names, not age"):
-            fit_proportional_hazards(DATA, X, baseline=SPLINE, names=["age"])

@@ -118,12 +118,12 @@ class Layout:
         """Two masses are seen together by those censored before both, each by its own kind of watching."""
         k, e = len(self.left), len(self.end_day)
         place = self.censored_from * (e + 1) + self.censored_end
-        seen = np.bincount(place, weight, (k + 1) * (e + 1)).reshape(k + 1, e + 1)
-        seen = np.cumsum(np.cumsum(seen, axis=0), axis=1)
+        counts: Floats = np.bincount(place, weight, (k + 1) * (e + 1)).astype(float).reshape(k + 1, e + 1)
+        seen = np.cumsum(np.cumsum(counts, axis=0), axis=1)
         inner, ends = index < k, (index >= k) & (index < k + e)
         row = np.where(inner, index, k)
         column = np.where(ends, index - k, e)
-        return seen[np.minimum.outer(row, row), np.minimum.outer(column, column)]
+        return np.asarray(seen[np.minimum.outer(row, row), np.minimum.outer(column, column)], dtype=float)
 
     def local_maxima(self, slack: Floats) -> NDArray[np.bool_]:
         """Return which masses have a positive slack that no neighbour exceeds: one to add a hump, not all of it."""
@@ -170,7 +170,7 @@ def layout(left: Floats, right: Floats, kind: Ints, count: Floats) -> Layout:
         left=inner_left,
         right=inner_right,
         end_day=end_day,
-        end_count=np.bincount(where, count[end], len(end_day)),
+        end_count=np.bincount(where, count[end], len(end_day)).astype(float),
         low=np.searchsorted(inner_left, left[response], "left"),
         high=np.searchsorted(inner_right, right[response], "right"),
         response_count=count[response],

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from analysis.interval import IntervalData
-from analysis.interval_aft import fit_accelerated_failure_time, time_quantiles
-from analysis.interval_likelihood import split_rows
-from analysis.interval_regression import absolute_risk, likelihood_ratio_test, wald_test
+from analysis.numerics.interval import IntervalData
+from analysis.numerics.interval_aft import fit_accelerated_failure_time, time_quantiles
+from analysis.numerics.interval_likelihood import split_rows
+from analysis.numerics.interval_regression import absolute_risk, likelihood_ratio_test, wald_test
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 REFERENCES = Path(os.environ.get("CATAMNESIS_REFERENCES", TESTS.parents[1] / "shared" / "references"))
 OWN = json.loads((TESTS / "reference" / "interval_regression.json").read_text())
 COLUMNS = {name: np.array([np.nan if v is None else v for v in column]) for name, column in OWN["data"].items()}
@@ -286,3 +286,29 @@ class TestRefusals:
             time_quantiles(fit, [[0, 0]], [1.0])
         with pytest.raises(ValueError, match="one of the strata 1, 2"):
             time_quantiles(fit, [[0, 0]], [0.5])
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            ({"kind": np.full(180, 2)}, "No event"),
+            ({"kind": np.ones(180)}, "kind must be 0 or 2"),
+            ({"right": DATA.left - 1}, "right must not be before left"),
+            ({"count": -DATA.count}, "count is negative"),
+            ({"left": DATA.left[1:]}, "Every row needs"),
+            ({"left": np.zeros(180), "right": np.zeros(180)}, "at or before time 0"),
+        ],
+    )
+    def test_rows_that_cannot_be_are_refused(self, change, message):
+        fields = {name: change.get(name, getattr(DATA, name)) for name in ("left", "right", "kind", "count")}
+        with pytest.raises(ValueError, match=message):
+            fit_accelerated_failure_time(IntervalData(**fields), X, "weibull")
+
+    def test_a_missing_covariate_or_label_is_refused(self):
+        with pytest.raises(ValueError, match="all covariates and any labels"):
+            fit_accelerated_failure_time(DATA, np.where(X > 1, np.nan, X), "weibull")
+        with pytest.raises(ValueError, match="all covariates and any labels"):
+            fit_accelerated_failure_time(DATA, X, "weibull", cluster=[None, *range(179)])
+
+    def test_too_many_names_are_refused(self):
+        with pytest.raises(ValueError, match="2 columns need as many different names, not age"):
+            fit_accelerated_failure_time(DATA, X, "weibull", names=["age"])

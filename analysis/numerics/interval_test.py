@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.interval import NPMLE, IntervalData, npmle
+from analysis.numerics.interval import NPMLE, IntervalData, npmle
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -101,7 +101,7 @@ def interval_test(
     value = scores(data.left, informative, pooled, kind)
     n = data.count.sum()
     value = value - (data.count @ value) / n
-    total = np.bincount(group, data.count * value, k)
+    total = np.bincount(group, data.count * value, k).astype(float)
     share = np.bincount(group, data.count, k) / n
     if cluster is None:
         spread = float(data.count @ value**2) / (n - 1)
@@ -121,7 +121,7 @@ def _merged(data: IntervalData) -> IntervalData:
     """Add up equal observations, so that the pooled estimate costs distinct ones only."""
     key = np.stack([data.left, np.where(data.kind == 0, data.right, 0.0), data.kind.astype(float)], axis=1)
     distinct, where = np.unique(key, axis=0, return_inverse=True)
-    count = np.bincount(where.ravel(), data.count, len(distinct))
+    count = np.bincount(where.ravel(), data.count, len(distinct)).astype(float)
     return IntervalData(distinct[:, 0], distinct[:, 1], distinct[:, 2].astype(np.int64), count)
 
 

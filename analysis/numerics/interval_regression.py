@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2, norm
 
-from analysis import interval_likelihood as kernel
-from analysis.interval import IntervalData
-from analysis.interval_likelihood import Bend, Floats, IntervalFit, Ints, Term, refuse
+from analysis.numerics import interval_likelihood as kernel
+from analysis.numerics.interval import IntervalData
+from analysis.numerics.interval_likelihood import Bend, Floats, IntervalFit, Ints, Term, refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +156,16 @@ def _by_stratum(basis: Floats, code: Ints, strata: int) -> Floats:
 
 
 def event_quantiles(data: IntervalData, shares: Sequence[float]) -> tuple[float, ...]:
-    """Quantiles of the middles of event intervals at shares in [0, 1], to place knots; ValueError if some coincide."""
+    """Quantiles of the middles of event intervals at shares in [0, 1]; ValueError with fewer middles than shares."""
     event, middle, _ = kernel.middles(data)
     event &= data.count > 0
     time, code = np.unique(middle[event], return_inverse=True)
-    total = np.cumsum(np.bincount(code, data.count[event]))
-    points = time[np.searchsorted(total, np.asarray(shares) * total[-1] * (1 - 1e-12))] if time.size else time
-    few = np.unique(points).size < len(shares)
+    few = time.size < max(len(shares), 2)
     refuse(few, f"{time.size} different event times cannot place {len(shares)} points: give them, or fewer.")
-    return tuple(float(point) for point in points)
+    count = np.bincount(code, data.count[event])
+    # Linear between middles, each in the middle of its count: visits that all share must not make two knots one.
+    place = np.cumsum(count) - count / 2
+    return tuple(np.interp(shares, (place - place[0]) / (place[-1] - place[0]), time).tolist())
 
 
 def fit_proportional_hazards(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from analysis.intersections import Layout, layout
+from analysis.numerics.intersections import Layout, layout
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -163,7 +163,7 @@ def _initial(where: Layout, start: NPMLE | None) -> Floats:
     n = float(where.count.sum())
     for _ in range(_EM_STEPS if start is None else 3):
         mass = mass * where.gradient(mass) / n
-    return mass / mass.sum()
+    return np.asarray(mass / mass.sum())
 
 
 def _newton_step(where: Layout, mass: Floats, gradient: Floats, n: float) -> Floats:

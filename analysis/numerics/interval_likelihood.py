@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.interval import IntervalData
+from analysis.numerics.interval import IntervalData
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -336,7 +336,8 @@ def check_support(sample: Sample, n_parameters: int, within: Ints) -> None:
     refuse(empty != "", f"No event in stratum {empty}: merge it with another or leave it out.")
     few = f"{happened.sum():g} events cannot support {n_parameters} parameters: at least as many are needed."
     refuse(happened.sum() < n_parameters, few)
-    sums = np.stack([np.bincount(within, data.count * column) for column in (*sample.x.T, data.count)], axis=1)
+    columns = (*sample.x.T, np.ones(within.size))
+    sums = np.stack([np.bincount(within, data.count * column) for column in columns], axis=1)
     x = np.sqrt(data.count)[:, None] * (sample.x - (sums / sums[:, -1:])[within, :-1])
     length = np.sqrt((x**2).sum(axis=0))
     constant = length <= 1e-12 * np.sqrt(data.count @ sample.x**2) + 1e-300

@@ -1,0 +1,206 @@
+"""The numbers of loss and of time in response, with their contrasts, as rows of the results frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES, Proportional, proportional_loss
+from analysis.multistate_rows import (
+    Fitted,
+    after_response,
+    count_of,
+    difference_rows,
+    limits,
+    mean_days,
+    occupation,
+    state_rows,
+)
+from analysis.result import check, row
+
+Floats = NDArray[np.float64]
+
+
+def loss_rows(fitted: Fitted, code: str, days: Floats, landmark: float) -> list[dict[str, Any]]:
+    """Return what becomes of those in response on day `landmark`, by days since it."""
+    quantities = {"response_lost": LOST, "end_before_loss": ENDED, "share_dead_before_loss": DEAD}
+    moves = fitted.of(code)
+    responded = count_of(
+        moves.filter(
+            pl.col("from_state") == "no_response_yet", pl.col("to_state").is_in(["in_response", "response_lost"])
+        )
+    )
+    why = fitted.why_not.get(code)
+    if why is None and responded == 0:
+        why = "no response was seen: there is nothing to lose"
+    if why is not None:
+        return [row(code, "response_lost", time_day=d, n=0, denominator=responded, note=why) for d in days.tolist()]
+    of = {
+        "response_lost": (pl.col("to_state") == "response_lost") & (pl.col("from_state") != "response_lost"),
+        "end_before_loss": (pl.col("to_state") == "ended") & (pl.col("from_state") == "in_response"),
+        "share_dead_before_loss": (pl.col("to_state") == "dead") & (pl.col("from_state") == "in_response"),
+    }
+    happened = {
+        name: [count_of(moves.filter(what, pl.col("stop_day") <= landmark + d)) for d in days]
+        for name, what in of.items()
+    }
+    return state_rows(
+        fitted, code, quantities, days, lambda fit, d: after_response(fit, d, landmark), happened=happened,
+        of=responded, beyond=fitted.last_day(code) - landmark,
+    )  # fmt: skip
+
+
+def loss_contrasts(fitted: Fitted, days: Floats, landmark: float) -> list[dict[str, Any]]:
+    """Return differences of the incidence of loss, ratios of loss intensities, and the test that these are 1."""
+
+    def of(code: str) -> tuple[Floats, Floats]:
+        value, gradient = after_response(fitted.fits[code].fit, days, landmark)
+        return value[:, LOST], gradient[:, LOST]
+
+    def unknown(code: str, day: float | None) -> bool:
+        enters = fitted.of(code).filter(pl.col("to_state") == "in_response").height > 0
+        return not enters or landmark + (day or 0) > fitted.last_day(code)
+
+    return difference_rows(fitted, "difference", days.tolist(), of, unknown) + _intensities(fitted)
+
+
+def _with_loss(fitted: Fitted) -> list[str]:
+    return [code for code, f in fitted.fits.items() if (f.bands >= 0).any()]
+
+
+def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
+    codes = _with_loss(fitted)
+    try:
+        found = _proportional(fitted)
+    except ValueError as error:
+        return [row("all", "test", note=f"loss intensities cannot be compared: {error}")]
+    z = stats.norm.ppf(0.5 + fitted.confidence / 2)
+    rows = []
+    for code, log, spread in zip(codes[1:], found.log_ratio, np.sqrt(np.diag(found.covariance)), strict=True):
+        low, high = np.exp(log - z * spread), np.exp(log + z * spread)
+        n = fitted.courses(code) + fitted.courses(codes[0])
+        note = f"ratio of {code} to {codes[0]} at all times"
+        rows.append(
+            row(
+                f"{code} - {codes[0]}", "loss_intensity_ratio", estimate=float(np.exp(log)), low=float(low),
+                high=float(high), denominator=n, note=note,
+            )
+        )  # fmt: skip
+    note = (
+        f"Wald test of equal loss intensities on {found.df} df, chi-squared {found.statistic:.2f}, clustered by patient"
+    )
+    if len(codes) < len(fitted.strata):
+        note += f"; only strata with losses: {', '.join(codes)}"
+    return [*rows, row("all", "test", estimate=found.p, denominator=sum(map(fitted.courses, codes)), note=note)]
+
+
+def _proportional(fitted: Fitted) -> Proportional:
+    codes = _with_loss(fitted)
+    index = np.concatenate(
+        [fitted.at[c] + np.arange(fitted.fits[c].n_parameters) for c in codes or list(fitted.fits)[:1]]
+    )
+    return proportional_loss([fitted.fits[c] for c in codes], fitted.variance[np.ix_(index, index)])
+
+
+def proportional_check(fitted: Fitted) -> list[dict[str, Any]]:
+    """Return the check that one ratio of loss intensities serves for all time."""
+    try:
+        found = _proportional(fitted)
+    except ValueError:
+        return []
+    p = float(stats.chi2.sf(found.lack_of_fit, found.lack_df)) if found.lack_df else 1.0
+    note = "a small value: the ratio of loss intensities changes over time, read the incidences instead"
+    return [check("one loss intensity ratio for all time", p, ">= 0.01", p >= 0.01, note)]
+
+
+def share_rows(fitted: Fitted, code: str, days: Floats) -> list[dict[str, Any]]:
+    """Return the probability of each state by day since treatment."""
+    quantities = {"share_in_response": RESPONSE, "share_response_lost": LOST, "end": ENDED, "share_dead": DEAD}
+    if code in fitted.why_not:
+        n, why = fitted.courses(code), fitted.why_not[code]
+        return [row(code, "share_in_response", time_day=d, denominator=n, note=why) for d in days.tolist()]
+    moves = fitted.of(code)
+    happened = {}
+    for name, state in quantities.items():
+        entered = moves.filter(pl.col("to_state") == STATES[state], pl.col("from_state") != STATES[state])
+        first = entered.filter(pl.col("from_state") == "no_response_yet") if state == RESPONSE else entered
+        happened[name] = [count_of(first.filter(pl.col("stop_day") <= d)) for d in days]
+    return state_rows(fitted, code, quantities, days, occupation, happened=happened, of=fitted.courses(code),
+                      beyond=fitted.last_day(code))  # fmt: skip
+
+
+def mean_rows(fitted: Fitted, code: str, horizon: float) -> list[dict[str, Any]]:
+    """Return the mean days in response up to `horizon`."""
+    n = fitted.courses(code)
+    if code in fitted.why_not or horizon > fitted.last_day(code):
+        why = fitted.why_not.get(code, f"nobody was followed beyond day {fitted.last_day(code):.0f}")
+        return [row(code, "mean_days_in_response", time_day=horizon, denominator=n, note=why)]
+    value, gradient = mean_days(fitted.fits[code].fit, horizon)
+    low, high = limits(fitted, code, value[[RESPONSE]], gradient[[RESPONSE]], n, horizon)
+    return [row(code, "mean_days_in_response", time_day=horizon, estimate=float(value[RESPONSE]), low=float(low[0]),
+                high=float(high[0]), denominator=n)]  # fmt: skip
+
+
+def observed_rows(fitted: Fitted, code: str) -> list[dict[str, Any]]:
+    """Return shares in response as seen at each planned visit, those ended counted, with exact binomial limits."""
+    mine = fitted.shares.filter(pl.col("stratum") == code).with_columns(pl.col("n").cast(pl.Float64))
+    tail = (1 - fitted.confidence) / 2
+    rows = []
+    for (day, visit), group in mine.sort("target_day").group_by(["target_day", "planned_visit"], maintain_order=True):
+        total = round(float(group["n"].sum()))
+        if not group["state"].is_in(STATES[:3]).any() or total == 0:
+            continue
+        x = min(float(group.filter(pl.col("state") == "in_response")["n"].sum()), total)
+        low = float(stats.beta.ppf(tail, x, total - x + 1)) if x > 0 else 0.0
+        high = float(stats.beta.ppf(1 - tail, x + 1, total - x)) if x < total else 1.0
+        rows.append(row(code, "share_in_response_observed", time_day=float(str(day)), estimate=x / total, low=low,
+                        high=high, n=round(x), denominator=total, note=f"as seen at the visit of {visit}"))  # fmt: skip
+    return rows
+
+
+def share_contrasts(fitted: Fitted, days: Floats) -> list[dict[str, Any]]:
+    """Return differences of the probability of response and of the mean days in it, and the test of equal means."""
+    horizon = float(days.max())
+
+    def share(code: str) -> tuple[Floats, Floats]:
+        value, gradient = occupation(fitted.fits[code].fit, days)
+        return value[:, RESPONSE], gradient[:, RESPONSE]
+
+    def mean(code: str) -> tuple[Floats, Floats]:
+        value, gradient = mean_days(fitted.fits[code].fit, horizon)
+        return value[[RESPONSE]], gradient[[RESPONSE]]
+
+    def unknown(code: str, day: float | None) -> bool:
+        return (day or horizon) > fitted.last_day(code)
+
+    rows = difference_rows(fitted, "difference", days.tolist(), share, unknown)
+    rows += difference_rows(fitted, "difference_mean_days", [horizon], mean, unknown)
+    return [*rows, _mean_test(fitted, horizon)]
+
+
+def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
+    """Wald test that the mean times in response are the same in all strata fitted."""
+    codes = [c for c in fitted.fits if fitted.fits[c].fit is not None and horizon <= fitted.last_day(c)]
+    value, gradients = np.zeros(len(codes)), np.zeros((len(codes), len(fitted.variance)))
+    for i, code in enumerate(codes):
+        found, gradient = mean_days(fitted.fits[code].fit, horizon)
+        value[i] = found[RESPONSE]
+        gradients[i, fitted.at[code] : fitted.at[code] + gradient.shape[1]] = gradient[RESPONSE]
+    spread = gradients @ fitted.variance @ gradients.T
+    if len(codes) < 2 or not np.isfinite(spread).all() or (np.diag(spread) <= 0).sum() > 1:
+        return row("all", "test", note="mean times can be compared between two strata that have them")
+    contrast = np.column_stack([-np.ones(len(codes) - 1), np.eye(len(codes) - 1)])
+    d = contrast @ value
+    statistic = float(d @ np.linalg.solve(contrast @ spread @ contrast.T, d))
+    note = f"Wald test of equal mean days in response on {len(d)} df, chi-squared {statistic:.2f}, clustered by patient"
+    p = float(stats.chi2.sf(statistic, len(d)))
+    return row("all", "test", estimate=p, denominator=sum(map(fitted.courses, codes)), note=note)
+
+
+def curve_days(days: Floats) -> Floats:
+    """Return the days at which curves are drawn: the reported ones and every tenth."""
+    return np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 10.0)]))

@@ -1,0 +1,184 @@
+"""Figures of states over time: who is in response, what became of everybody, and how soon a response is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, _direct_labels, _risk_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.result import Result
+
+# From the bottom of the stack: quantity of the curves, label, colour of area, of text, hatch. Lightness alone tells
+# neighbours apart, and hatching does where it would not in print.
+_LAYERS = (
+    ("share_in_response", "In response", "#1f4e79", "white", None),
+    ("share_response_lost", "Response lost", "#d9b382", "black", "////"),
+    ("share_no_response_yet", "No response", "#eeeeee", "black", None),
+    ("end", "Ended", "#7a7a7a", "white", "...."),
+    ("share_dead", "Dead", "#111111", "white", None),
+)
+
+
+def share_in_response(result: Result) -> Figure:
+    """Draw the probability of being in response by stratum: line and band fitted, circles as seen at planned visits."""
+    figure = _lines(result, "share_in_response", "Probability of being in response", "Months since the first session")
+    last = max(result.settings["horizon_day"])
+    text = f"Probability of being in response over {last / _DAYS_A_MONTH:.0f} months. At its end: "
+    figure.alt_text = text + _at_end(result, "share_in_response", last)  # type: ignore[attr-defined]
+    return figure
+
+
+def loss_after_response(result: Result) -> Figure:
+    """Draw the cumulative incidence of loss by stratum among those in response on the landmark day."""
+    landmark, last = result.settings["landmark_day"], max(result.settings["after_day"])
+    when = f"Months since day {landmark}, in response then"
+    figure = _lines(result, "response_lost", "Cumulative incidence of loss", when)
+    text = f"Cumulative incidence of loss in those in response on day {landmark}, "
+    text += f"over {last / _DAYS_A_MONTH:.0f} months. At its end: "
+    figure.alt_text = text + _at_end(result, "response_lost", last)  # type: ignore[attr-defined]
+    return figure
+
+
+def occupation(result: Result) -> Figure:
+    """Draw for each stratum of a `time_in_response` result the shares in all states by day, stacked to one."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import PercentFormatter
+
+    shown = _shown(result, "share_in_response")
+    last = max(result.settings["horizon_day"])
+    style: Any = {**_STYLE, "hatch.linewidth": 0.5}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(1.2 + 2.5 * max(len(shown), 2), 3.6), layout=ConstrainedLayoutEngine(wspace=0.06))
+        panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+        for panel, stratum in zip(panels, shown, strict=True):
+            _stack(panel, result, stratum["code"], last)
+            panel.set_title(stratum["label"], loc="left", fontsize=9, fontweight="bold")
+            panel.set_xlabel("Months since the first session")
+            panel.set_xlim(0, last / _DAYS_A_MONTH)
+            panel.set_ylim(0, 1)
+            panel.set_xticks([d / _DAYS_A_MONTH for d in (0, *result.settings["horizon_day"])])
+            panel.xaxis.set_major_formatter(lambda x, _: f"{x:.0f}")
+        panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        panels[0].set_ylabel("Share of courses")
+        _key(figure, result)
+    ends = [f"{s['label']}: {_states_at(result, s['code'], last)}" for s in shown]
+    text = f"State of the courses over {last / _DAYS_A_MONTH:.0f} months. At the end, {'; '.join(ends)}."
+    figure.alt_text = text  # type: ignore[attr-defined]
+    return figure
+
+
+def _lines(result: Result, quantity: str, label: str, when: str) -> Figure:
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    shown = _shown(result, quantity)
+    last = max(result.settings["horizon_day"]) / _DAYS_A_MONTH
+    style: Any = _STYLE
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(7.2, 4.4 + 0.2 * len(shown)), layout="constrained")
+        top, table = figure.subplots(2, 1, sharex=True, height_ratios=[1, 0.055 * (len(shown) + 1.4)])
+        ends = [_line(top, result, s, quantity, _STYLES[i % len(_STYLES)]) for i, s in enumerate(shown)]
+        labels = [(end, s["label"], s["colour"]) for end, s in zip(ends, shown, strict=True)]
+        _direct_labels(top, labels, last)
+        top.set_ylim(0, 1)
+        top.set_xlim(0, last)
+        top.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        top.set_ylabel(label)
+        top.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        top.set_axisbelow(True)
+        top.tick_params(labelbottom=False)
+        _risk_table(table, result, shown)
+        table.set_xlabel(when)
+    return figure
+
+
+def _line(axes: Axes, result: Result, stratum: dict[str, Any], quantity: str, style: Any) -> float:
+    mine = result.curves.filter(pl.col("stratum") == stratum["code"])
+    curve = mine.filter(pl.col("quantity") == quantity, pl.col("estimate").is_not_null()).sort("time_day")
+    months, colour = curve["time_day"].to_numpy() / _DAYS_A_MONTH, stratum["colour"]
+    low, high = (curve[c].cast(pl.Float64).fill_null(np.nan).to_numpy() for c in ("low", "high"))
+    axes.fill_between(months, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.plot(months, curve["estimate"], color=colour, linewidth=1.7, linestyle=style)
+    within = pl.col("time_day") <= max(result.settings["horizon_day"])
+    seen = mine.filter(pl.col("quantity") == f"{quantity}_observed", within)
+    # A line of no points has no place on the page and would upset the layout.
+    if seen.height:
+        axes.plot(
+            seen["time_day"] / _DAYS_A_MONTH, seen["estimate"], "o", color=colour, markerfacecolor="white",
+            markersize=4.5, markeredgewidth=1.2, clip_on=False, zorder=3,
+        )  # fmt: skip
+    return float(curve["estimate"][-1])
+
+
+def _stack(axes: Axes, result: Result, code: str, last: float) -> None:
+    day, shares = _shares(result, code, last)
+    months, floor = day / _DAYS_A_MONTH, np.zeros(len(day))
+    for share, (_, label, colour, ink, hatch) in zip(shares, _LAYERS, strict=True):
+        top = floor + share
+        axes.fill_between(months, floor, top, facecolor=colour, edgecolor="#555555", hatch=hatch, linewidth=0.0)
+        axes.plot(months, top, color="white", linewidth=0.8)
+        # The label goes where the layer is widest over the width of the text, if it fits there.
+        width = len(day) // 4
+        room = np.array([share[max(i - width, 0) : i + width + 1].min() for i in range(len(day))])
+        room[:width], room[len(day) - width :] = 0, 0
+        widest = int(room.argmax())
+        if room[widest] > 0.075:
+            axes.text(
+                months[widest], (floor + share / 2)[widest], label, color=ink, ha="center", va="center", fontsize=8,
+                bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2} if hatch else None,
+            )  # fmt: skip
+        floor = top
+
+
+def _shares(result: Result, code: str, last: float) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
+    mine = result.curves.filter(pl.col("stratum") == code, pl.col("time_day") <= last, pl.col("estimate").is_not_null())
+    wide = mine.filter(pl.col("quantity") != "share_in_response_observed").pivot(
+        "quantity", index="time_day", values="estimate"
+    )
+    wide = wide.sort("time_day")
+    rest = 1 - pl.sum_horizontal(pl.exclude("time_day"))
+    wide = wide.with_columns(rest.clip(0, 1).alias("share_no_response_yet"))
+    return wide["time_day"].to_numpy(), [wide[name].to_numpy() for name, *_ in _LAYERS]
+
+
+def _key(figure: Figure, result: Result) -> None:
+    from matplotlib.patches import Patch
+
+    ended = str(result.settings.get("end_label", "ended"))
+    names = [f"Ended ({ended})" if name == "end" else label for name, label, *_ in _LAYERS]
+    handles = [
+        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, hatch=hatch, label=name)
+        for name, (_, _, colour, _, hatch) in zip(names, _LAYERS, strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=8, handlelength=1.4,
+                  columnspacing=1.2)  # fmt: skip
+
+
+def _states_at(result: Result, code: str, last: float) -> str:
+    shares = _shares(result, code, last)[1]
+    return ", ".join(f"{label.lower()} {100 * s[-1]:.0f} %" for s, (_, label, *_) in zip(shares, _LAYERS, strict=True))
+
+
+def _at_end(result: Result, quantity: str, last: float) -> str:
+    ends = result.frame.filter(pl.col("quantity") == quantity, pl.col("time_day") == last).drop_nulls("estimate")
+    label = {s["code"]: s["label"] for s in result.settings["strata"]}
+    parts = []
+    for code, value, low, high in ends.select("stratum", "estimate", "low", "high").iter_rows():
+        limits = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f})"
+        parts.append(f"{label[code]} {100 * value:.0f} %{limits}")
+    return ", ".join(parts) + "."
+
+
+def _shown(result: Result, quantity: str) -> list[dict[str, Any]]:
+    drawn = result.curves.filter(pl.col("quantity") == quantity, pl.col("estimate").is_not_null())["stratum"]
+    return [s for s in result.settings["strata"] if (drawn == s["code"]).any()]

@@ -1,0 +1,211 @@
+"""Rows of the results frame for time to response: from fits and resamples to numbers, curves and checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis.cohort import Stratum
+from analysis.numerics.interval import NPMLE, IntervalData
+from analysis.numerics.interval_test import interval_test
+from analysis.numerics.resampling import interval_of_probability
+from analysis.result import REGIONS, check, diagnostics_of, frame_of, row
+
+Floats = NDArray[np.float64]
+
+KINDS = {"response": 0, "end": 1, "censored": 2}
+
+
+def interval_data(cells: pl.DataFrame, count: Floats | None = None) -> IntervalData:
+    """Return the rows of ``reduction.response_cell`` as observations, with their own counts or resampled ones."""
+    return IntervalData(
+        left=cells["left_day"].to_numpy().astype(float),
+        right=cells["right_day"].to_numpy().astype(float),
+        kind=cells["kind"].replace_strict(KINDS, return_dtype=pl.Int64).to_numpy(),
+        count=cells["n"].to_numpy().astype(float) if count is None else count,
+    )
+
+
+def grid_of(days: Floats) -> Floats:
+    """Return the days at which curves are drawn and resampled: the reported ones and every fifth."""
+    return np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 5.0)]))
+
+
+def numbers(
+    strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, patterns: pl.DataFrame,
+    samples: dict[str, Floats], days: Floats, confidence: float,
+) -> pl.DataFrame:  # fmt: skip
+    """Return the results frame: incidences by day, medians, differences between strata, and their test."""
+    rows: list[dict[str, Any]] = []
+    grid = grid_of(days)
+    at = np.searchsorted(grid, days)
+    for s in strata:
+        fit = fits[s.code]
+        mine = cells.filter(pl.col("stratum") == s.code)
+        n = int(mine["n"].sum())
+        if fit is None:
+            rows += [
+                row(s.code, "response", time_day=d, n=0, denominator=0, note="nobody in this stratum") for d in days
+            ]
+            continue
+        rows += _incidence_rows(
+            s.code, "response", fit.incidence(days), samples[s.code][0][:, at], days, mine, confidence
+        )
+        if (mine["kind"] == "end").any():
+            ends = fit.end_incidence(days)
+            rows += _incidence_rows(
+                s.code, "end_before_response", ends, samples[s.code][1][:, at], days, mine, confidence
+            )
+        rows.append(_median(s.code, fit, n))
+    rows += _contrasts(strata, fits, cells, samples, days, confidence)
+    rows += _tests(strata, cells, patterns)
+    return frame_of(rows)
+
+
+def _incidence_rows(
+    code: str, quantity: str, estimate: Floats, replicates: Floats, days: Floats, cells: pl.DataFrame, confidence: float
+) -> list[dict[str, Any]]:
+    n = int(cells["n"].sum())
+    low, high = interval_of_probability(estimate, replicates, confidence, n)
+    kind = "response" if quantity == "response" else "end"
+    happened = cells.filter(pl.col("kind") == kind)
+    latest = followed_to(cells)
+    rows = []
+    for i, day in enumerate(days):
+        count = int(happened.filter(pl.col("right_day") <= day)["n"].sum())
+        late = day > latest
+        rows.append(
+            row(
+                code, quantity, time_day=float(day), n=count, denominator=n,
+                estimate=None if late else float(estimate[i]),
+                low=None if late else float(low[i]), high=None if late else float(high[i]),
+                note=f"nobody was assessed beyond day {latest:.0f}" if late else None,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def followed_to(cells: pl.DataFrame) -> float:
+    """Return the last day on which anybody was assessed, or responded, or ended."""
+    seen = pl.when(pl.col("kind") == "censored").then("left_day").otherwise("right_day")
+    return float(cells.select(seen.max()).item() or 0)
+
+
+def _median(code: str, fit: NPMLE, n: int) -> dict[str, Any]:
+    total = np.cumsum(fit.mass)
+    k = int(np.searchsorted(total, 0.5 - 1e-12))
+    if len(total) == 0 or total[-1] < 0.5 - 1e-12:
+        return row(code, "median_day", denominator=n, note="fewer than half are known to have responded")
+    left, right = float(fit.left[k]), float(fit.right[k])
+    note = f"half had responded in ({left:.0f}, {right:.0f}]; where inside, the visits do not say"
+    # The last day of that intersection: by then at least half have certainly responded.
+    return row(code, "median_day", estimate=right, denominator=n, note=note)
+
+
+def _contrasts(
+    strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, samples: dict[str, Floats],
+    days: Floats, confidence: float,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Differences of incidence from the first stratum that has anybody; one bootstrap serves both sides."""
+    present = [s for s in strata if fits[s.code] is not None]
+    rows = []
+    z = float(special.ndtri(0.5 + confidence / 2))
+    at = np.searchsorted(grid_of(days), days)
+    latest = {s.code: followed_to(cells.filter(pl.col("stratum") == s.code)) for s in present}
+    for s in present[1:]:
+        reference, fit = fits[present[0].code], fits[s.code]
+        assert reference is not None and fit is not None
+        difference = fit.incidence(days) - reference.incidence(days)
+        spread = np.nanstd(samples[s.code][0][:, at] - samples[present[0].code][0][:, at], axis=0, ddof=1)
+        name, both = f"{s.code} - {present[0].code}", min(latest[s.code], latest[present[0].code])
+        for i, day in enumerate(days):
+            d, half = float(difference[i]), float(z * spread[i])
+            limits: dict[str, Any] = {"estimate": d, "low": d - half, "high": d + half}
+            if day > both:
+                limits = {"note": f"one of the two was not assessed beyond day {both:.0f}"}
+            rows.append(row(name, "difference", time_day=float(day), denominator=int(fit.n + reference.n), **limits))
+    return rows
+
+
+def _tests(strata: list[Stratum], cells: pl.DataFrame, patterns: pl.DataFrame) -> list[dict[str, Any]]:
+    order = {s.code: i for i, s in enumerate(strata)}
+    joined = patterns.join(cells.drop("n"), on="cell").with_columns(number=pl.col("pattern").rank("dense") - 1)
+    data = interval_data(joined, (joined["n_courses"] * joined["n_patients"]).to_numpy().astype(float))
+    group = joined["stratum"].replace_strict(order, return_dtype=pl.Int64).to_numpy()
+    single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())
+    try:
+        test = interval_test(
+            data, group, cluster=None if single else joined["number"].to_numpy().astype(np.int64), k=len(strata)
+        )
+    except ValueError as error:
+        return [row("all", "test", note=str(error))]
+    how = "permutation variance" if single else "variance clustered by patient"
+    note = (
+        f"generalised log-rank (Sun) on {test.df} df, chi-squared {test.statistic:.2f}, {how}; ends count as censored"
+    )
+    return [row("all", "test", estimate=test.p, denominator=int(data.count.sum()), note=note)]
+
+
+def curves(
+    strata: list[Stratum], fits: dict[str, NPMLE | None], samples: dict[str, Floats], grid: Floats, confidence: float
+) -> pl.DataFrame:
+    """Return the incidence with its limits on the grid of days, for figures."""
+    rows = []
+    for s in strata:
+        fit = fits[s.code]
+        if fit is None:
+            continue
+        low, high = interval_of_probability(fit.incidence(grid), samples[s.code][0], confidence, fit.n)
+        n = int(fit.n)
+        for day, estimate, lo, hi in zip(grid, fit.incidence(grid), low, high, strict=True):
+            rows.append(row(s.code, "response", time_day=day, estimate=estimate, low=lo, high=hi, denominator=n))
+    return frame_of(rows)
+
+
+def regions(fits: dict[str, NPMLE | None]) -> pl.DataFrame:
+    """Return the rectangles inside which the data do not say where a curve runs."""
+    parts = [pl.DataFrame(schema=REGIONS)]
+    for code, fit in fits.items():
+        if fit is not None and len(fit.mass):
+            total = np.cumsum(fit.mass)
+            columns = (np.full(len(total), code), fit.left, fit.right, total - fit.mass, total)
+            parts.append(pl.DataFrame(dict(zip(REGIONS, columns, strict=True)), schema=REGIONS))
+    return pl.concat(parts)
+
+
+def at_risk(strata: list[Stratum], cells: pl.DataFrame, days: Floats) -> pl.DataFrame:
+    """Courses still under observation without response just before each day; those inside an interval are counted."""
+    rows = []
+    for s in strata:
+        mine = cells.filter(pl.col("stratum") == s.code)
+        last = (
+            pl.when(pl.col("kind") == "response")
+            .then("right_day")
+            .otherwise(pl.when(pl.col("kind") == "end").then("right_day").otherwise("left_day"))
+        )
+        for day in (0.0, *days):
+            n = int(mine.filter(last >= day)["n"].sum())
+            rows.append(row(s.code, "at_risk", time_day=float(day), n=n, denominator=int(mine["n"].sum())))
+    return frame_of(rows)
+
+
+def diagnostics(strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame) -> pl.DataFrame:
+    """Return the checks of each stratum: its size, the certificate of its fit, its number of responses."""
+    checks = []
+    for s in strata:
+        fit = fits[s.code]
+        if fit is None:
+            checks.append(check(f"courses in {s.code}", 0, "> 0", False, "nobody in this stratum"))
+            continue
+        checks.append(
+            check(f"certificate of {s.code}", fit.gap, "<= 1e-10", fit.gap <= 1e-10, "log-likelihood within n × gap")
+        )
+        responses = int(cells.filter(pl.col("stratum") == s.code, pl.col("kind") == "response")["n"].sum())
+        checks.append(
+            check(f"responses in {s.code}", responses, ">= 10", responses >= 10, "fewer leave wide intervals")
+        )
+    return diagnostics_of(checks)

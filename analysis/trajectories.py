@@ -106,27 +106,24 @@ def trajectories(
     fit, why = fit_with_fallback(data.sums, design, structure)
     used = people.filter(pl.col("reason").is_null())
     measured = measured.among(used["scale"])
-    single = used["patient_id"].n_unique() == used.height
     model = Inference(fit, degrees_of_freedom)
+    single = used["patient_id"].n_unique() == used.height
     chosen = model if single else clustered(fit, degrees_of_freedom, rows_of(values, used, data))
     frame = _numbers(strata, data, chosen, due, confidence)
+    settings = {
+        **common_settings(kept, strata, "trajectories", by),
+        **measured.settings(),
+        **policies,
+        "adjust": list(adjust),
+        "visits": [{"visit": v.name, "day": v.day} for v in data.visits],
+        **_fit_settings(fit, structure, single, degrees_of_freedom, confidence),
+        "estimand": _estimand(measured, by, end_policy, booster_policy),
+    }
     return Result(
         question="trajectories",
         title=f"Change from baseline in {measured.label} by {by}",
         frame=frame,
-        settings={
-            **common_settings(kept, strata, "trajectories", by),
-            **measured.settings(),
-            **policies,
-            "adjust": list(adjust),
-            "visits": [{"visit": v.name, "day": v.day} for v in data.visits],
-            "structure": structure,
-            "structure_used": fit.structure.name,
-            "variance": "model" if single else "sandwich clustered by patient (CR2)",
-            "degrees_of_freedom": degrees_of_freedom if single else "Satterthwaite of the sandwich",
-            "confidence": confidence,
-            "estimand": _estimand(measured, by, end_policy, booster_policy),
-        },
+        settings=settings,
         attrition=kept.flow(),
         diagnostics=_diagnostics(data, model, chosen, structure, due),
         curves=_curves(frame, data),
@@ -134,6 +131,16 @@ def trajectories(
         notes=_notes(measured, data, [*too_few, *_left_out(dependent)], why, fit, single),
         draw=trajectory_figures.mean_change,
     )
+
+
+def _fit_settings(fit: MmrmFit, structure: str, single: bool, method: str, confidence: float) -> dict[str, Any]:
+    return {
+        "structure": structure,
+        "structure_used": fit.structure.name,
+        "variance": "model" if single else "sandwich clustered by patient (CR2)",
+        "degrees_of_freedom": method if single else "Satterthwaite of the sandwich",
+        "confidence": confidence,
+    }
 
 
 def _enough(

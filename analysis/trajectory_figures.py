@@ -42,7 +42,7 @@ def mean_change(result: Result) -> Figure:
         top.grid(axis="y", color="#e6e6e6", linewidth=0.6)
         top.set_axisbelow(True)
         top.set_xlim(-0.025 * last, 1.04 * last)
-        _labels(top, ends, 1.04 * last)
+        _labels(top, ends, last)
         top.set_ylabel(f"Mean change from baseline\n({result.settings['unit_label']}, up is better)")
         top.set_title(_capital(str(result.settings["scale_label"])), loc="left", fontsize=9, fontweight="bold")
         top.tick_params(labelbottom=False)
@@ -51,8 +51,10 @@ def mean_change(result: Result) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, result: Result, stratum: dict[str, Any], i: int, of: int, last: float) -> tuple[float, str, str]:
-    """Draw one stratum, and return the height of its end, its label and its colour."""
+def _curve(
+    axes: Axes, result: Result, stratum: dict[str, Any], i: int, of: int, last: float
+) -> tuple[float, float, str, str]:
+    """Draw one stratum, and return the height and month of its end, its label and its colour."""
     curve = result.curves.filter(
         pl.col("stratum") == stratum["code"], pl.col("estimate").is_not_null()
     ).sort("time_day")  # fmt: skip
@@ -67,18 +69,20 @@ def _curve(axes: Axes, result: Result, stratum: dict[str, Any], i: int, of: int,
         x[after], curve["estimate"].to_numpy()[after], linestyle="none", marker=_MARKERS[i % len(_MARKERS)],
         color=colour, markersize=5, markeredgecolor="white", markeredgewidth=0.6,
     )  # fmt: skip
-    return float(curve["estimate"][-1]), stratum["label"], colour
+    return float(curve["estimate"][-1]), float(months[-1]), stratum["label"], colour
 
 
-def _labels(axes: Axes, ends: list[tuple[float, str, str]], x: float) -> None:
-    """Name each stratum where it ends, moved apart where names would overlap."""
+def _labels(axes: Axes, ends: list[tuple[float, float, str, str]], last: float) -> None:
+    """Name each stratum where it ends: at the edge, moved apart where names would overlap, or after its last visit."""
     low, high = axes.get_ylim()
     least, place = 0.055 * (high - low), -np.inf
-    for height, text, colour in sorted(ends):
-        place = max(height, place + least)
+    for height, month, text, colour in sorted(ends):
+        at_edge = month >= 0.999 * last
+        y = max(height, place + least) if at_edge else height
+        place = y if at_edge else place
         axes.annotate(
-            text, (x, place), xytext=(4, 0), textcoords="offset points", va="center", color=colour, fontweight="bold",
-            annotation_clip=False,
+            text, (1.04 * last if at_edge else month, y), xytext=(4 if at_edge else 12, 0), textcoords="offset points",
+            va="center", color=colour, fontweight="bold", annotation_clip=False,
         )  # fmt: skip
 
 
@@ -102,8 +106,10 @@ def _table(axes: Axes, result: Result, shown: list[dict[str, Any]]) -> None:
         for day, n, of in counts.iter_rows():
             if day in written:
                 x = day / _DAYS_A_MONTH
-                axes.text(x, y, "·" if n is None else f"{n:,}", ha="center", va="center", fontsize=8)
-                axes.text(x, y - 0.7, f"/{of:,}", ha="center", va="center", fontsize=7, color="#6b6b6b")
+                seen = "–" if of == 0 else "·" if n is None else f"{n:,}"
+                axes.text(x, y, seen, ha="center", va="center", fontsize=8)
+                if of:
+                    axes.text(x, y - 0.7, f"/{of:,}", ha="center", va="center", fontsize=7, color="#6b6b6b")
 
 
 def _apart(days: list[float], least: float) -> list[float]:

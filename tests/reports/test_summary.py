@@ -1,0 +1,115 @@
+"""The report as a reader meets it: whole without a network, honest about who is missing, small cells hidden."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from registry import Registry, derive, ingest
+from reports import disclosure
+from reports.summary import write_report
+from synthetic import Design, all_programmes, simulate, sources
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    sources.write_clinics(simulate(Design(patients=260, seed=8, programmes=all_programmes())), folder / "clinics")
+    Registry.create(folder / "r.duckdb", key=b"k" * 32).close()
+    for clinic in sorted((folder / "clinics").iterdir()):
+        ingest.load(folder / "r.duckdb", [clinic])
+    derive(folder / "r.duckdb")
+    with Registry.open(folder / "r.duckdb") as registry:
+        return write_report(registry, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def html(page):
+    return page.read_text(encoding="utf-8")
+
+
+def test_the_page_asks_for_nothing_from_a_network(html):
+    fetched = re.findall(r"""(?:src|href|action)\s*=\s*["'](?!#|data:)([^"']+)|url\((?!#|"?#|data:)([^)]+)\)""", html)
+    assert fetched == []
+    assert "<script" not in html
+
+
+def test_every_programme_has_its_section_and_the_wellness_one_is_not_judged(html):
+    for programme in all_programmes():
+        assert f'id="{programme}"' in html
+    assert "described only, never judged as response" in html
+    assert 'id="definition-wellness"' not in html
+
+
+def test_rows_refused_are_counted_with_their_reason(html):
+    assert "the value is outside the scale&#39;s range" in html
+    assert "12 rows of the clinics&#39; files were refused" in html or "rows of the clinics" in html
+
+
+def test_every_id_is_used_once_and_every_inner_link_lands(html):
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
+
+
+def test_figures_are_described_in_words(html):
+    figures = re.findall(r"<svg [^>]*>", html)
+    assert len(figures) >= 5
+    assert all('role="img"' in f and re.search(r'aria-label="[^"]{40,}"', f) for f in figures)
+
+
+def test_no_patient_number_or_pseudonym_is_on_the_page(html, page):
+    assert not re.search(r"\bP\d{7}\b", html + (page.parent / "numbers.json").read_text())
+    assert not re.search(r"\b[0-9a-f]{24}\b", html)
+
+
+def test_the_numbers_file_says_what_the_page_says(page):
+    numbers = json.loads((page.parent / "numbers.json").read_text())
+    frame = numbers["programmes"]["osteoarthritis"]["time_to_response"]["frame"]
+    small = [r for r in frame if r["n"] is not None and 0 < r["n"] < numbers["smallest_cell"]]
+    assert frame and small == []
+
+
+def test_a_count_hidden_alone_takes_the_next_with_it():
+    assert disclosure.shown([40, 3, 12, 0]) == ["40", "<5", "5 or more", "0"]
+    assert disclosure.shown([40, 3, 2]) == ["40", "<5", "<5"]
+    assert disclosure.shown([40, 12]) == ["40", "12"]
+
+
+def test_a_share_never_gives_a_few_away():
+    assert disclosure.share(40, 50) == "80 %"
+    assert disclosure.share(48, 50) == "over 90 %"
+    assert disclosure.share(2, 50) == "under 10 %"
+    assert (disclosure.share(0, 50), disclosure.share(50, 50), disclosure.share(2, 4)) == ("0 %", "100 %", "suppressed")
+
+
+def test_the_report_of_an_empty_registry_says_so(tmp_path):
+    with Registry.create(tmp_path / "r.duckdb") as registry:
+        text = write_report(registry, tmp_path / "out").read_text(encoding="utf-8")
+    assert "no load yet" in text and ">0</b><span>patients" in text
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="headless Chromium is not installed")
+@pytest.mark.parametrize("width", [500, 800, 1280])
+def test_nothing_runs_off_the_side_of_the_window(page, tmp_path, width):
+    probe = tmp_path / "probe.html"
+    script = (
+        "<script>document.title = document.documentElement.scrollWidth + ' of ' + window.innerWidth</script></body>"
+    )
+    probe.write_text(page.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--window-size={width},900",
+        "--virtual-time-budget=2000",
+    ]
+    done = subprocess.run(
+        ["chromium", *options, f"--user-data-dir={tmp_path}/profile", "--dump-dom", probe.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    wide, window = re.search(r"<title>(\d+) of (\d+)</title>", done.stdout).groups()
+    assert int(wide) <= int(window)

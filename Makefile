@@ -4,6 +4,9 @@ BIN := .venv/bin
 # One thread for small blocks of linear algebra: two only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
 
+# uv is quick where it can reach the registry; behind a company's certificates it needs the system's; pip always works.
+UV_INSTALL := pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint format lock lab clean
 
@@ -19,13 +22,9 @@ setup: .venv/ready  ## make .venv with the pinned dependencies
 	  { echo "This Python cannot make environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv 2>/dev/null || true
 	@echo "Installing the pinned dependencies into .venv (some 10 seconds with uv, some minutes with pip) ..."
-	@if [ -x $(BIN)/uv ]; then \
-	  $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock && \
-	  $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
-	else \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
-	fi
+	@$(BIN)/uv $(UV_INSTALL) 2>/dev/null || $(BIN)/uv --system-certs $(UV_INSTALL) 2>/dev/null || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch .venv/ready
 
 demo: .venv/ready  ## the main job on synthetic patients: clinic files to a report

@@ -103,11 +103,11 @@ def run(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
     for name in names:
         schema, _, table = name.partition(".")
         con.execute(f"create schema if not exists {schema}")
-        kind = con.sql(
-            "select table_type from information_schema.tables where table_catalog = current_database() "
-            f"and table_schema = '{schema}' and table_name = '{table}'"
+        shown = con.sql(
+            "select 1 from duckdb_views() where database_name = current_database() "
+            f"and schema_name = '{schema}' and view_name = '{table}'"
         ).fetchone()
-        if kind and kind[0] == "VIEW":
+        if shown:
             con.execute(f"drop view {name}")
         con.execute(f"create or replace table {name} as {models()[name].query}")
 

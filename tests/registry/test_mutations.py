@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,10 +35,20 @@ def spoilt_file(draw: st.DrawFn) -> tuple[str, str]:
     return name, out.getvalue()
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(spoilt=spoilt_file())
 def test_a_spoilt_row_is_accepted_or_refused_and_never_lost(spoilt: tuple[str, str], empty_file: Path) -> None:
-    name, text = spoilt
+    _account_for(*spoilt, empty_file)
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spoilt=spoilt_file())
+def test_no_spoilt_row_is_ever_lost(spoilt: tuple[str, str], empty_file: Path) -> None:
+    _account_for(*spoilt, empty_file)
+
+
+def _account_for(name: str, text: str, empty_file: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "files"
         folder.mkdir()

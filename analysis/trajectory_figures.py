@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from analysis.result import Result
 
+# Height and month of the end of a curve, its label and its colour.
+End = tuple[float, float, str, str]
+
 _DAYS_A_MONTH = 365.25 / 12
 # Rows that the two lines of a stratum take in the table.
 _TALL = 1.7
@@ -72,7 +75,7 @@ def _curve(
     return float(curve["estimate"][-1]), float(months[-1]), stratum["label"], colour
 
 
-def _labels(axes: Axes, ends: list[tuple[float, float, str, str]], last: float) -> None:
+def _labels(axes: Axes, ends: list[End], last: float) -> None:
     """Name each stratum where it ends: at the edge, moved apart where names would overlap, or after its last visit."""
     low, high = axes.get_ylim()
     least, place = 0.055 * (high - low), -np.inf

@@ -22,12 +22,10 @@ measured as (
     inner join course.course as course on assessment.course_id = course.course_id
     inner join catalogue.loss_definition as rule on course.programme = rule.programme
     left join course.domain_scale as chosen on assessment.course_id = chosen.course_id and rule.domain = chosen.domain
-    left join course.baseline as baseline
-        on chosen.course_id = baseline.course_id and chosen.scale = baseline.scale
+    left join course.baseline as baseline on chosen.course_id = baseline.course_id and chosen.scale = baseline.scale
     left join course.score as score
         on chosen.course_id = score.course_id and chosen.scale = score.scale and assessment.day = score.day
-    where
-        assessment.met is not null
+    where assessment.met is not null
         and assessment.day >= course.evaluation_earliest_day - course.evaluation_tolerance_day
 ),
 
@@ -53,9 +51,7 @@ shown as (
     from judged
     cross join rules
     where judged.known
-    window sequence as (
-        partition by judged.course_id, judged.definition, judged.loss, rules.confirmation order by judged.day
-    )
+    window sequence as (partition by judged.course_id, judged.definition, judged.loss, rules.confirmation order by judged.day)
 ),
 
 settled as (

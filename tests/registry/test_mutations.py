@@ -42,7 +42,7 @@ def test_a_spoilt_row_is_accepted_or_refused_and_never_lost(spoilt: tuple[str, s
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spoilt=spoilt_file())
 def test_no_spoilt_row_is_ever_lost(spoilt: tuple[str, str], empty_file: Path) -> None:
     _account_for(*spoilt, empty_file)

@@ -1,8 +1,19 @@
 """Clinical questions, each answered from SQL reductions by numerics on small arrays."""
 
-from analysis.describe import describe
+from analysis.describe import Description, describe
+from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.replacement import joint_replacement
 from analysis.response import time_to_response
 from analysis.result import Result
+from analysis.trajectories import trajectories
 
-__all__ = ["Result", "describe", "joint_replacement", "time_to_response"]
+__all__ = [
+    "Description",
+    "Result",
+    "describe",
+    "joint_replacement",
+    "loss_of_response",
+    "time_in_response",
+    "time_to_response",
+    "trajectories",
+]

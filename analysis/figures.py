@@ -67,11 +67,13 @@ def cumulative_incidence(result: Result) -> Figure:
 
 def svg(figure: Figure, prefix: str) -> str:
     """Return the figure as inline SVG: same figure, same bytes; ids prefixed so that several share a page."""
+    import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
     canvas: Any = FigureCanvasSVG(figure)
-    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
+    with matplotlib.rc_context(_STYLE):  # the salt makes ids the same each time
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'\bid="', f'id="{prefix}-', text)

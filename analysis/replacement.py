@@ -98,6 +98,10 @@ def joint_replacement(
         diagnostics=_diagnostics(strata, cells),
         curves=frame_of(curves),
         at_risk=_at_risk(strata, cells, days),
+        notes=(
+            "An end counts whenever it was reported; a course without one is censored at its last contact. Where ends "
+            "are reported also of those no longer seen, the incidence is overstated.",
+        ),
         draw=figures.cumulative_incidence,
     )
 

@@ -30,7 +30,11 @@ class Question(StrEnum):
     """Questions that `analyse` answers."""
 
     time_to_response = "time-to-response"
+    loss_of_response = "loss-of-response"
+    time_in_response = "time-in-response"
     joint_replacement = "joint-replacement"
+    trajectories = "trajectories"
+    describe = "describe"
 
 
 class Layout(StrEnum):
@@ -160,6 +164,7 @@ def status(registry: RegistryPath, as_json: AsJson = False) -> None:
 
 @app.command()
 def analyse(
+    context: typer.Context,
     registry: RegistryPath,
     question: Annotated[Question, typer.Argument(help="What to ask.")],
     by: Annotated[str, typer.Option(help="What separates the strata.")] = "stage",
@@ -169,6 +174,9 @@ def analyse(
     diagnosis: Annotated[str | None, typer.Option(help="Only this diagnosis.")] = None,
     confirmation: Annotated[str, typer.Option(help="confirmed or first.")] = "confirmed",
     early_visits: Annotated[str, typer.Option(help="Visits before evaluation is due: ignored or counted.")] = "ignored",
+    scale: Annotated[
+        str | None, typer.Option(help="Scale or domain of a trajectory, e.g. KOOS/pain or function.")
+    ] = None,
     horizon_day: Annotated[list[int] | None, typer.Option(min=1, help="Days to report; may be repeated.")] = None,
     min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Write the figure here (PNG or SVG).")] = None,
@@ -183,11 +191,15 @@ def analyse(
     courses = reg.courses(
         min_potential_follow_up_day=min_potential_follow_up_day, **{k: v for k, v in selection.items() if v is not None}
     )
-    options: dict[str, Any] = {"by": by}
-    if horizon_day:
-        options["horizon_day"] = tuple(horizon_day)
-    if question is Question.time_to_response:
-        options |= {"definition": definition, "confirmation": confirmation, "early_visits": early_visits}
+    given = {
+        "by": by,
+        "definition": definition,
+        "confirmation": confirmation,
+        "early_visits": early_visits,
+        "horizon_day": tuple(horizon_day) if horizon_day else None,
+        "scale": scale,
+    }
+    options = _fitting(getattr(analysis, question.name), given, context)
     try:
         result = getattr(analysis, question.name)(courses, **options)
     except NotEstimable as error:
@@ -242,6 +254,20 @@ def demo(
     from reports.demo import run
 
     run(out, patients, seed, typer.echo)
+
+
+def _fitting(question: Any, given: dict[str, Any], context: typer.Context) -> dict[str, Any]:
+    """Return the options that `question` takes; one that was typed and does not fit is an error, not ignored."""
+    import inspect
+
+    from registry.errors import UsageError
+
+    takes = inspect.signature(question).parameters
+    for name, value in given.items():
+        typed = context.get_parameter_source(name)
+        if name not in takes and value is not None and typed is not None and typed.name == "COMMANDLINE":
+            raise UsageError(f"--{name.replace('_', '-')} is not an option of {question.__name__.replace('_', '-')}.")
+    return {name: value for name, value in given.items() if name in takes and value is not None}
 
 
 def _open(path: Path) -> Any:

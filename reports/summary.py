@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis import Result, describe, figures, joint_replacement, time_to_response
+from analysis import Result, describe, figures, joint_replacement, time_in_response, time_to_response, trajectories
 from analysis.describe import Description
 from analysis.result import SMALLEST_CELL, versions
 from registry import Courses, Registry
@@ -30,7 +30,9 @@ class Section:
     evidence: str | None
     courses: Courses
     response: Result | None
+    in_response: Result | None
     replacement: Result | None
+    trajectory: Result | None
     characteristics: Description
     completeness: pl.DataFrame
     status: pl.DataFrame
@@ -71,6 +73,8 @@ def render(registry: Registry, sections: list[Section]) -> str:
     )
     environment.filters.update(percent=_percent, count=_count, number=_number)
     return environment.get_template("summary.html").render(
+        as_percent=_percent,
+        as_number=_number,
         title="Outcomes after regenerative treatment",
         data_cut=registry.data_cut,
         counts=registry.counts(),
@@ -99,10 +103,11 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
 
     def answer(question: Any) -> Result | None:
         try:
-            result: Result = question(courses, by="stage", horizon_day=_HORIZONS)
+            result: Result = question(courses, by="stage")
             return result.suppress()
         except NotEstimable as error:
-            withheld.append(str(error))
+            if str(error) not in withheld:
+                withheld.append(str(error))
             return None
 
     response = answer(time_to_response)
@@ -115,7 +120,9 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         evidence=evidence,
         courses=courses,
         response=response,
+        in_response=answer(time_in_response) if response is not None else None,
         replacement=answer(joint_replacement) if has_end and has_end[0] else None,
+        trajectory=answer(trajectories),
         characteristics=describe(courses, by="stage").suppress(),
         completeness=_completeness(registry, programme),
         status=registry.con.execute(
@@ -146,7 +153,9 @@ def _context(section: Section) -> dict[str, Any]:
         "n_courses": len(section.courses),
         "flow": _flow(section),
         "response": _answer(section.response, "response", section.programme + "-response"),
+        "in_response": _answer(section.in_response, "share_in_response", section.programme + "-in-response"),
         "replacement": _answer(section.replacement, "end", section.programme + "-end"),
+        "trajectory": _answer(section.trajectory, "mean_change", section.programme + "-trajectory"),
         "characteristics": _characteristics(section.characteristics),
         "completeness": _visit_table(section.completeness),
         "status": _status_table(section.status),
@@ -161,19 +170,28 @@ def _answer(result: Result | None, quantity: str, prefix: str) -> dict[str, Any]
     rows = []
     for stratum in result.settings["strata"]:
         mine = result.frame.filter(pl.col("stratum") == stratum["code"], pl.col("quantity") == quantity)
-        first = mine.row(0, named=True)
-        rows.append({**stratum, "n": first["denominator"], "cells": mine.to_dicts()})
+        if mine.height:
+            rows.append({**stratum, "n": mine["denominator"].max(), "cells": mine.to_dicts()})
     test = result.frame.filter(pl.col("quantity") == "test")
     return {
-        "figure": figures.svg(result.plot(), prefix) if result.curves.height else None,
-        "days": result.settings["horizon_day"],
+        "figure": figures.svg(result.plot(), prefix) if _drawable(result) else None,
+        "days": sorted({r["time_day"] for r in rows[0]["cells"]}) if rows else [],
         "rows": rows,
+        "title": result.title,
+        "notes": list(result.notes),
+        "mean_days": dict(
+            result.frame.filter(pl.col("quantity") == "mean_days_in_response").select("stratum", "estimate").iter_rows()
+        ),
         "contrasts": result.frame.filter(pl.col("quantity") == "difference", pl.col("time_day") == 365).to_dicts(),
         "labels": {s["code"]: s["label"] for s in result.settings["strata"]},
         "test": test.row(0, named=True) if test.height else None,
         "settings": result.settings,
         "diagnostics": result.diagnostics.to_dicts(),
     }
+
+
+def _drawable(result: Result) -> bool:
+    return result.draw is not None and result.frame.filter(pl.col("estimate").is_not_null()).height > 0
 
 
 def _flow(section: Section) -> dict[str, Any]:
@@ -290,7 +308,7 @@ def _numbers(registry: Registry, sections: list[Section]) -> dict[str, Any]:
         "programmes": {
             s.programme: {
                 r.question: {"frame": r.frame.to_dicts(), "notes": r.notes}
-                for r in (s.response, s.replacement)
+                for r in (s.response, s.in_response, s.replacement, s.trajectory)
                 if r is not None
             }
             for s in sections

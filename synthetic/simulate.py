@@ -108,7 +108,7 @@ def _tables(drawn: Drawn, seen: Seen, design: Design, rng: np.random.Generator) 
             "cost_barrier",
         ),
         "events": _events(seen, courses),
-        "adverse_events": _harms(seen, courses, rng),
+        "adverse_events": _harms(seen, courses, design, rng),
     }
 
 
@@ -205,7 +205,7 @@ def _events(seen: Seen, courses: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _harms(seen: Seen, courses: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+def _harms(seen: Seen, courses: pl.DataFrame, design: Design, rng: np.random.Generator) -> pl.DataFrame:
     rows = _dated(seen.sessions, courses).filter(pl.Series(rng.random(seen.sessions.height) < 0.11))
     n = rows.height
     grade = np.where(rng.random(n) < 0.72, 1, np.where(rng.random(n) < 0.85, 2, 3))
@@ -219,7 +219,9 @@ def _harms(seen: Seen, courses: pl.DataFrame, rng: np.random.Generator) -> pl.Da
         pl.Series("serious", grade >= 3),
         pl.Series("related_product", np.where(rng.random(n) < 0.5, "possible", "unlikely")),
         pl.Series("related_procedure", np.where(rng.random(n) < 0.7, "probable", "possible")),
-    ).unique(["patient", "site", "side", "onset_date", "category"], keep="first", maintain_order=True)
+    ).unique(["patient", "site", "side", "onset_date", "category"], keep="first", maintain_order=True).filter(
+        pl.col("onset_date") <= pl.lit(data_cut(design).item())
+    )
 
 
 def all_programmes() -> dict[str, float]:

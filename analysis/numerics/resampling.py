@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, special
+from scipy import sparse
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -70,32 +70,25 @@ def resampled_incidence(day: Floats, cause: Ints, drawn: Floats, at: Floats, cau
 
 
 def interval_of_probability(estimate: Floats, replicates: Floats, confidence: float, n: float) -> tuple[Floats, Floats]:
-    """Return limits for probabilities from bootstrap replicates, on the complementary log-log scale.
+    """Return percentile limits for probabilities from bootstrap replicates.
 
-    Where nothing (or everything) happened no replicate differs, and the exact binomial limit stands in: zero events of
-    n leave ``1 - (alpha / 2) ** (1 / n)`` possible (Clopper & Pearson 1934).
+    Percentiles, not a multiple of the standard deviation: where the curve jumps, replicates fall on either side of the
+    jump and nothing about them is normal. Where nothing (or everything) happened no replicate differs, and the exact
+    binomial limit stands in: zero events of n leave ``1 - (alpha / 2) ** (1 / n)`` possible (Clopper & Pearson 1934).
 
     Parameters
     ----------
     estimate
         Shape (m,).
     replicates
-        Shape (times, m).
+        Shape (times, m); a replicate in which the stratum was empty is nan, and says nothing.
     n
         Observations behind the estimate.
     """
     alpha = 1 - confidence
-    # Half an event stands for none: a resample without the only event must not count as infinitely far away.
-    half = min(0.5 / max(n, 1), 0.25)
-    inside = np.clip(replicates, half, 1 - half)
-    scaled = np.log(-np.log1p(-inside))
-    z = special.ndtri(1 - alpha / 2)
-    centre = np.log(-np.log1p(-np.clip(estimate, half, 1 - half)))
-    # A stratum may be empty in a resample: that resample says nothing about it.
-    spread = np.nanstd(scaled, axis=0, ddof=1)
-    low = -np.expm1(-np.exp(centre - z * spread))
-    high = -np.expm1(-np.exp(centre + z * spread))
+    low, high = np.nanquantile(replicates, [alpha / 2, 1 - alpha / 2], axis=0)
     least = 1 - (alpha / 2) ** (1 / max(n, 1))
-    low = np.where(estimate <= 1e-6, 0.0, np.where(estimate >= 1 - 1e-6, 1 - least, low))
-    high = np.where(estimate <= 1e-6, least, np.where(estimate >= 1 - 1e-6, 1.0, high))
+    nothing, everything = estimate <= 1e-6, estimate >= 1 - 1e-6
+    low = np.where(nothing, 0.0, np.where(everything, 1 - least, np.minimum(low, estimate)))
+    high = np.where(nothing, np.maximum(least, high), np.where(everything, 1.0, np.maximum(high, estimate)))
     return low, high

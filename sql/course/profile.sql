@@ -16,7 +16,11 @@ weight as (
 series as (
     select
         course_id,
-        sum(dose_viable_million) filter (where role in ('initial', 'planned')) as series_dose_million
+        -- A session of unknown dose makes the dose of the series unknown, not smaller.
+        case
+            when count(*) filter (where role in ('initial', 'planned') and dose_viable_million is null) = 0
+            then sum(dose_viable_million) filter (where role in ('initial', 'planned'))
+        end as series_dose_million
     from course.session
     group by course_id
 )

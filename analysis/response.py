@@ -29,6 +29,7 @@ from registry.errors import NotEstimable, UsageError
 
 Floats = NDArray[np.float64]
 
+_RESAMPLE_STEPS = 4
 HORIZON_DAYS = (91, 183, 365, 730)
 
 
@@ -157,8 +158,7 @@ def _bootstrap(
         for b in range(times):
             count = drawn[b, here]
             if count.sum() > 0:
-                # A hundredth of a log-likelihood unit is far below what resampling itself adds.
-                one = npmle(interval_data(mine, count), tolerance=0.01 / count.sum(), start=fit)
+                one = npmle(interval_data(mine, count), start=fit, max_steps=_RESAMPLE_STEPS, certify=False)
                 curves[:, b] = one.incidence(grid), one.end_incidence(grid)
         out[code] = curves
     return out

@@ -22,7 +22,7 @@ from registry.tables import TABLES, Record
 from registry.typing import judged_rows, people
 
 # Rows judged at a time: enough for the engine's stride, little enough to bound memory.
-_SLICE = 100_000
+_SLICE = 500_000
 
 
 @dataclass
@@ -194,9 +194,9 @@ def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[di
         con.execute(f"create or replace temp table judged_rows as {judge}")
         con.unregister("incoming_rows")
         _explain(con, record, checks)
-        _refuse_contradictions(state, record)
         _keep(state, record)
     con.execute("drop table if exists judged_rows")
+    _settle_repeated_keys(state, record)
     rejected = con.execute(
         "select source_file_id, count(*) from log.rejected_row join log.source_file using (source_file_id) "
         "where load_id = ? and table_name = ? and source_line > 0 group by all",
@@ -209,18 +209,14 @@ def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[di
 
 
 def _keep(state: _Load, record: type[Record]) -> None:
-    """Append the good rows that the record does not hold yet, one for each key; write down the rest."""
-    con, table = state.con, record.__tablename__
-    repeated = con.sql("select count(*) - count(distinct id) from judged_rows where good").fetchone() or (0,)
-    once = "qualify row_number() over (partition by id order by file_id, line) = 1" if repeated[0] else ""
+    """Append the good rows, and write down the others with what they held."""
     columns = [c.name for c in record.__table__.columns if c.name not in ("load_id", "source_file_id", "source_line")]  # type: ignore[attr-defined]
-    con.execute(
-        f"insert into record.{table} by name select {', '.join(columns)}, {state.load_id} as load_id, "
-        "file_id as source_file_id, line as source_line from judged_rows as r "
-        f"where good and not exists (select 1 from record.{table} h where h.id = r.id) {once}"
+    state.con.execute(
+        f"insert into record.{record.__tablename__} by name select {', '.join(columns)}, {state.load_id} as load_id, "
+        "file_id as source_file_id, line as source_line from judged_rows where good"
     )
     raw = ", ".join(f"{c} := raw_{c}" for c in mapping.source_columns(record))
-    con.execute(
+    state.con.execute(
         f"insert into log.rejected_row select file_id, line, to_json(struct_pack({raw})) "
         "from judged_rows where not good"
     )
@@ -243,35 +239,39 @@ def _explain(con: duckdb.DuckDBPyConnection, record: type[Record], checks: list[
     )
 
 
-def _refuse_contradictions(state: _Load, record: type[Record]) -> None:
-    """Refuse rows whose key is given twice with different content: which one is right is not ours to guess."""
-    con, table, key = state.con, record.__tablename__, " × ".join(record.__source__.key)
+def _settle_repeated_keys(state: _Load, record: type[Record]) -> None:
+    """Make keys unique again: a copy of a row is the row; other content under its key is refused.
+
+    One pass over the identities finds what is repeated, within this load and against earlier ones. Which of two
+    contradicting rows is right is not ours to guess: those of this load are refused, all of them.
+    """
+    con, table, load_id = state.con, f"record.{record.__tablename__}", state.load_id
     con.execute(
-        "create or replace temp table contradictions as "
-        "select id, array_to_string(list_sort(list(distinct line)), ', ') as lines, false as held "
-        "from judged_rows where good group by id having count(distinct row_hash) > 1 union all "
-        "select r.id, min(h.source_line)::varchar || ', ' || min(r.line)::varchar, "
-        f"min(h.load_id) <> {state.load_id} from judged_rows r join record.{table} h using (id) "
-        "where r.good group by r.id having count(distinct r.row_hash) = 1 and any_value(r.row_hash <> h.row_hash)"
+        "create or replace temp table repeated as "
+        "select id, count(distinct row_hash) > 1 as differ, min(load_id) < any_value($now) as held, "
+        "array_to_string(list_sort(list(distinct source_line) filter (where load_id = $now)), ', ') as lines "
+        f"from {table} where id in (select id from {table} group by id having count(*) > 1) group by id",
+        {"now": load_id},
     )
-    texts = [record.__source__.file, record.__source__.key[-1], key]
-    told = (
-        "?, ?, 'duplicate_key', null, "
-        "case when c.held then 'the record already holds this row with other content' "
-        "else 'this row is given with different content on lines ' || c.lines end, "
-        "'a row is named by ' || ? || ': mend the file; a change of what was recorded must be made as a correction'"
-    )
+    if con.sql("select count(*) from repeated").fetchone() == (0,):
+        return
+    key = " × ".join(record.__source__.key)
+    refused = f"{table} as r join repeated using (id) where differ and r.load_id = {load_id}"
     con.execute(
-        f"insert into log.rejection select r.file_id, r.line, {told} "
-        "from judged_rows r join contradictions c using (id) where r.good",
-        texts,
+        "insert into log.rejection select r.source_file_id, r.source_line, ?, ?, 'duplicate_key', null, "
+        "case when held then 'the record already holds this row with other content' "
+        "else 'this row is given with different content on lines ' || lines end, "
+        "'a row is named by ' || ? || ': mend the file; a change of what was recorded must be made as a correction' "
+        f"from {refused}",
+        [record.__source__.file, record.__source__.key[-1], key],
     )
-    con.execute("update judged_rows set good = false where good and id in (select id from contradictions)")
-    # A row of this load that an earlier slice let in, and a later one contradicts, is taken out again.
-    earlier = f"record.{table} h join contradictions c using (id) where h.load_id = {state.load_id}"
-    con.execute(f"insert into log.rejection select h.source_file_id, h.source_line, {told} from {earlier}", texts)
-    con.execute(f"insert into log.rejected_row select h.source_file_id, h.source_line, null from {earlier}")
-    con.execute(f"delete from record.{table} where load_id = {state.load_id} and id in (select id from contradictions)")
+    con.execute(f"insert into log.rejected_row select r.source_file_id, r.source_line, to_json(r) from {refused}")
+    con.execute(
+        f"delete from {table} where load_id = {load_id} and (id in (select id from repeated where differ) or rowid in ("
+        "select row from (select r.rowid as row, row_number() over ("
+        "partition by id order by r.load_id, r.source_file_id, r.source_line) as k "
+        f"from {table} as r semi join repeated using (id)) where k > 1))"
+    )
 
 
 def _new_file(state: _Load, table: reading.SourceTable, name: str) -> int:

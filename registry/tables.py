@@ -317,3 +317,8 @@ TABLES: tuple[type[Record], ...] = (
     Event,
     AdverseEvent,
 )
+
+# The loader proves keys unique over whole columns; an index kept row by row would cost more than the load itself and a
+# large share of its memory. Servers with several writers keep the constraint.
+for _table in TABLES:
+    _table.__table__.primary_key.ddl_if(dialect="postgresql")  # type: ignore[attr-defined]

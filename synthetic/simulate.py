@@ -209,18 +209,20 @@ def _harms(seen: Seen, courses: pl.DataFrame, design: Design, rng: np.random.Gen
     rows = _dated(seen.sessions, courses).filter(pl.Series(rng.random(seen.sessions.height) < 0.11))
     n = rows.height
     grade = np.where(rng.random(n) < 0.72, 1, np.where(rng.random(n) < 0.85, 2, 3))
-    return rows.select(
-        "patient",
-        "site",
-        "side",
-        (pl.col("date") + pl.duration(days=pl.lit(pl.Series(rng.integers(0, 6, n))))).alias("onset_date"),
-        pl.Series("category", np.array(_HARMS)[rng.choice(len(_HARMS), n, p=_HARM_SHARES)]),
-        pl.Series("ctcae_grade", grade),
-        pl.Series("serious", grade >= 3),
-        pl.Series("related_product", np.where(rng.random(n) < 0.5, "possible", "unlikely")),
-        pl.Series("related_procedure", np.where(rng.random(n) < 0.7, "probable", "possible")),
-    ).unique(["patient", "site", "side", "onset_date", "category"], keep="first", maintain_order=True).filter(
-        pl.col("onset_date") <= pl.lit(data_cut(design).item())
+    return (
+        rows.select(
+            "patient",
+            "site",
+            "side",
+            (pl.col("date") + pl.duration(days=pl.lit(pl.Series(rng.integers(0, 6, n))))).alias("onset_date"),
+            pl.Series("category", np.array(_HARMS)[rng.choice(len(_HARMS), n, p=_HARM_SHARES)]),
+            pl.Series("ctcae_grade", grade),
+            pl.Series("serious", grade >= 3),
+            pl.Series("related_product", np.where(rng.random(n) < 0.5, "possible", "unlikely")),
+            pl.Series("related_procedure", np.where(rng.random(n) < 0.7, "probable", "possible")),
+        )
+        .unique(["patient", "site", "side", "onset_date", "category"], keep="first", maintain_order=True)
+        .filter(pl.col("onset_date") <= pl.lit(data_cut(design).item()))
     )
 
 

@@ -31,7 +31,7 @@ demo: .venv/ready  ## the main job on synthetic patients: clinic files to a repo
 	@$(BIN)/catamnesis demo --out demo
 
 test: .venv/ready  ## the quick test suite
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: .venv/ready  ## simulations and fuzzing with many repetitions
 	@$(BIN)/python -m pytest -q -m slow

@@ -61,7 +61,10 @@ class Description(Result):
         A row ``missing`` is printed where any course lacks the characteristic; the frame has it always.
         """
         cells = {(r["stratum"], r["quantity"]): r for r in self.frame.iter_rows(named=True)}
-        columns = [*self.settings["strata"], *self.settings["overall"]]
+        # With a stratum hidden, what holds for all would give it away by subtraction.
+        sizes = self.frame.filter(pl.col("quantity") == "courses")["denominator"]
+        overall = [] if sizes.null_count() else self.settings["overall"]
+        columns = [*self.settings["strata"], *overall]
         lines = [("Courses", "", "courses", "")]
         for variable in self.settings["variables"]:
             lines += _lines(variable)
@@ -318,7 +321,7 @@ def _text(cells: dict[tuple[str, str], dict[str, Any]], code: str, quantity: str
     if held is None:
         return "–"
     if quantity == "courses":
-        return f"{held['denominator']:,}"
+        return "·" if held["denominator"] is None else f"{held['denominator']:,}"
     if held["estimate"] is None:
         return "·" if "suppressed" in str(held["note"]) else "–"
     return f"{held['n']:,}/{held['denominator']:,} ({100 * held['estimate']:.0f} %)"

@@ -79,7 +79,7 @@ def joint_replacement(
         every = _rows(s.code, mine, None if drawn is None else drawn[:, here], grid, confidence)
         rows += [r for r in every if r["time_day"] in days]
         curves += [r for r in every if r["quantity"] == "end"]
-    rows.append(_test(strata, cells))
+    rows.append(_test(strata, cells, single=single))
     label = _end_label(kept)
     return Result(
         question="joint_replacement",
@@ -116,6 +116,9 @@ def _rows(
     estimate, spread = _incidence(day, cause, count, days)
     again = None if drawn is None else resampled_incidence(day, cause, drawn, days, len(_CAUSES))
     rows = []
+    # Nobody left after the last event: the estimate stays what it is.
+    last_event, last_free = (day[m].max(initial=-1.0) for m in (cause > 0, cause == 0))
+    latest = np.inf if last_event > last_free else last_free
     for k, name in enumerate(_CAUSES):
         if not np.any(cause == k + 1) and name != "end":
             continue
@@ -124,14 +127,14 @@ def _rows(
         else:
             low, high = interval_of_probability(estimate[:, k], again[:, :, k], confidence, n)
         for i, d in enumerate(days):
-            late = d > day.max()
+            late = d > latest
             happened = int(count[(cause == k + 1) & (day <= d)].sum())
             rows.append(
                 row(
                     code, name, time_day=float(d), n=happened, denominator=n,
                     estimate=None if late else float(estimate[i, k]),
                     low=None if late else float(low[i]), high=None if late else float(high[i]),
-                    note=f"nobody was followed beyond day {day.max():.0f}" if late else None,
+                    note=f"nobody was followed beyond day {latest:.0f}" if late else None,
                 )
             )  # fmt: skip
     return rows
@@ -158,12 +161,15 @@ def _log_log(estimate: Floats, spread: Floats, confidence: float, n: int) -> tup
     return low, high
 
 
-def _test(strata: list[Stratum], cells: pl.DataFrame) -> dict[str, Any]:
+def _test(strata: list[Stratum], cells: pl.DataFrame, *, single: bool) -> dict[str, Any]:
     order = {s.code: i for i, s in enumerate(strata)}
     group = cells["stratum"].replace_strict(order, return_dtype=pl.Int64).to_numpy()
     event = (cells["cause"] == "end").to_numpy().astype(int)
     if len(np.unique(group)) < 2 or not event.any():
         return row("all", "test", note="a test needs two strata and at least one end")
+    if not single:
+        note = "no test: some patients have several courses, and the log-rank test would count them as independent"
+        return row("all", "test", denominator=int(cells["n"].sum()), note=note)
     test = log_rank(cells["day"].to_numpy().astype(float), event, group, count=cells["n"].to_numpy().astype(float))
     note = f"log-rank of the cause-specific hazard on {test.df} df, chi-squared {test.statistic:.4f}"
     return row("all", "test", estimate=test.p_value, denominator=int(cells["n"].sum()), note=note)

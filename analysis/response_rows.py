@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import special
 
 from analysis.cohort import Stratum
 from analysis.numerics.interval import NPMLE, IntervalData
@@ -83,16 +82,19 @@ def _incidence_rows(
                 code, quantity, time_day=float(day), n=count, denominator=n,
                 estimate=None if late else float(estimate[i]),
                 low=None if late else float(low[i]), high=None if late else float(high[i]),
-                note=f"nobody was assessed beyond day {latest:.0f}" if late else None,
+                note=f"settled up to day {latest:.0f} only" if late else None,
             )
         )  # fmt: skip
     return rows
 
 
 def followed_to(cells: pl.DataFrame) -> float:
-    """Return the last day on which anybody was assessed, or responded, or ended."""
-    seen = pl.when(pl.col("kind") == "censored").then("left_day").otherwise("right_day")
-    return float(cells.select(seen.max()).item() or 0)
+    """Return the last day up to which the estimate is determined; infinite if nobody is left after the last event."""
+    censored = cells.filter(pl.col("kind") == "censored")["left_day"].max()
+    event = cells.filter(pl.col("kind") != "censored")["right_day"].max()
+    if censored is None or (event is not None and event > censored):  # type: ignore[operator]
+        return float("inf")
+    return float(censored)  # type: ignore[arg-type]
 
 
 def _median(code: str, fit: NPMLE, n: int) -> dict[str, Any]:
@@ -110,24 +112,37 @@ def _contrasts(
     strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, samples: dict[str, Floats],
     days: Floats, confidence: float,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Differences of incidence from the first stratum that has anybody; one bootstrap serves both sides."""
+    """Differences of incidence from the first stratum that has anybody.
+
+    Limits are recovered from those of the two sides (Zou & Donner 2008 Stat Med 27:1693), so that they stay within -1
+    and 1 and do not vanish where nobody responded.
+    """
     present = [s for s in strata if fits[s.code] is not None]
-    rows = []
-    z = float(special.ndtri(0.5 + confidence / 2))
     at = np.searchsorted(grid_of(days), days)
     latest = {s.code: followed_to(cells.filter(pl.col("stratum") == s.code)) for s in present}
+    sides = {}
+    for s in present:
+        fit = fits[s.code]
+        assert fit is not None
+        estimate = fit.incidence(days)
+        sides[s.code] = (
+            estimate,
+            *interval_of_probability(estimate, samples[s.code][0][:, at], confidence, fit.n),
+            fit.n,
+        )
+    rows = []
     for s in present[1:]:
-        reference, fit = fits[present[0].code], fits[s.code]
-        assert reference is not None and fit is not None
-        difference = fit.incidence(days) - reference.incidence(days)
-        spread = np.nanstd(samples[s.code][0][:, at] - samples[present[0].code][0][:, at], axis=0, ddof=1)
+        one, low_one, high_one, n_one = sides[s.code]
+        other, low_other, high_other, n_other = sides[present[0].code]
+        difference = one - other
+        low = difference - np.hypot(one - low_one, high_other - other)
+        high = difference + np.hypot(high_one - one, other - low_other)
         name, both = f"{s.code} - {present[0].code}", min(latest[s.code], latest[present[0].code])
         for i, day in enumerate(days):
-            d, half = float(difference[i]), float(z * spread[i])
-            limits: dict[str, Any] = {"estimate": d, "low": d - half, "high": d + half}
+            limits: dict[str, Any] = {"estimate": float(difference[i]), "low": float(low[i]), "high": float(high[i])}
             if day > both:
-                limits = {"note": f"one of the two was not assessed beyond day {both:.0f}"}
-            rows.append(row(name, "difference", time_day=float(day), denominator=int(fit.n + reference.n), **limits))
+                limits = {"note": f"settled up to day {both:.0f} only"}
+            rows.append(row(name, "difference", time_day=float(day), denominator=int(n_one + n_other), **limits))
     return rows
 
 
@@ -139,7 +154,11 @@ def _tests(strata: list[Stratum], cells: pl.DataFrame, patterns: pl.DataFrame) -
     single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())
     try:
         test = interval_test(
-            data, group, cluster=None if single else joined["number"].to_numpy().astype(np.int64), k=len(strata)
+            data,
+            group,
+            cluster=None if single else joined["number"].to_numpy().astype(np.int64),
+            patients=joined["n_patients"].to_numpy().astype(float),
+            k=len(strata),
         )
     except ValueError as error:
         return [row("all", "test", note=str(error))]

@@ -121,10 +121,13 @@ class Result:
 
         def hide(frame: pl.DataFrame, small: pl.Expr) -> pl.DataFrame:
             covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n")]
+            covered.append(pl.when(~((of > 0) & (of < smallest))).then(of).alias("denominator"))
             note = pl.when(small).then(pl.lit(f"suppressed: fewer than {smallest}")).otherwise("note")
             return frame.with_columns(*covered, note.alias("note"))
 
-        small = few.fill_null(False) | in_tiny | ((pl.col("quantity") == "difference") & given_away)
+        # A test over strata some of which are hidden would say something about them.
+        tested = (pl.col("quantity") == "test") & pl.lit(len(main) > 0)
+        small = few.fill_null(False) | in_tiny | ((pl.col("quantity") == "difference") & given_away) | tested
         return dataclasses.replace(
             self,
             frame=hide(self.frame, small),

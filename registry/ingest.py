@@ -75,6 +75,11 @@ def load(
     tables = [t for path in files for t in _read(path, plan)]
     with store.writing(registry) as con:
         state = _begin(con, stated or dt.date.today(), plan, pseudonyms.read_key(registry))
+        if stated is None:
+            state.notes.append(
+                f"no extraction day was given: the data are taken to speak up to today, {state.extracted_on}; "
+                "say --extracted-on, or extracted_on in load.toml, if the files were written earlier"
+            )
         state.notes += [*reading.passed_over(paths), *_unmatched(files, tables, plan)]
         if plan.catalogue and any(catalogue.extend(con, plan.catalogue).values()):
             con.execute("update log.meta set value = value::integer + 1 where key = 'catalogue_changes'")
@@ -83,7 +88,7 @@ def load(
         assert_nothing_lost(report)
         seen = _digests(con, state.load_id) <= _digests(con, before=state.load_id)
         # Files that bring nothing new from a later stated day are news: nothing had happened until then.
-        if dry_run or (report.new == 0 and seen and not _is_later(con, stated)):
+        if dry_run or (report.new == 0 and seen and not _is_later(con, state.load_id, stated)):
             con.execute("rollback; begin")
         else:
             _record_load(con, state, report)
@@ -215,10 +220,17 @@ def _keep(state: _Load, record: type[Record]) -> None:
         f"insert into record.{record.__tablename__} by name select {', '.join(columns)}, {state.load_id} as load_id, "
         "file_id as source_file_id, line as source_line from judged_rows where good"
     )
+    centre = "centre_id" if record.__tablename__ == "patient" else "patient_centre_id"
+    if any(r.table in ("patient", "centre") for r in record.__source__.references):
+        state.con.execute(
+            f"insert into log.load_centre select distinct {state.load_id}, {centre} from judged_rows "
+            f"where good and {centre} is not null and not exists (select 1 from log.load_centre held "
+            f"where held.load_id = {state.load_id} and held.centre_id = judged_rows.{centre})"
+        )
     raw = ", ".join(f"{c} := raw_{c}" for c in mapping.source_columns(record))
     state.con.execute(
-        f"insert into log.rejected_row select file_id, line, to_json(struct_pack({raw})) "
-        "from judged_rows where not good"
+        "insert into log.rejected_row select file_id, line, "
+        f"case when not shifted then to_json(struct_pack({raw})) end from judged_rows where not good"
     )
 
 
@@ -232,8 +244,8 @@ def _explain(con: duckdb.DuckDBPyConnection, record: type[Record], checks: list[
     con.register("rule_texts", texts)
     shown = " ".join(f"when '{c}' then raw_{c}" for c in mapping.source_columns(record) if c != "patient")
     con.execute(
-        "insert into log.rejection select f.file_id, f.line, ?, t.column, t.name, case t.column "
-        f"{shown} end, t.message, t.advice "
+        "insert into log.rejection select f.file_id, f.line, ?, t.column, t.name, "
+        f"case when not f.shifted then case t.column {shown} end end, t.message, t.advice "
         "from (select *, unnest(failed) as k from judged_rows where not good) f join rule_texts t using (k)",
         [record.__source__.file],
     )
@@ -315,9 +327,15 @@ def _digests(con: duckdb.DuckDBPyConnection, load_id: int | None = None, before:
     return set(con.sql(f"select sha256, file, table_name from log.source_file where {where}").fetchall())
 
 
-def _is_later(con: duckdb.DuckDBPyConnection, stated: dt.date | None) -> bool:
-    (held,) = con.sql("select max(extracted_on) from log.load").fetchone() or (None,)
-    return stated is not None and held is not None and stated > held
+def _is_later(con: duckdb.DuckDBPyConnection, load_id: int, stated: dt.date | None) -> bool:
+    """Say whether the files were written, as stated, after all earlier ones of one of their centres."""
+    last = con.execute(
+        "select min(day) from (select max(load.extracted_on) as day from log.load_centre as now "
+        "join log.load_centre as held using (centre_id) join log.load as load on load.load_id = held.load_id "
+        "where now.load_id = ? group by now.centre_id)",
+        [load_id],
+    ).fetchone()
+    return stated is not None and last is not None and last[0] is not None and stated > last[0]
 
 
 def _record_load(con: duckdb.DuckDBPyConnection, state: _Load, report: LoadReport) -> None:

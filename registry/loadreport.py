@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,23 @@ class LoadReport:
     def new(self) -> int:
         """Rows that the record did not hold before."""
         return sum(f.new for f in self.files)
+
+    def lines(self, shown: int = 40) -> Iterator[tuple[str, bool]]:
+        """Yield the report as text, with whether the line is about a refusal; at most `shown` of those."""
+        for f in self.files:
+            counts = f"{f.rows_in:>9,} in  {f.accepted:>9,} accepted  {f.rejected:>7,} rejected"
+            yield f"{counts}  {f.file} → {f.table}", False
+        kept = "nothing kept (dry run)" if self.dry_run else f"{self.new:,} new"
+        yield f"{self.rows_in:>9,} in = {self.accepted:,} accepted + {self.rejected:,} rejected; {kept}", False
+        for r in self.rejections.head(shown).iter_rows(named=True):
+            value = f" {r['value']!r}" if r["value"] is not None else ""
+            place = f"{r['file']}, line {r['line']}" if r["line"] else r["file"]
+            column = f", {r['column']}{value}" if r["column"] else ""
+            yield f"  {place}{column}: {r['message']} [{r['rule']}]; {r['advice']}", True
+        if self.rejections.height > shown:
+            yield f"  … and {self.rejections.height - shown:,} more reasons: Registry.rejections() has them all", True
+        for note in self.notes:
+            yield f"  note: {note}", False
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts for machines."""

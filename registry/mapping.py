@@ -115,11 +115,13 @@ def required_columns(table: type[Record]) -> list[str]:
 
 def template(file: str) -> Entry | None:
     """Return the entry by which a file of our own template is read, or None if its name is none of ours."""
-    stem = (file.split("[")[1][:-1] if "[" in file else Path(file).stem).lower()
-    for table in TABLES:
-        name = table.__source__.file
-        if stem == name or stem.startswith((f"{name}_", f"{name}-", f"{name} ")):
-            return Entry(file, table, {c: c for c in source_columns(table)})
+    book, _, sheet = file.partition("[")
+    # A sheet is named after its content, or the workbook that has it is.
+    for stem in (sheet.removesuffix("]").lower(), Path(book).stem.lower()):
+        for table in TABLES:
+            name = table.__source__.file
+            if stem == name or stem.startswith((f"{name}_", f"{name}-", f"{name} ")):
+                return Entry(file, table, {c: c for c in source_columns(table)})
     return None
 
 

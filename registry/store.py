@@ -31,6 +31,7 @@ create table log.load (
     load_id integer primary key, loaded_at timestamp not null, loaded_by varchar not null, extracted_on date not null,
     rows_in bigint not null, accepted bigint not null, rejected bigint not null
 );
+create table log.load_centre (load_id integer not null, centre_id bigint not null);
 create table log.source_file (
     source_file_id integer primary key, load_id integer not null, file varchar not null, sha256 varchar not null,
     table_name varchar not null, rows_in bigint not null, accepted bigint not null, rejected bigint not null
@@ -153,7 +154,7 @@ class Registry:
         return {str(t): int(n) for t, n in self.con.sql(query).fetchall()}
 
     def check(self) -> pl.DataFrame:
-        """Return open defects across rows, one a line: ``defect, table, row, message, meaning``.
+        """Return open defects across rows, one a line: ``defect, table, row, message, meaning, file, line``.
 
         A defect is not an error of loading: each row was good alone, but two of them contradict each other.
         """
@@ -162,8 +163,16 @@ class Registry:
             f'from ({query}) as x("row", "table", message)'
             for name, meaning, query in self.con.sql("select defect, meaning, query from catalogue.defect").fetchall()
         ]
-        found = self.sql(" union all ".join(parts))
-        return found.select("defect", "table", "row", "message", "meaning").sort("defect", "row")
+        places = " union all ".join(
+            f'select \'{name}\' as "table", id as "row", source_file_id, source_line from record.{name}'
+            for name in (t.__tablename__ for t in TABLES)
+        )
+        return self.sql(
+            f"with found as ({' union all '.join(parts)}), places as ({places}) "
+            'select found.defect, found."table", found."row", found.message, found.meaning, f.file, '
+            'p.source_line as line from found left join places p using ("table", "row") '
+            'left join log.source_file f using (source_file_id) order by found.defect, f.file, line, found."row"'
+        )
 
     def rejections(self) -> pl.DataFrame:
         """Return why rows were refused: ``file, table, line, column, rule, value, message, advice``."""
@@ -174,8 +183,17 @@ class Registry:
         )
 
     def status(self) -> pl.DataFrame:
-        """Return course status and worklist: one row a course with the rule that put it there and what is due."""
-        return self.sql("select * from summary.course_status order by programme, status, course_id")
+        """Return course status and worklist: one row a course with the rule that put it there and what is due.
+
+        Patients are known by pseudonym only; ``file`` and ``line`` lead the clinic to its own row.
+        """
+        return self.sql(
+            "select status.*, profile.centre, profile.site, profile.side, profile.course_no, file.file, "
+            "course.source_line as line from summary.course_status status "
+            "join course.profile profile using (course_id) join record.course course on course.id = status.course_id "
+            "left join log.source_file file using (source_file_id) "
+            "order by status.programme, status.status, file.file, line, status.course_id"
+        )
 
     def courses(self, **selection: Any) -> Courses:
         """Select courses; see :meth:`registry.courses.Courses.select` for the arguments and their meaning."""

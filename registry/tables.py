@@ -70,7 +70,7 @@ class Patient(Record, table=True):
 
     patient_key: str | None = Field(default=None, description="Pseudonym: keyed hash of the clinic's own number")
     centre_id: int | None = Field(default=None, sa_type=BigInteger, description="Clinic")
-    birth_year: int = column("Year of birth", required=True, low=1900, high=2100, unit="a")
+    birth_year: int = column("Year of birth", required=True, low=1900, high=2100)
     sex: str = column("Sex", required=True, vocabulary="sex")
     height_cm: Decimal | None = column("Height", decimal=True, low=100, high=230, unit="cm")
     enrolment_date: dt.date = column("Consent and enrolment: no visit may be earlier", required=True)

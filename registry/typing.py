@@ -72,7 +72,7 @@ def typed_rows(record: type[Record], extracted_on: dt.date) -> str:
     facts = [f"{r.table}.id is not null as found_{r.column}" for r in references]
     joins = [f"left join record.{r.table} on {r.table}.id = r.{r.column}" for r in references]
     if any(r.table == "patient" for r in references):
-        facts += ["patient.birth_year as patient_birth_year", "patient.enrolment_date as patient_enrolment_date"]
+        facts += [f"patient.{c} as patient_{c}" for c in ("birth_year", "enrolment_date", "centre_id")]
     if any(r.table == "target" for r in references):
         facts += ["target.patient_id as target_patient_id", "target.site as target_site"]
     if record.__tablename__ == "patient":
@@ -96,10 +96,25 @@ def judged_rows(record: type[Record], checks: list[Rule], extracted_on: dt.date)
     ]
     text = ", ".join(f"coalesce({c}::varchar, '')" for c in content)
     return (
-        f"select *, len(failed) = 0 as good, md5(concat_ws(chr(31), {text})) as row_hash "
+        f"select *, len(failed) = 0 as good, {_shifted(record, checks)} as shifted, "
+        f"md5(concat_ws(chr(31), {text})) as row_hash "
         f"from (select *, list_filter([{failed}]::integer[], lambda x: x is not null) as failed "
         f"from ({typed_rows(record, extracted_on)}) r)"
     )
+
+
+def _shifted(record: type[Record], checks: list[Rule]) -> str:
+    """Return SQL that suspects a row of having its cells in the wrong columns: a patient's number may be anywhere.
+
+    Its values are neither shown nor kept. Suspect are rows of an unknown patient, rows with two cells of the wrong
+    form, and a patients row with a number of the wrong form.
+    """
+
+    def fails(*names: str) -> str:
+        return f"[{', '.join(str(k) for k, check in enumerate(checks, 1) if check.name in names)}]::integer[]"
+
+    alone = ("type",) if record.__tablename__ == "patient" else ("unknown_patient",)
+    return f"(len(list_intersect(failed, {fails('type', 'date')})) >= 2 or list_has_any(failed, {fails(*alone)}))"
 
 
 def _reference_id(table: str, parts: tuple[str, ...], optional: bool) -> str:

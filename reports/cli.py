@@ -21,6 +21,9 @@ app = typer.Typer(
     help="Outcomes registry for regenerative treatments: clinic files to truthful answers by severity stage.",
 )
 
+# Rows listed in text; --json has them all.
+_SHOWN = 8
+
 RegistryPath = Annotated[Path, typer.Argument(metavar="REG", help="The registry: a DuckDB file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write into; made if it is not there.")]
@@ -55,6 +58,10 @@ def main() -> None:
         # Imported only now: the registry's libraries would make `--help` wait.
         from registry.errors import CatamnesisError
 
+        if isinstance(error, OSError):
+            place = f"{error.filename}: " if error.filename else ""
+            typer.secho(f"{place}{error.strerror or error}. Nothing half done was kept.", err=True, fg="red")
+            raise SystemExit(1) from None
         if not isinstance(error, CatamnesisError):
             raise
         typer.secho(str(error), err=True, fg="red")
@@ -104,7 +111,7 @@ def load(
         _print_json(report.to_dict())
     else:
         _print_load(report)
-    if report.rejected:
+    if report.rejections.height:
         raise typer.Exit(3)
 
 
@@ -131,7 +138,10 @@ def check(registry: RegistryPath, as_json: AsJson = False) -> None:
         typer.echo("No open defects.")
     else:
         counts = found.group_by("defect", "meaning").len().sort("len", descending=True)
-        typer.echo("\n".join(f"{n:>8,}  {defect}: {meaning}" for defect, meaning, n in counts.iter_rows()))
+        for defect, meaning, n in counts.iter_rows():
+            typer.echo(f"{n:>8,}  {defect}: {meaning}")
+            for r in found.filter(found["defect"] == defect).head(_SHOWN).iter_rows(named=True):
+                typer.echo(f"          {r['file']}, line {r['line']}: {r['message']}")
     if found.height:
         raise typer.Exit(4)
 
@@ -160,6 +170,12 @@ def status(registry: RegistryPath, as_json: AsJson = False) -> None:
     for programme, state, n in by_status.iter_rows():
         typer.echo(f"{n:>8,}  {programme}: {state.replace('_', ' ')}")
     typer.echo(f"{overdue.height:>8,}  courses with at least one missed planned visit")
+    for r in overdue.sort("n_overdue", descending=True).head(_SHOWN).iter_rows(named=True):
+        where = f"{r['file']}, line {r['line']} ({r['site']} {r['side']}, course {r['course_no']})"
+        due = f"; next due {r['next_due_visit']}, {r['next_due_date']}" if r["next_due_date"] else ""
+        typer.echo(f"          {where}: {r['n_overdue']} missed{due}")
+    if overdue.height > _SHOWN:
+        typer.echo(f"          … and {overdue.height - _SHOWN:,} more: --json has them all")
 
 
 @app.command()
@@ -292,19 +308,8 @@ def _progress(quiet: bool) -> Any:
 
 
 def _print_load(report: Any) -> None:
-    for f in report.files:
-        typer.echo(f"{f.rows_in:>9,} in  {f.accepted:>9,} accepted  {f.rejected:>7,} rejected  {f.file} → {f.table}")
-    held = "nothing kept (dry run)" if report.dry_run else f"{report.new:,} new"
-    typer.echo(f"{report.rows_in:>9,} in = {report.accepted:,} accepted + {report.rejected:,} rejected; {held}")
-    for r in report.rejections.head(40).iter_rows(named=True):
-        value = f" {r['value']!r}" if r["value"] is not None else ""
-        place = f"{r['file']}, line {r['line']}" if r["line"] else r["file"]
-        column = f", {r['column']}{value}" if r["column"] else ""
-        typer.secho(f"  {place}{column}: {r['message']} [{r['rule']}]; {r['advice']}", fg="yellow")
-    if report.rejections.height > 40:
-        typer.echo(f"  … and {report.rejections.height - 40:,} more reasons: Registry.rejections() has them all")
-    for note in report.notes:
-        typer.echo(f"  note: {note}")
+    for line, marked in report.lines():
+        typer.secho(line, fg="yellow" if marked else None)
 
 
 def _print_json(content: dict[str, Any]) -> None:

@@ -8,17 +8,27 @@ from analysis.result import SMALLEST_CELL
 
 
 def shown(counts: Sequence[int], smallest: int = SMALLEST_CELL) -> list[str]:
-    """Return how a list of counts with a known total is printed, so that no small one can be found by subtraction.
+    """Return how parts of a printed total are printed, so that no small one can be found by subtraction.
 
-    None is none. A count below `smallest` is printed as ``<5``; if it is the only one hidden, the next smallest is
-    printed as ``5 or more``, since the total would otherwise give the first away.
+    None is none. A count below `smallest` is printed as ``<5``, and the next smallest of the others as ``5 or more``:
+    else the total would give the small ones away, exactly if there is one, nearly if there are two. Where there is no
+    other, every part is printed as ``few``; the total is then small itself and :func:`total` hides it.
     """
     small = [i for i, n in enumerate(counts) if 0 < n < smallest]
     texts = [f"<{smallest}" if i in small else f"{n:,}" for i, n in enumerate(counts)]
     others = sorted((n, i) for i, n in enumerate(counts) if n >= smallest)
-    if len(small) == 1 and others:
+    if small and others:
         texts[others[0][1]] = f"{smallest} or more"
+    elif small:
+        texts = ["few" if n else "0" for n in counts]
     return texts
+
+
+def total(parts: Sequence[int], smallest: int = SMALLEST_CELL) -> str:
+    """Return how the sum of `parts` is printed beside :func:`shown`: hidden when all its parts are small."""
+    if any(parts) and all(n < smallest for n in parts):
+        return f"fewer than {smallest * sum(n > 0 for n in parts)}"
+    return f"{sum(parts):,}"
 
 
 def share(part: int, whole: int, smallest: int = SMALLEST_CELL) -> str:

@@ -30,6 +30,7 @@ class Section:
     evidence: str | None
     courses: Courses
     response: Result | None
+    sizes: dict[str, int]
     in_response: Result | None
     replacement: Result | None
     trajectory: Result | None
@@ -111,6 +112,11 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
             return None
 
     response = answer(time_to_response)
+    sizes = dict(
+        registry.con.sql("select stratum, count(*) from reduction.response_course group by all").fetchall()
+        if response is not None
+        else []
+    )
     has_end = registry.con.execute(
         "select count(*) from catalogue.programme_event where programme = ? and role = 'end'", [programme]
     ).fetchone()
@@ -120,6 +126,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         evidence=evidence,
         courses=courses,
         response=response,
+        sizes=sizes,
         in_response=answer(time_in_response) if response is not None else None,
         replacement=answer(joint_replacement) if has_end and has_end[0] else None,
         trajectory=answer(trajectories),
@@ -200,21 +207,17 @@ def _flow(section: Section) -> dict[str, Any]:
     if section.response is None:
         return {"start": f"{start:,}", "left": [], "end": f"{start:,}", "strata": []}
     left = section.response.attrition[1:-1].filter(pl.col("reason") != "another programme")
-    reasons = zip(left["reason"], disclosure.shown(left["n"].to_list()), strict=True)
-    sizes = _answer_sizes(section.response)
-    counts = disclosure.shown([s["n"] for s in sizes])
+    end = int(section.response.attrition["n"][-1])
+    parts = disclosure.shown([*left["n"].to_list(), end])
+    strata = section.response.settings["strata"]
+    counts = [section.sizes.get(s["code"], 0) for s in strata]
+    judged = disclosure.total(counts) if all(n < SMALLEST_CELL for n in counts) else parts[-1]
     return {
-        "start": f"{start:,}",
-        "left": [{"reason": reason, "n": n} for reason, n in reasons],
-        "end": f"{int(section.response.attrition['n'][-1]):,}",
-        "strata": [{**s, "n": n} for s, n in zip(sizes, counts, strict=True)],
+        "start": disclosure.total([*left["n"].to_list(), end]),
+        "left": [{"reason": reason, "n": n} for reason, n in zip(left["reason"], parts[:-1], strict=True)],
+        "end": judged,
+        "strata": [{**s, "n": n} for s, n in zip(strata, disclosure.shown(counts), strict=True)],
     }
-
-
-def _answer_sizes(result: Result) -> list[dict[str, Any]]:
-    sizes = result.frame.filter(pl.col("quantity") == "response").group_by("stratum").agg(pl.col("denominator").max())
-    by_code = dict(sizes.iter_rows())
-    return [{**s, "n": by_code.get(s["code"], 0)} for s in result.settings["strata"]]
 
 
 def _visit_table(frame: pl.DataFrame) -> dict[str, Any]:
@@ -269,12 +272,12 @@ def _mind(section: Section) -> str:
     if response is None:
         return f"{section.label}: {section.evidence}" if section.evidence else ""
     strata = response.settings["strata"]
-    empty = [s["label"].lower() for s in strata if _size(response, s["code"]) == 0]
+    empty = [s["label"].lower() for s in strata if section.sizes.get(s["code"], 0) == 0]
     if empty:
         parts.append(f"nobody is in stage {', '.join(empty)}")
     late = response.at_risk.filter(pl.col("time_day") == max(_HORIZONS))
     at_risk = dict(late.select("stratum", "n").iter_rows())
-    seen = [s for s in strata if _size(response, s["code"])]
+    seen = [s for s in strata if section.sizes.get(s["code"], 0)]
     few = [s["label"].lower() for s in seen if (at_risk.get(s["code"]) or 0) < 20]
     if few:
         which = "every stage" if len(few) == len(seen) else ", ".join(few)
@@ -284,10 +287,6 @@ def _mind(section: Section) -> str:
         share = disclosure.share(int(due["n_seen"].sum()), int(due["n_due"].sum()))
         parts.append(f"{share} of the 12-month visits that were due took place")
     return f"{section.label}: {'; '.join(parts)}." if parts else ""
-
-
-def _size(result: Result, code: str) -> int:
-    return int(result.frame.filter(pl.col("stratum") == code)["denominator"].max() or 0)  # type: ignore[arg-type]
 
 
 def _refused(registry: Registry) -> list[dict[str, Any]]:

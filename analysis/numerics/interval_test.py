@@ -69,7 +69,13 @@ def scores(left: Floats, right: Floats, pooled: NPMLE, kind: Scores = "sun") -> 
 
 
 def interval_test(
-    data: IntervalData, group: Ints, *, kind: Scores = "sun", cluster: Ints | None = None, k: int | None = None
+    data: IntervalData,
+    group: Ints,
+    *,
+    kind: Scores = "sun",
+    cluster: Ints | None = None,
+    patients: Floats | None = None,
+    k: int | None = None,
 ) -> IntervalTest:
     """Test whether the groups share one distribution of the time to response; ends count as censored.
 
@@ -82,6 +88,8 @@ def interval_test(
     cluster
         Patient pattern of each cell: when given, cells are (pattern, cell) rows and the covariance is that of sums over
         patients; without it, the permutation covariance of independent observations.
+    patients
+        How many patients each row's pattern stands for, shape (cells,); default: its count, one course of each.
 
     Raises
     ------
@@ -107,7 +115,9 @@ def interval_test(
         spread = float(data.count @ value**2) / (n - 1)
         covariance = n * spread * (np.diag(share) - np.outer(share, share))
     else:
-        covariance = _clustered(data.count, value, group, share, cluster, k)
+        covariance = _clustered(
+            data.count, value, group, share, cluster, data.count if patients is None else patients, k
+        )
     part = np.ix_(present[:-1], present[:-1])
     if not np.all(np.linalg.eigvalsh(covariance[part]) > 1e-12):
         raise ValueError("All observations are alike: there is nothing to compare.")
@@ -125,12 +135,14 @@ def _merged(data: IntervalData) -> IntervalData:
     return IntervalData(distinct[:, 0], distinct[:, 1], distinct[:, 2].astype(np.int64), count)
 
 
-def _clustered(count: Floats, value: Floats, group: Ints, share: Floats, cluster: Ints, k: int) -> Floats:
-    """Covariance of the score sums as sums over patients; rows of one pattern stand for `count` like patients."""
+def _clustered(
+    count: Floats, value: Floats, group: Ints, share: Floats, cluster: Ints, stands_for: Floats, k: int
+) -> Floats:
+    """Covariance of the score sums as sums over patients; all rows of a pattern stand for the same like patients."""
     patterns = int(cluster.max()) + 1
     per_patient = np.zeros((patterns, k))
     patients = np.zeros(patterns)
-    np.maximum.at(patients, cluster, count)
+    np.maximum.at(patients, cluster, stands_for)
     for g in range(k):
         here = np.bincount(cluster, (group == g) * value * count, patterns)
         everyone = np.bincount(cluster, value * count, patterns)

@@ -13,7 +13,8 @@ with sessions as (
     group by course_id
 ),
 
-cut as (
+-- Where no centre is recorded, the latest extraction of all speaks.
+overall as (
     select max(extracted_on) as data_cut
     from log.load
 ),
@@ -22,7 +23,8 @@ dated as (
     select
         course.id as course_id, course.patient_id, course.target_id, course.course_no, course.programme,
         sessions.index_date, sessions.index_session_id, sessions.last_planned_session_day,
-        sessions.n_planned_sessions, sessions.n_boosters, cut.data_cut,
+        sessions.n_planned_sessions, sessions.n_boosters,
+        coalesce(own.data_cut, overall.data_cut) as data_cut,
         coalesce(course.evaluation_earliest_day, programme.evaluation_earliest_day) as evaluation_earliest_day,
         programme.evaluation_tolerance_day, programme.evaluation_latest_day,
         min(sessions.index_date) over (
@@ -31,7 +33,9 @@ dated as (
     from record.course as course
     inner join catalogue.programme as programme on course.programme = programme.programme
     left join sessions on course.id = sessions.course_id
-    cross join cut
+    left join record.patient as patient on course.patient_id = patient.id
+    left join staging.data_cut as own on patient.centre_id = own.centre_id
+    cross join overall
 )
 
 select

@@ -74,7 +74,8 @@ def test_the_numbers_file_says_what_the_page_says(page):
 
 def test_a_count_hidden_alone_takes_the_next_with_it():
     assert disclosure.shown([40, 3, 12, 0]) == ["40", "<5", "5 or more", "0"]
-    assert disclosure.shown([40, 3, 2]) == ["40", "<5", "<5"]
+    assert disclosure.shown([40, 3, 2]) == ["5 or more", "<5", "<5"]
+    assert disclosure.shown([4, 4, 0]) == ["few", "few", "0"] and disclosure.total([4, 4, 0]) == "fewer than 10"
     assert disclosure.shown([40, 12]) == ["40", "12"]
 
 

@@ -63,3 +63,12 @@ def test_one_group_or_nobody_responding_is_refused_with_the_reason():
         interval_test(rows, np.array([0, 0]))
     with pytest.raises(ValueError, match="Nobody responded"):
         interval_test(data([(4, 0, 2), (5, 0, 2)]), np.array([0, 1]))
+
+
+def test_a_patient_whose_knees_are_alike_is_one_patient_also_in_one_row():
+    rows, group = two_arms()
+    double = type(rows)(rows.left, rows.right, rows.kind, 2 * rows.count)
+    n = np.arange(len(group))
+    one_row = interval_test(double, group, cluster=n, patients=rows.count)
+    two_rows = interval_test(rows, group, cluster=n)
+    assert one_row.statistic == pytest.approx(two_rows.statistic, rel=1e-6)

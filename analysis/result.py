@@ -100,6 +100,9 @@ class Result:
         """
         if self.draw is None:
             raise NotEstimable(f"{self.question} has no figure; its numbers are in .frame.")
+        from analysis.figures import at_home_in_a_cell
+
+        at_home_in_a_cell()
         return self.draw(self)
 
     def suppress(self, smallest: int = SMALLEST_CELL) -> Result:

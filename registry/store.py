@@ -89,7 +89,10 @@ class Registry:
             raise UsageError(f"There is no folder {path.parent}. Create it first.")
         secret = pseudonyms.new_key(path, key)
         con = _session()
-        con.execute(f"attach '{_quoted(path)}' as registry (storage_version 'v1.5.0')")
+        try:
+            con.execute(f"attach '{_quoted(path)}' as registry (storage_version 'v1.5.0')")
+        except duckdb.IOException:
+            raise UsageError(f"{path} cannot be written. Choose a folder of your own.") from None
         con.execute("use registry; create schema record; begin")
         for table in TABLES:
             con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))  # type: ignore[attr-defined]

@@ -10,7 +10,6 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -84,14 +83,14 @@ def load(
         if plan.catalogue and any(catalogue.extend(con, plan.catalogue).values()):
             con.execute("update log.meta set value = value::integer + 1 where key = 'catalogue_changes'")
         _take(state, tables, plan, progress)
-        report = LoadReport(tuple(state.counts), _rejections(con, state.load_id), tuple(state.notes), dry_run)
+        report = LoadReport(tuple(state.counts), loadlog.rejections(con, state.load_id), tuple(state.notes), dry_run)
         assert_nothing_lost(report)
-        seen = _digests(con, state.load_id) <= _digests(con, before=state.load_id)
+        seen = loadlog.files(con, state.load_id) <= loadlog.files(con, before=state.load_id)
         # Files that bring nothing new from a later stated day are news: nothing had happened until then.
-        if dry_run or (report.new == 0 and seen and not _is_later(con, state.load_id, stated)):
+        if dry_run or (report.new == 0 and seen and not loadlog.is_later(con, state.load_id, stated)):
             con.execute("rollback; begin")
         else:
-            _record_load(con, state, report)
+            loadlog.record(con, state.load_id, state.extracted_on, report)
     return report
 
 
@@ -311,45 +310,6 @@ def _count(state: _Load, file_id: int, count: FileCount) -> None:
     state.con.execute(
         "update log.source_file set rows_in = ?, accepted = ?, rejected = ? where source_file_id = ?",
         [count.rows_in, count.accepted, count.rejected, file_id],
-    )
-
-
-def _rejections(con: duckdb.DuckDBPyConnection, load_id: int) -> pl.DataFrame:
-    return con.execute(
-        "select f.file, r.table_name as table, r.source_line as line, r.column_name as column, r.rule, r.value, "
-        "r.message, r.advice from log.rejection r join log.source_file f using (source_file_id) "
-        f"where f.load_id = {int(load_id)} order by f.file, r.table_name, r.source_line, r.column_name, r.rule"
-    ).pl()
-
-
-def _digests(con: duckdb.DuckDBPyConnection, load_id: int | None = None, before: int | None = None) -> set[Any]:
-    where = f"load_id = {load_id}" if load_id is not None else f"load_id < {before}"
-    return set(con.sql(f"select sha256, file, table_name from log.source_file where {where}").fetchall())
-
-
-def _is_later(con: duckdb.DuckDBPyConnection, load_id: int, stated: dt.date | None) -> bool:
-    """Say whether the files were written, as stated, after all earlier ones of one of their centres."""
-    last = con.execute(
-        "select min(day) from (select max(load.extracted_on) as day from log.load_centre as now "
-        "join log.load_centre as held using (centre_id) join log.load as load on load.load_id = held.load_id "
-        "where now.load_id = ? group by now.centre_id)",
-        [load_id],
-    ).fetchone()
-    return stated is not None and last is not None and last[0] is not None and stated > last[0]
-
-
-def _record_load(con: duckdb.DuckDBPyConnection, state: _Load, report: LoadReport) -> None:
-    con.execute(
-        "insert into log.load values (?, ?, ?, ?, ?, ?, ?)",
-        [
-            state.load_id,
-            dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0),
-            store.user_name(),
-            state.extracted_on,
-            report.rows_in,
-            report.accepted,
-            report.rejected,
-        ],
     )
 
 

@@ -1,0 +1,54 @@
+"""What the registry keeps of each load: its files, its day, and what became of its rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from registry.loadreport import LoadReport
+from registry.store import user_name
+
+
+def rejections(con: duckdb.DuckDBPyConnection, load_id: int) -> pl.DataFrame:
+    """Return why rows of a load were refused, one row for each rule that a row failed."""
+    return con.execute(
+        "select f.file, r.table_name as table, r.source_line as line, r.column_name as column, r.rule, r.value, "
+        "r.message, r.advice from log.rejection r join log.source_file f using (source_file_id) "
+        f"where f.load_id = {int(load_id)} order by f.file, r.table_name, r.source_line, r.column_name, r.rule"
+    ).pl()
+
+
+def files(con: duckdb.DuckDBPyConnection, load_id: int | None = None, before: int | None = None) -> set[Any]:
+    """Return the files of one load, or of all loads before one, by content, name and table."""
+    where = f"load_id = {load_id}" if load_id is not None else f"load_id < {before}"
+    return set(con.sql(f"select sha256, file, table_name from log.source_file where {where}").fetchall())
+
+
+def is_later(con: duckdb.DuckDBPyConnection, load_id: int, stated: dt.date | None) -> bool:
+    """Say whether the files were written, as stated, after all earlier ones of one of their centres."""
+    last = con.execute(
+        "select min(day) from (select max(load.extracted_on) as day from log.load_centre as now "
+        "join log.load_centre as held using (centre_id) join log.load as load on load.load_id = held.load_id "
+        "where now.load_id = ? group by now.centre_id)",
+        [load_id],
+    ).fetchone()
+    return stated is not None and last is not None and last[0] is not None and stated > last[0]
+
+
+def record(con: duckdb.DuckDBPyConnection, load_id: int, extracted_on: dt.date, report: LoadReport) -> None:
+    """Write down a load: when, by whom, up to which day its files speak, and what became of its rows."""
+    con.execute(
+        "insert into log.load values (?, ?, ?, ?, ?, ?, ?)",
+        [
+            load_id,
+            dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0),
+            user_name(),
+            extracted_on,
+            report.rows_in,
+            report.accepted,
+            report.rejected,
+        ],
+    )

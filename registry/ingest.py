@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from registry import catalogue, mapping, pseudonyms, reading, refusal, rules, store
+from registry import catalogue, loadlog, mapping, pseudonyms, reading, refusal, rules, store
 from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
 from registry.tables import TABLES, Record

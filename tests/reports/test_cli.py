@@ -75,6 +75,19 @@ def test_load_says_what_was_wrong_where_and_what_to_do(run, files, tmp_path):
     assert "measurements.csv, line" in line and "value '140'" in line and "check the value and its unit" in line
 
 
+def test_a_file_refused_whole_is_not_success(run, tmp_path):
+    run("init", tmp_path / "r.duckdb")
+    (tmp_path / "measurements.csv").write_text("")
+    code, out, _ = run("load", tmp_path / "r.duckdb", tmp_path / "measurements.csv")
+    assert code == 3 and "the file is empty" in out
+
+
+def test_a_place_that_cannot_be_written_is_said_in_a_line(run, loaded, tmp_path):
+    (tmp_path / "taken").write_text("")
+    code, out, err = run("report", loaded, "--out", tmp_path / "taken")
+    assert code == 1 and "taken" in err and "Traceback" not in out + err
+
+
 def test_a_dry_run_keeps_nothing(run, files, tmp_path):
     reg = tmp_path / "r.duckdb"
     run("init", reg)

@@ -44,6 +44,9 @@ def codebook() -> str:
         parts += ["| column | meaning | form |", "|---|---|---|"]
         parts += [_line(table, name) for name in mapping.source_columns(table)]
     parts += ["", "## Instruments and measures", "", _scales()]
+    parts += ["", "## Other units that are converted", "", _listed("unit_conversion", "scale", "unit")]
+    parts += ["", "## Grades of each scheme", "", _listed("stage_map", "scheme", "grade")]
+    parts += ["", "## Items of each questionnaire, with the lowest and highest answer", "", _items()]
     return "\n".join(parts) + "\n"
 
 
@@ -98,3 +101,16 @@ def _scales() -> str:
             f"| {s['low']} to {s['high']} | {better} | {s['source']}{mark} |"
         )
     return "\n".join(lines)
+
+
+def _listed(name: str, group: str, value: str) -> str:
+    rows = catalogue.read(name).unique([group, value], maintain_order=True)
+    listed = rows.group_by(group, maintain_order=True).agg(pl.col(value).str.join(", "))
+    return "\n".join(f"- {key}: {values}" for key, values in listed.iter_rows())
+
+
+def _items() -> str:
+    limits = pl.concat_str("item", pl.lit(" ("), "low", pl.lit("-"), "high", pl.lit(")"))
+    name = pl.concat_str("instrument", "version", separator=" ", ignore_nulls=True)
+    listed = catalogue.read("item").group_by(name.alias("name"), maintain_order=True).agg(limits.str.join(", "))
+    return "\n".join(f"- {key}: {values}" for key, values in listed.iter_rows())

@@ -1,5 +1,6 @@
 """Clinical questions, each answered from SQL reductions by numerics on small arrays."""
 
+from analysis.booster import booster_effect
 from analysis.describe import Description, describe
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.replacement import joint_replacement
@@ -10,6 +11,7 @@ from analysis.trajectories import trajectories
 __all__ = [
     "Description",
     "Result",
+    "booster_effect",
     "describe",
     "joint_replacement",
     "loss_of_response",

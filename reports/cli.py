@@ -35,6 +35,7 @@ class Question(StrEnum):
     time_to_response = "time-to-response"
     loss_of_response = "loss-of-response"
     time_in_response = "time-in-response"
+    booster_effect = "booster-effect"
     joint_replacement = "joint-replacement"
     trajectories = "trajectories"
     describe = "describe"
@@ -193,6 +194,14 @@ def analyse(
     scale: Annotated[
         str | None, typer.Option(help="Scale or domain of a trajectory, e.g. KOOS/pain or function.")
     ] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Outcome of a booster: a scale, a domain, response or end.")
+    ] = None,
+    estimand: Annotated[str | None, typer.Option(help="Of a booster: per_protocol or intention_to_treat.")] = None,
+    situation: Annotated[str | None, typer.Option(help="Booster for: any, regression or insufficient.")] = None,
+    show_anyway: Annotated[
+        bool | None, typer.Option("--show-anyway", help="Show a booster effect although a check failed.")
+    ] = None,
     horizon_day: Annotated[list[int] | None, typer.Option(min=1, help="Days to report; may be repeated.")] = None,
     min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Write the figure here (PNG or SVG).")] = None,
@@ -214,6 +223,10 @@ def analyse(
         "early_visits": early_visits,
         "horizon_day": tuple(horizon_day) if horizon_day else None,
         "scale": scale,
+        "outcome": outcome,
+        "estimand": estimand,
+        "situation": situation,
+        "show_anyway": show_anyway,
     }
     options = _fitting(getattr(analysis, question.name), given, context)
     try:

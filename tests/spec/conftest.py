@@ -84,7 +84,7 @@ class Given:
             "sessions": self._session, "courses": self._course, "scores": self._scores, "answers": self._answers,
             "grades": self._grade, "events": self._event, "visits": self._visit, "patients": self._patient,
             "data cut": self._cut, "default definition": self._default, "cohort": self._cohort,
-            "question": self._question, "conditions": self._condition, "products": self._product,
+            "question": self._question, "booster question": self._booster, "decisions": self._decision, "conditions": self._condition, "products": self._product,
         }[section]  # fmt: skip
         writer(row)
 
@@ -101,9 +101,12 @@ class Given:
     def _patient(self, row: Row) -> int:
         person = str(row["patient"])
         return self._new(
-            "patient", person, patient_key=person, birth_year=row.get("born") or 1960, sex=row.get("sex") or "female",
+            "patient", person, patient_key=person, centre_id=self._centre(row), birth_year=row.get("born") or 1960, sex=row.get("sex") or "female",
             height_cm=row.get("height"), enrolment_date=_date(row.get("enrolled") or "-400"),
         )  # fmt: skip
+
+    def _centre(self, row: Row) -> int | None:
+        return self._new("centre", str(row["centre"]), centre=row["centre"]) if row.get("centre") else None
 
     def _target(self, row: Row) -> dict[str, int]:
         person, site, side = self._patient(row), row.get("site") or "knee", row.get("side") or "n/a"
@@ -212,6 +215,21 @@ class Given:
         asked = {k: row.get(k) or v for k, v in plain.items()}
         self.con.execute(f"create table cohort.question ({', '.join(f'{k} varchar' for k in asked)})")
         self._insert("cohort.question", asked)
+
+    def _booster(self, row: Row) -> None:
+        asked = {"definition": row.get("definition") or "KOOS-pain-physio", "scale": row.get("scale"), "domain": "pain",
+                 "unit": "worse100"}  # fmt: skip
+        self.con.execute(
+            "create table cohort.booster (definition varchar, scale varchar, domain varchar, unit varchar)"
+        )
+        self._insert("cohort.booster", asked)
+
+    def _decision(self, row: Row) -> None:
+        self._insert(
+            "record.decision",
+            {"id": next(self.next_id), **self._target(row), "date": _date(row["day"]), "decision": row["decision"],
+             "trigger": row.get("trigger"), "cost_barrier": row.get("cost in the way")},
+        )  # fmt: skip
 
     # -- showing ------------------------------------------------------------------------------------------------
 

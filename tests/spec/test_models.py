@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 MODELS = sorted(sqlmodels.models())
 PORTABLE = [name for name in MODELS if not name.startswith("summary.")]
 # The other reductions are specified by the analyses they belong to.
-SPECIFIED = [name for name in MODELS if not name.startswith("reduction.") or "response" in name]
+SPECIFIED = [name for name in MODELS if not name.startswith("reduction.") or "response" in name or "booster" in name]
 SCHEMAS = {"record", "catalogue", "log", "cohort", "staging", "course", "endpoint", "reduction", "summary"}
 
 
@@ -44,6 +44,10 @@ def derived(synthetic_file: Path) -> Iterator[Registry]:
             "where programme = 'osteoarthritis' and position > 1"
         )
         con.execute("create table cohort.loss as select 'L1' as loss")
+        con.execute(
+            "create table cohort.booster as select 'OO-2004' as definition, null::varchar as scale, 'pain' as domain, "
+            "'worse100' as unit"
+        )
         yield registry
 
 

@@ -38,3 +38,85 @@ def three_patients(given):
         end_policy
         competing
     """)
+
+
+_BOOSTER = """
+        sessions
+        patient | side | session | day | intent
+        Anna    | left | 1       | 0   | initial
+        {sessions}
+
+        default definition
+        definition
+        KOOS-pain-physio
+
+        data cut
+        day
+        {cut}
+
+        scores
+        patient | side | day | KOOS/pain
+        Anna    | left | 0   | 40
+        {scores}
+
+        events
+        patient | side | day | kind
+        {events}
+
+        cohort
+        course
+        Anna left 1
+
+        booster question
+        definition
+        KOOS-pain-physio
+"""
+
+
+@pytest.fixture
+def booster_case(given):
+    """One course with a baseline KOOS pain of 40, by its scores, and what a model of the booster question makes of it."""
+
+    def derives(model: str, expected: str, *, scores: dict[int, int], sessions="", events="", cut=2000) -> None:
+        rows = "\n        ".join(f"Anna | left | {day} | {pain}" for day, pain in scores.items())
+        case = given(_BOOSTER.format(scores=rows, sessions=sessions, events=events, cut=cut))
+        case.derives(f"reduction.booster_{model}", expected)
+
+    return derives
+
+
+@pytest.fixture
+def two_knees_two_courses(given):
+    """Anna with two knees and a second course of the left one, boosted in the second; nobody responds."""
+    return given("""
+        sessions
+        patient | side  | course | session | day | intent
+        Anna    | left  | 1      | 1       | 0   | initial
+        Anna    | left  | 2      | 1       | 500 | initial
+        Anna    | left  | 2      | 2       | 600 | booster_insufficient
+        Anna    | right | 1      | 1       | 0   | initial
+
+        default definition
+        definition
+        KOOS-pain-physio
+
+        scores
+        patient | side  | day | KOOS/pain
+        Anna    | left  | 0   | 40
+        Anna    | left  | 90  | 42
+        Anna    | left  | 500 | 38
+        Anna    | left  | 590 | 48
+        Anna    | left  | 680 | 49
+        Anna    | right | 0   | 30
+        Anna    | right | 90  | 33
+
+        cohort
+        course       | stratum
+        Anna left 1  | early
+        Anna left 2  | early
+        Anna right 1 | moderate
+
+        booster question
+        definition
+        KOOS-pain-physio
+    """)

@@ -1,0 +1,351 @@
+"""The effect of a booster, by stage: what would have happened had everybody been boosted, and had nobody been."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from analysis import booster_figures as figures
+from analysis.booster_data import Plan, Prepared, prepare
+from analysis.booster_gate import Gate, judge, overlap
+from analysis.booster_model import bootstrap, estimate, sandwich_errors
+from analysis.booster_rows import Numbers, e_value_rows, effect_rows, explanation, naive_rows
+from analysis.cohort import (
+    By,
+    Stratum,
+    allowed,
+    common_settings,
+    definition_of,
+    place,
+    programmes_of,
+    reduce,
+)
+from analysis.numerics.emulation import Design, Estimand
+from analysis.result import Result, check, diagnostics_of, frame_of, row
+from registry import Courses
+from registry.errors import NotEstimable, UsageError, choose
+
+Situation = Literal["any", "regression", "insufficient"]
+Covariate = Literal["stage", "site", "age", "sex", "bmi", "origin", "centre", "symptom_months", "cost_barrier"]
+
+_OUTCOMES = {"response": "share", "end": "risk"}
+
+
+def booster_effect(
+    courses: Courses,
+    *,
+    outcome: str | None = None,
+    estimand: Estimand = "per_protocol",
+    situation: Situation = "any",
+    design: Design = "sequential",
+    by: By = "stage",
+    definition: str | None = None,
+    grace_day: int = 30,
+    horizon_day: tuple[int, ...] = (183, 365),
+    covariates: tuple[Covariate, ...] = ("stage", "site", "age", "sex", "bmi"),
+    confidence: float = 0.95,
+    resamples: int = 200,
+    seed: int = 1,
+    show_anyway: bool = False,
+) -> Result:
+    """Estimate the effect of a booster by emulating a trial at each decision, gated by its own diagnostics.
+
+    Every visit without response at which a booster could be decided on, once evaluation was due and before any booster,
+    starts a trial: boosted within the grace period against not boosted. Covariates are those of that day, and no later
+    one can enter. Why some were boosted, why some who waited were boosted later, and who was not seen again is weighted
+    away; the outcome model adjusts for the same covariates. Boosters are given because the benefit fades: the naive
+    comparison stands beside, marked.
+
+    Parameters
+    ----------
+    courses
+        From :meth:`registry.Registry.courses`.
+    outcome
+        A scale (``KOOS/pain`` or ``koos_pain``) or a domain (``pain``): mean improvement since the decision, had nobody
+        been replaced. ``response``: share in response, a target that ended counts as not. ``end``: risk of joint
+        replacement, or the programme's end event; after a death there is none. Default: pain, or the programme's first
+        domain.
+    estimand
+        ``per_protocol``: boosted within the grace period and not again, against not boosted until the day asked for.
+        ``intention_to_treat``: decided on, whatever followed.
+    situation
+        ``regression``: response was lost; ``insufficient``: there was none yet; ``any``: both, told apart by a
+        covariate and counted in the settings.
+    design
+        ``sequential`` trials; ``clone_censor``: each decision in both arms until the data contradict one;
+        ``g_formula``: outcome regression alone, standardised.
+    by
+        What separates the strata; ``stage`` is the severity at baseline.
+    definition
+        Response definition that says who is without response; default: the programme's own.
+    grace_day
+        Days after the decision within which the booster must be given.
+    horizon_day
+        Days after the decision at which outcomes are compared.
+    covariates
+        Beside what every model has: baseline, score now, the one before, the best so far, time since treatment and
+        since the last session, and whether response was lost.
+    show_anyway
+        Show the number although a check failed; the failures stay attached.
+
+    Returns
+    -------
+    Result
+        Quantities by stratum and ``time_day`` (days after the decision): ``improvement_boosted`` and ``_waiting`` (or
+        ``share_in_response_…``, ``end_…``), ``difference`` (boosted minus waiting; positive is a benefit for scores and
+        response, negative for ends), ``ratio``, ``mean_days_…`` in response, ``difference_of_differences`` between
+        strata and their ``test``, ``e_value``; and ``naive_…``. `n` counts boosts, `denominator` eligible decisions.
+        ``withheld`` says which checks failed.
+
+    Raises
+    ------
+    NotEstimable
+        When nobody was eligible, or nobody eligible was boosted.
+    UsageError
+        When an option is not known.
+
+    References
+    ----------
+    Hernán & Robins 2016 Am J Epidemiol 183:758; Danaei 2013 Stat Methods Med Res 22:70. See docs/methods/booster.md.
+    """
+    _check(estimand, situation, design, covariates, grace_day, horizon_day, confidence, resamples)
+    chosen = definition_of(courses, definition)
+    strata, kept = place(courses, by, chosen)
+    asked = _ask(kept, outcome, chosen.definition)
+    course_rows, rows, naive = reduce(
+        kept, "reduction.booster_course", "reduction.booster_visit", "reduction.booster_naive"
+    )
+    kept = kept.exclude(course_rows.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
+    plan = Plan(
+        str(asked["kind"]), estimand, design, float(grace_day), tuple(float(d) for d in sorted(set(horizon_day)))
+    )
+    data = _prepared(rows, course_rows, strata, covariates, by, plan, situation)
+    whole = estimate(data, np.ones(len(data.visits.day)))
+    again = bootstrap(data, whole, resamples, seed)
+    gate = judge(data, whole)
+    numbers = Numbers(data, whole, again, confidence)
+    frame = effect_rows(numbers, strata, gate, show_anyway)
+    spread = float(np.nanstd(data.y[data.records.row])) if plan.outcome == "mean" else 1.0
+    frame += e_value_rows(numbers, strata, gate, show_anyway, spread)
+    frame += naive_rows(data, naive, strata, confidence)
+    table = frame_of(frame)
+    open_gate = show_anyway or not gate.closed
+    settings = {
+        **common_settings(kept, strata, "booster_effect", by),
+        **{k: v for k, v in asked.items() if k != "kind"},
+        "definition": chosen.definition,
+        "definition_version": chosen.version,
+        "definition_label": chosen.label,
+        "definition_source": chosen.source,
+        "definition_verified": chosen.verified,
+        "estimand": estimand,
+        "situation": situation,
+        "design": design,
+        "grace_day": grace_day,
+        "horizon_day": [int(d) for d in plan.days],
+        "covariates": list(data.names),
+        "confidence": confidence,
+        "resamples": resamples,
+        "seed": seed,
+        "risk_set": _origins(rows, data),
+        "decision_flow": _decision_flow(rows, data, situation),
+        **overlap(data, whole),
+        "show_anyway": show_anyway,
+        "end_label": _end_label(kept),
+    }
+    return Result(
+        question="booster_effect",
+        title=f"Effect of a booster by {by}: {settings['outcome_label']}, {estimand.replace('_', ' ')}",
+        frame=table,
+        settings=settings,
+        attrition=kept.flow(),
+        diagnostics=diagnostics_of([*gate.checks, *_errors(data, whole, numbers)]),
+        curves=frame_of([*(_curves(numbers, strata, gate) if open_gate else []), *gate.balance]),
+        notes=_notes(chosen.verified, chosen.definition, chosen.source, settings, table, strata, plan, gate),
+        draw=figures.strategies,
+        withheld=() if show_anyway else (*gate.closed, *(f"{s}: {why}" for s, why in gate.strata.items())),
+    )
+
+
+def _check(
+    estimand: str, situation: str, design: str, covariates: tuple[str, ...], grace_day: int,
+    horizon_day: tuple[int, ...], confidence: float, resamples: int,
+) -> None:  # fmt: skip
+    choose(estimand, allowed(Estimand), "estimand =")
+    choose(situation, allowed(Situation), "situation =")
+    choose(design, allowed(Design), "design =")
+    for name in covariates:
+        choose(name, allowed(Covariate), "covariates =")
+    if design == "clone_censor" and estimand == "intention_to_treat":
+        raise UsageError("design='clone_censor' compares strategies that are followed: use estimand='per_protocol'.")
+    if min(horizon_day, default=0) < 1:
+        raise UsageError("horizon_day are days after the decision, 1 or more, e.g. (183, 365).")
+    if not 0 <= grace_day < min(horizon_day):
+        raise UsageError(f"grace_day = {grace_day} must be 0 or more and less than the first of horizon_day.")
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    if resamples < 20:
+        raise UsageError(f"resamples = {resamples}: at least 20 are needed for an interval, 200 for a report.")
+
+
+def _ask(courses: Courses, outcome: str | None, definition: str) -> dict[str, Any]:
+    """Write ``cohort.booster``: by which scale the situation is known, and what the outcome is."""
+    con = courses.registry.con
+    kind = _OUTCOMES.get(outcome or "", "mean")
+    offered = con.execute(
+        "select domain, scale from catalogue.programme_scale where list_contains(?, programme) order by priority",
+        [programmes_of(courses)],
+    ).fetchall()
+    domains = list(dict.fromkeys(str(d) for d, _ in offered))
+    known = [r[0] for r in con.sql("select scale from catalogue.scale where direction <> 'none' order by 1").fetchall()]
+    scale, domain = None, None
+    if kind == "mean" and outcome is not None:
+        plain = {_plain(s): s for s in known}
+        if outcome in domains:
+            domain = outcome
+        elif _plain(outcome) in plain:
+            scale = plain[_plain(outcome)]
+        else:
+            choose(outcome, [*domains, "response", "end", *known], "outcome =")
+    else:
+        domain = next((d for d in ("pain", "function", "global") if d in domains), domains[0] if domains else None)
+    if scale is None and domain is None:
+        raise NotEstimable("The programme names no scale by which a situation could be known. Name one: outcome='…'.")
+    con.execute(
+        "create or replace table cohort.booster as select ? as definition, cast(? as varchar) as scale, "
+        "cast(? as varchar) as domain, 'worse100' as unit",
+        [definition, scale, domain],
+    )
+    label = {"share": "share in response", "risk": f"risk of {_end_label(courses)}"}.get(
+        kind, f"improvement of {scale or domain}"
+    )
+    return {
+        "kind": kind,
+        "outcome": outcome or domain,
+        "outcome_label": label,
+        "scale": scale,
+        "domain": domain,
+        "unit_label": "points of 100" if kind == "mean" else "share",
+        "direction": "a positive difference is a benefit" if kind != "risk" else "a negative difference is a benefit",
+    }
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("/", "_").replace("-", "_").replace(" ", "_")
+
+
+def _prepared(
+    rows: pl.DataFrame, course_rows: pl.DataFrame, strata: list[Stratum], covariates: tuple[str, ...], by: str,
+    plan: Plan, situation: str,
+) -> Prepared:  # fmt: skip
+    if rows.height == 0:
+        raise NotEstimable("No course has a visit at which a booster could be decided on. Reasons are in .attrition.")
+    # The strata have their own intercepts: their variable is no covariate beside them.
+    data = prepare(
+        rows, course_rows, tuple(s.code for s in strata), tuple(c for c in covariates if c != by), plan, situation
+    )
+    if len(data.start) == 0:
+        raise NotEstimable(
+            f"No decision is followed by {plan.days[-1]:.0f} days before the data cut (situation: {situation}). "
+            "A shorter horizon_day, or a later data cut, is needed."
+        )
+    boosts = int(data.arm.sum())
+    if boosts == 0 or boosts == len(data.start):
+        which = "none was" if boosts == 0 else "all were"
+        raise NotEstimable(
+            f"Of {len(data.start)} eligible decisions {which} for a booster within {plan.grace_day:.0f} days: there is "
+            "nothing to compare. Record the decisions against a booster too, or widen grace_day."
+        )
+    return data
+
+
+def _origins(rows: pl.DataFrame, data: Prepared) -> dict[str, int]:
+    """Return how many of the trials stand on a decision log, and how many on visits."""
+    held = rows.sort("course_id", "visit_day")["origin"].gather(data.start).value_counts().sort("origin")
+    return {str(origin): int(n) for origin, n in held.iter_rows()}
+
+
+def _decision_flow(rows: pl.DataFrame, data: Prepared, situation: str) -> list[dict[str, Any]]:
+    """Return the flow of visits to eligible decisions: what remains, and how many left for which reason."""
+    point = rows.filter(pl.col("met").is_not_null())
+    flow = [{"step": "visits judged since evaluation was due", "n": point.height}]
+    steps = [
+        ("in response", pl.col("situation").is_not_null()),
+        ("no decision recorded at a centre that keeps a log", pl.col("asked")),
+        ("boosted before", pl.col("n_boosters_before") == 0),
+    ]
+    if situation != "any":
+        steps.append((f"another situation than {situation}", pl.col("situation") == situation))
+    steps.append(
+        ("data cut too soon after",
+         pl.col("potential_follow_up_day") - pl.col("zero_day") >= data.plan.days[-1])
+    )  # fmt: skip
+    for reason, keep in steps:
+        left = point.filter(keep)
+        flow.append({"step": f"left: {reason}", "n": point.height - left.height})
+        point = left
+    flow.append({"step": "eligible decisions", "n": point.height})
+    flow.append({"step": "boosted", "n": int(data.arm.sum())})
+    flow.append({"step": "not boosted", "n": int((~data.arm).sum())})
+    return flow
+
+
+def _curves(numbers: Numbers, strata: list[Stratum], gate: Gate) -> list[dict[str, Any]]:
+    rows = []
+    for s, stratum in enumerate(strata):
+        if numbers.boosted[s] == 0 or stratum.code in gate.strata:
+            continue
+        of = int(numbers.boosted[s] + numbers.waited[s])
+        for d, day in enumerate(numbers.grid):
+            for name, value in (("boosted", numbers.level(s, d, 0)), ("waiting", numbers.level(s, d, 1)),
+                                ("difference", numbers.difference(s, d))):  # fmt: skip
+                rows.append(row(stratum.code, name, time_day=float(day), estimate=value[0], low=value[1], high=value[2],
+                                n=int(numbers.boosted[s]), denominator=of))  # fmt: skip
+    return rows
+
+
+def _errors(data: Prepared, whole: Any, numbers: Numbers) -> list[dict[str, Any]]:
+    """Return for mean outcomes how the resampled standard error compares with the sandwich, as information."""
+    sandwich = sandwich_errors(data, whole)
+    if sandwich is None:
+        return []
+    rows = []
+    for s, code in enumerate(data.strata):
+        d = numbers.at(data.plan.days[-1])
+        again = numbers.treated_again[:, s, d] - numbers.waiting_again[:, s, d]
+        if numbers.boosted[s] and sandwich[s, -1] > 0:
+            ratio = float(np.nanstd(again, ddof=1) / sandwich[s, -1])
+            note = "patients resampled, all models refitted; the sandwich takes the weights as known"
+            rows.append(check(f"standard error over sandwich in {code}", ratio, "information", True, note))
+    return rows
+
+
+def _end_label(courses: Courses) -> str:
+    found = courses.registry.con.execute(
+        "select distinct end_label from catalogue.programme where list_contains(?, programme) order by 1",
+        [programmes_of(courses)],
+    ).fetchall()
+    return " or ".join(str(label) for (label,) in found)
+
+
+def _notes(
+    verified: bool, definition: str, source: str, settings: dict[str, Any], table: pl.DataFrame, strata: list[Stratum],
+    plan: Plan, gate: Gate,
+) -> tuple[str, ...]:  # fmt: skip
+    notes = []
+    if not verified:
+        notes.append(f"Thresholds of {definition} are not verified against their source: {source}.")
+    if gate.closed and settings["show_anyway"]:
+        notes.append("A check failed and the number is shown anyway: " + "; ".join(gate.closed) + ".")
+    if settings["situation"] == "any":
+        notes.append(
+            "Boosters for lost response and for insufficient response are pooled here, told apart by a covariate; "
+            "situation='regression' or 'insufficient' asks of one."
+        )
+    notes.append(
+        "No unmeasured reason for the booster is assumed, given what was known at the decision. Not randomised: see "
+        "the E-value, the negative control and docs/methods/booster.md."
+    )
+    return (*notes, *explanation(table, strata, plan.outcome, plan.days[-1]))

@@ -1,0 +1,290 @@
+"""The visits of a cohort as arrays: who could be decided on, who was boosted, and what followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.numerics.emulation import ENDED, LOST, NOT_DUE, SEEN, Design, Estimand, Trials, Visits, trials
+from analysis.numerics.structural import Spells, outcome_design, spell_design, spells
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+# Visits so long after the last day asked for still inform it.
+BEYOND_DAY = 91.0
+# A day between two asked for gets a value of its own where each arm of each stratum was seen so often near it.
+_FEWEST_AT_NODE = 10
+STATES = {"seen": SEEN, "ended": ENDED, "lost": LOST, "not_due": NOT_DUE}
+# Covariates that every model has: what a clinician sees on the day of the decision.
+ALWAYS = ("baseline", "improvement", "previous", "best", "regression", "log_since_session", "log_day")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is estimated.
+
+    Attributes
+    ----------
+    outcome
+        ``mean`` improvement since the decision, ``share`` in response, or ``risk`` of the end of the target.
+    days
+        Days after the decision asked for, in order.
+    """
+
+    outcome: str
+    estimand: Estimand
+    design: Design
+    grace_day: float
+    days: tuple[float, ...]
+
+    @property
+    def grid(self) -> Floats:
+        """Days after the decision at which curves are drawn."""
+        if self.outcome == "risk":
+            return self.bounds[1:]
+        return np.unique(np.r_[np.arange(0, self.days[-1] + 1, 15.0), self.days])
+
+    @property
+    def bounds(self) -> Floats:
+        """Days that bound the intervals of the hazard: each day asked for, and at most 100 days apart."""
+        marks = [0.0]
+        for day in self.days:
+            pieces = int(np.ceil((day - marks[-1]) / 100))
+            marks.extend(np.linspace(marks[-1], day, pieces + 1)[1:])
+        return np.array(marks)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The visits of a cohort with the trials that start among them.
+
+    Attributes
+    ----------
+    visits
+        Arrays of the visits.
+    names
+        Names of the covariates, in the order of ``visits.x``.
+    start
+        Rows at which a trial starts, shape (t,).
+    patient
+        Number of the patient of each visit, shape (n,).
+    y
+        Improvement at each visit, or whether in response; nan where not known.
+    end, known, ended_day
+        Day of the end that is asked about, day until which it is known, and day of any end; shape (n,).
+    earliest, visit_no
+        Improvement at the first visit after treatment, and number of the visit, for the negative control.
+    strata
+        Codes of the strata.
+    """
+
+    plan: Plan
+    visits: Visits
+    names: tuple[str, ...]
+    start: Ints
+    patient: Ints
+    y: Floats
+    end: Floats
+    known: Floats
+    ended_day: Floats
+    potential: Floats
+    earliest: Floats
+    visit_no: Ints
+    strata: tuple[str, ...]
+
+    @cached_property
+    def records(self) -> Trials:
+        """Follow-up records with a known outcome (means and shares)."""
+        last = self.plan.days[-1] + BEYOND_DAY
+        eligible = np.zeros(len(self.visits.day), dtype=bool)
+        eligible[self.start] = True
+        made = trials(
+            self.visits, eligible, last, estimand=self.plan.estimand, design=self.plan.design,
+            grace_day=self.plan.grace_day,
+        )  # fmt: skip
+        known = ~np.isnan(self.y[made.row])
+        return Trials(
+            made.start, made.trial[known], made.row[known], made.arm[known], made.time[known], made.weighed[known]
+        )
+
+    @cached_property
+    def spells(self) -> Spells:
+        """Intervals of follow-up (risk of the end; and, for shares, what came after an end)."""
+        return spells(
+            self.visits, self.start, self.end, self.known, self.plan.bounds, estimand=self.plan.estimand,
+            design=self.plan.design, grace_day=self.plan.grace_day,
+        )  # fmt: skip
+
+    @cached_property
+    def nodes(self) -> Floats:
+        """Days between which effects are linear, shape (k,).
+
+        Three months, the days asked for, and the end of the follow-up used, so that later visits inform the last day
+        without being taken for it; and halfway between two of these where both arms of every stratum were seen there.
+        """
+        asked = [*self.plan.days]
+        given = np.unique([min(91.0, asked[0]), *asked, asked[-1] + BEYOND_DAY])
+        middles = []
+        for low, high in pairwise(given):
+            near = np.abs(self.records.time - (low + high) / 2) <= (high - low) / 4
+            if high - low > 120 and near.any():
+                cell = 2 * self.stratum[self.records.trial[near]] + self.records.arm[near]
+                seen = np.bincount(cell, minlength=2 * len(self.strata)).reshape(-1, 2)
+                filled = np.bincount(self.stratum, self.arm, len(self.strata)) >= _FEWEST_AT_NODE
+                if filled.any() and seen[filled].min() >= _FEWEST_AT_NODE:
+                    middles.append((low + high) / 2)
+        return np.unique([*given, *middles])
+
+    @cached_property
+    def followed(self) -> tuple[Trials, Floats, Floats]:
+        """Follow-up records, their outcomes (r,) and the design of the outcome model (r, q)."""
+        records, y = self.records, self.y[self.records.row]
+        if self.plan.outcome == "share":
+            records, y = _with_ends(self)
+        else:
+            y = y - self.y[records.start][records.trial]
+        return records, y, outcome_design(records, self.visits, self.nodes, interact=self.interact)
+
+    @cached_property
+    def hazard_design(self) -> Floats:
+        """Design of the hazard of the end, a row for each of `spells`."""
+        return spell_design(self.spells, self.start, self.visits, interact=self.interact)
+
+    @property
+    def interact(self) -> bool:
+        """Whether covariates modify the effect in the outcome model: the g-formula has nothing else to lean on."""
+        return self.plan.design == "g_formula"
+
+    @property
+    def arm(self) -> Bools:
+        """Whether each trial was treated, shape (t,)."""
+        return self.visits.treated[self.start]
+
+    @property
+    def stratum(self) -> Ints:
+        """Stratum of each trial, shape (t,)."""
+        return self.visits.stratum[self.start]
+
+
+def prepare(
+    rows: pl.DataFrame, courses: pl.DataFrame, strata: tuple[str, ...], covariates: tuple[str, ...], plan: Plan,
+    situation: str,
+) -> Prepared:  # fmt: skip
+    """Put ``reduction.booster_visit`` and ``reduction.booster_course`` into arrays.
+
+    A trial starts where a booster could be decided on, in the situation asked about, without an earlier one, and where
+    the data cut leaves time for the last day asked for: potential follow-up, whoever came.
+    """
+    of_course = [c for c in courses.columns if c == "course_id" or c not in rows.columns]
+    joined = rows.join(courses.select(of_course), on="course_id").sort("course_id", "visit_day")
+    f = {c: joined[c].cast(pl.Float64).to_numpy() for c in (
+        "visit_day", "zero_day", "improvement", "booster_day", "end_day", "watched_to_day", "potential_follow_up_day",
+        "earliest")}  # fmt: skip
+    x, names = design_of(joined, covariates)
+    given = f["booster_day"] - f["zero_day"] <= plan.grace_day
+    decided = joined["decided"].to_numpy() if joined["decided"].null_count() == 0 else None
+    treated = given
+    if plan.estimand == "intention_to_treat":
+        logged = joined["decided"].fill_null(False).to_numpy().astype(bool)
+        treated = np.where(joined["decided"].is_not_null().to_numpy() if decided is None else True, logged, given)
+    asked = joined["asked"].to_numpy() & joined["situation"].is_not_null().to_numpy()
+    number = {s: i for i, s in enumerate(strata)}
+    before = joined["n_boosters_before"].to_numpy().astype(np.int64)
+    visits = Visits(
+        course=_numbers(joined["course_id"]),
+        day=f["visit_day"],
+        zero=f["zero_day"],
+        asked=asked,
+        treated=treated & asked,
+        before=before,
+        booster_day=f["booster_day"],
+        state=joined["next_state"].replace_strict(STATES, return_dtype=pl.Int64).to_numpy(),
+        stratum=joined["stratum"].replace_strict(number, return_dtype=pl.Int64).to_numpy(),
+        x=x,
+    )
+    meant = asked & (before == 0)
+    if situation != "any":
+        meant &= (joined["situation"] == situation).fill_null(False).to_numpy()
+    meant &= f["potential_follow_up_day"] - f["zero_day"] >= plan.days[-1]
+    ended_day = np.where(np.isnan(f["end_day"]), np.inf, f["end_day"])
+    role = joined["end_role"].fill_null("none").to_numpy()
+    # A death or another treatment in its place leaves no target to be replaced: known to have no such end for good.
+    end = np.where(role == "end", ended_day, np.inf)
+    known = np.where((role != "end") & (ended_day <= f["watched_to_day"]), np.inf, f["watched_to_day"])
+    met = joined["met"].cast(pl.Float64).to_numpy()
+    return Prepared(
+        plan, visits, names, np.flatnonzero(meant), _numbers(joined["patient_id"]),
+        met if plan.outcome == "share" else f["improvement"], end, known, ended_day, f["potential_follow_up_day"],
+        f["earliest"], joined["visit_no"].to_numpy().astype(np.int64), strata,
+    )  # fmt: skip
+
+
+def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> tuple[Floats, tuple[str, ...]]:
+    """Return standardised covariates (n, p) of the visits and their names; a missing number is its mean, and marked."""
+    columns: list[Floats] = []
+    names: list[str] = []
+    numbers = {
+        "regression": (pl.col("situation") == "regression").fill_null(False).cast(pl.Float64),
+        "log_since_session": (pl.col("since_session_day").cast(pl.Float64) + 1).log(),
+        "log_day": (pl.col("zero_day").cast(pl.Float64) + 1).log(),
+        "female": (pl.col("sex") == "female").cast(pl.Float64),
+        "cost_barrier": pl.col("cost_barrier").cast(pl.Float64),
+    }
+    for name in (*ALWAYS, *("female" if c == "sex" else c for c in covariates)):
+        expression = numbers.get(name, pl.col(name))
+        values = rows.select(expression.alias(name))[name]
+        if values.dtype == pl.String:
+            for level in values.drop_nulls().unique().sort().to_list()[1:]:
+                columns.append((values == level).fill_null(False).to_numpy().astype(float))
+                names.append(f"{name}: {level}")
+            continue
+        found = values.cast(pl.Float64).to_numpy()
+        missing = np.isnan(found)
+        if missing.all():
+            continue
+        if missing.any():
+            columns.append(missing.astype(float))
+            names.append(f"{name}: not recorded")
+        columns.append(np.where(missing, np.nanmean(found), found))
+        names.append(name)
+    x = np.column_stack(columns)
+    spread = x.std(axis=0)
+    keep = spread > 1e-9
+    return (x[:, keep] - x[:, keep].mean(axis=0)) / spread[keep], tuple(
+        n for n, k in zip(names, keep, strict=True) if k
+    )
+
+
+def _with_ends(data: Prepared) -> tuple[Trials, Floats]:
+    """Return follow-up records and responses with, for those whose target ended, "not in response" at later nodes."""
+    records, v, plan = data.records, data.visits, data.plan
+    # Whoever was replaced in an arm stays "not in response" there until the last day asked for.
+    ends = spells(
+        v, data.start, data.ended_day, np.maximum(data.known, data.ended_day), plan.bounds, estimand=plan.estimand,
+        design=plan.design, grace_day=plan.grace_day,
+    )  # fmt: skip
+    happened = ends.event
+    trial, arm, last, weighed = (a[happened] for a in (ends.trial, ends.arm, ends.last, ends.weighed))
+    until = data.ended_day[data.start[trial]] - v.zero[data.start[trial]]
+    nodes = data.nodes[data.nodes <= plan.days[-1]]
+    extra_trial, node = np.nonzero(until[:, None] <= nodes)
+    joined = Trials(
+        records.start,
+        np.concatenate([records.trial, trial[extra_trial]]),
+        np.concatenate([records.row, last[extra_trial] + 1]),
+        np.concatenate([records.arm, arm[extra_trial]]),
+        np.concatenate([records.time, nodes[node]]),
+        np.concatenate([records.weighed, weighed[extra_trial]]),
+    )
+    return joined, np.concatenate([data.y[records.row], np.zeros(len(extra_trial))])
+
+
+def _numbers(ids: pl.Series) -> Ints:
+    return (ids.rank("dense") - 1).to_numpy().astype(np.int64)

@@ -1,0 +1,105 @@
+"""The effect of a booster by stratum: weights, outcome and standardisation, and what a bootstrap of patients says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from analysis.booster_data import Prepared
+from analysis.numerics.emulation import Chances, chances, decision_weights, weights
+from analysis.numerics.structural import (
+    Curves,
+    Family,
+    outcome_model,
+    spell_weights,
+    standardise,
+    standardise_risk,
+)
+from analysis.numerics.weighting import Linear, Logistic, logistic, sandwich
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Curves of both strategies on the grid, and what they were made with."""
+
+    curves: Curves
+    fit: Linear | Logistic
+    weight: Floats
+    chances: Chances | None
+
+    @property
+    def coefficients(self) -> Floats:
+        """Coefficients of the outcome model, shape (q,)."""
+        return self.fit.coefficients
+
+
+def estimate(data: Prepared, case: Floats, start: Estimate | None = None) -> Estimate:
+    """Fit weights and outcome with case weights `case` of the visits (n,), and standardise."""
+    plan, v = data.plan, data.visits
+    begin = None if start is None or start.chances is None else start.chances
+    made = chances(v, case, ends_count=plan.outcome != "mean", start=begin)
+    first = None if start is None else start.coefficients
+    if plan.outcome == "risk":
+        return _risk(data, case, made, first)
+    records, y, design = data.followed
+    w = case[records.start][records.trial]
+    if not data.interact:
+        decision = decision_weights(data.start, v, made, case)
+        w = w * weights(records, made, decision, estimand=plan.estimand)
+    family: Family = "mean" if plan.outcome == "mean" else "share"
+    model = outcome_model(design, data.nodes, y, w, family, first)
+    curves = standardise(model, records, v, case, plan.grid, interact=data.interact)
+    return Estimate(curves, model.fit, w, made)
+
+
+def _risk(data: Prepared, case: Floats, made: Chances, first: Floats | None) -> Estimate:
+    plan, v, cut = data.plan, data.visits, data.spells
+    w = case[data.start][cut.trial]
+    if not data.interact:
+        decision = decision_weights(data.start, v, made, case)
+        w = w * spell_weights(cut, data.start, made, decision, estimand=plan.estimand)
+    design = data.hazard_design
+    p = v.x.shape[1] * (1 + data.interact)
+    penalty = np.r_[np.full(design.shape[1] - p, 1e-2), np.full(p, 0.1)]
+    fit = logistic(design, cut.event.astype(float), w, penalty=penalty, tolerance=1e-9, start=first)
+    return Estimate(standardise_risk(fit, data.start, v, case, plan.bounds, interact=data.interact), fit, w, made)
+
+
+def bootstrap(data: Prepared, whole: Estimate, times: int, seed: int) -> tuple[Floats, Floats]:
+    """Resample patients and refit every model; return curves of both strategies, each (times, s, d).
+
+    A patient drawn twice counts twice in every model: weights, not copies (multinomial counts).
+    """
+    rng = np.random.default_rng(seed)
+    patients = int(data.patient.max()) + 1
+    shape = (times, *whole.curves.treated.shape)
+    one, other = np.full(shape, np.nan), np.full(shape, np.nan)
+    # Small systems: a second thread would only wait for the first.
+    with threadpool_limits(1):
+        for b in range(times):
+            drawn = rng.multinomial(patients, np.full(patients, 1 / patients)).astype(float)
+            try:
+                again = estimate(data, drawn[data.patient], whole)
+            except ValueError:
+                continue
+            one[b], other[b] = again.curves.treated, again.curves.waiting
+    return one, other
+
+
+def sandwich_errors(data: Prepared, whole: Estimate) -> Floats | None:
+    """Return the clustered standard error of the effect at the days asked for, weights taken as known; shape (s, d)."""
+    if data.plan.outcome != "mean":
+        return None
+    records, y, design = data.followed
+    nodes = data.nodes
+    cluster = data.patient[records.start][records.trial]
+    covariance = sandwich(design, y - whole.fit.fitted, whole.weight, whole.fit.bread, cluster)
+    s, k = len(data.strata), len(nodes)
+    first = s * (k + 1)
+    errors = np.sqrt(np.maximum(np.diag(covariance)[first : first + s * k], 0)).reshape(s, k)
+    return np.asarray(errors[:, np.searchsorted(nodes, data.plan.days)])

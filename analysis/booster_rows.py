@@ -1,0 +1,301 @@
+"""Rows of the results frame for the effect of a booster: both strategies, their difference, and the naive numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.booster_data import Prepared
+from analysis.booster_gate import Gate
+from analysis.booster_model import Estimate
+from analysis.cohort import Stratum
+from analysis.numerics.emulation import decision_weights
+from analysis.numerics.resampling import interval_of_probability
+from analysis.numerics.weighting import e_value, effective_sample_size
+from analysis.result import row
+
+Floats = NDArray[np.float64]
+
+NAMES = {"mean": "improvement", "share": "share_in_response", "risk": "end"}
+_NEAR_DAY = 46.0
+
+
+class Numbers:
+    """Point estimates and resamples of one run, by stratum and overall.
+
+    Attributes
+    ----------
+    treated, waiting
+        Shape (s + 1, d): strata in order, then all courses, by grid day.
+    treated_again, waiting_again
+        The same of the resamples, shape (times, s + 1, d).
+    """
+
+    def __init__(self, data: Prepared, whole: Estimate, again: tuple[Floats, Floats], confidence: float):
+        self.data, self.confidence = data, confidence
+        self.grid = data.plan.grid
+        size = np.bincount(data.stratum, minlength=len(data.strata)).astype(float)
+        share = size / max(size.sum(), 1)
+        self.treated, self.waiting = (_with_all(c, share) for c in (whole.curves.treated, whole.curves.waiting))
+        self.treated_again, self.waiting_again = (_with_all(c, share) for c in again)
+        arms = [np.bincount(data.stratum[data.arm == a], minlength=len(data.strata)) for a in (True, False)]
+        self.boosted, self.waited = (np.append(a, a.sum()).astype(int) for a in arms)
+        self.factor, self.z = _small_sample(data, whole, confidence)
+
+    def at(self, day: float) -> int:
+        """Return the position of `day` in the grid."""
+        return int(np.searchsorted(self.grid, day))
+
+    def difference(self, s: int, d: int) -> tuple[float, float, float]:
+        """Return the difference of stratum `s` at grid position `d` with normal limits from the resamples."""
+        value = float(self.treated[s, d] - self.waiting[s, d])
+        return self.around(value, self.treated_again[:, s, d] - self.waiting_again[:, s, d], s)
+
+    def around(self, value: float, again: Floats, s: int) -> tuple[float, float, float]:
+        """Return `value` of stratum `s` with symmetric limits from its resamples."""
+        reach = float(self.z[s] * self.factor * np.nanstd(again, ddof=1))
+        return value, value - reach, value + reach
+
+    def level(self, s: int, d: int, arm: int) -> tuple[float, float, float]:
+        """Return the outcome of one strategy with its limits."""
+        curve, again = ((self.treated, self.treated_again), (self.waiting, self.waiting_again))[arm]
+        value = float(curve[s, d])
+        if self.data.plan.outcome == "mean":
+            return self.around(value, again[:, s, d], s)
+        n = (self.boosted, self.waited)[arm][s]
+        low, high = interval_of_probability(np.array([value]), again[:, s, d : d + 1], self.confidence, max(n, 1))
+        return value, float(low[0]), float(high[0])
+
+    def ratio(self, s: int, d: int) -> tuple[float, float, float]:
+        """Return the ratio of shares or risks with limits that are symmetric on the log scale."""
+        value = float(self.treated[s, d] / self.waiting[s, d])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(self.treated_again[:, s, d] / self.waiting_again[:, s, d])
+        finite = logs[np.isfinite(logs)]
+        _, low, high = self.around(np.log(value), finite, s) if len(finite) > 2 else (0.0, np.nan, np.nan)
+        return value, float(np.exp(low)), float(np.exp(high))
+
+    def mean_days(self, s: int, arm: int | None) -> tuple[float, float, float]:
+        """Return the mean days in response up to the last day asked for, or their difference, with limits."""
+        up_to = self.grid <= self.data.plan.days[-1]
+        grid = self.grid[up_to]
+
+        def area(curve: Floats) -> Floats:
+            held = curve[..., up_to].copy()
+            held[..., 0] = 0.0  # not in response on the day of the decision, or there would be none
+            return np.asarray(np.trapezoid(held, grid, axis=-1))
+
+        one, two = area(self.treated[s]), area(self.waiting[s])
+        ones, twos = area(self.treated_again[:, s]), area(self.waiting_again[:, s])
+        value, again = {0: (one, ones), 1: (two, twos), None: (one - two, ones - twos)}[arm]
+        return self.around(float(value), again, s)
+
+
+def effect_rows(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool) -> list[dict[str, Any]]:
+    """Return levels, differences and ratios by stratum and day; withheld ones keep their row, with the reason."""
+    plan = numbers.data.plan
+    rows: list[dict[str, Any]] = []
+    codes = [*(s.code for s in strata), "all"]
+    for s, code in enumerate(codes):
+        why = _why(gate, code, show_anyway)
+        n, of = int(numbers.boosted[s]), int(numbers.boosted[s] + numbers.waited[s])
+        if of == 0:
+            rows += [row(code, "difference", time_day=d, n=0, denominator=0, note="nobody in this stratum")
+                     for d in plan.days]  # fmt: skip
+            continue
+        kept: list[tuple[str, float | None, tuple[float, float, float]]] = []
+        for day in plan.days:
+            d = numbers.at(day)
+            name = NAMES[plan.outcome]
+            kept.append((f"{name}_boosted", day, numbers.level(s, d, 0)))
+            kept.append((f"{name}_waiting", day, numbers.level(s, d, 1)))
+            kept.append(("difference", day, numbers.difference(s, d)))
+            if plan.outcome != "mean":
+                kept.append(("ratio", day, numbers.ratio(s, d)))
+        if plan.outcome == "share":
+            last = plan.days[-1]
+            kept.append(("mean_days_boosted", last, numbers.mean_days(s, 0)))
+            kept.append(("mean_days_waiting", last, numbers.mean_days(s, 1)))
+            kept.append(("difference_mean_days", last, numbers.mean_days(s, None)))
+        for quantity, at, (value, low, high) in kept:
+            shown: dict[str, Any] = {"note": why} if why else {"estimate": value, "low": low, "high": high}
+            if not why and gate.closed:
+                shown["note"] = "shown although a check failed"
+            rows.append(row(code, quantity, time_day=at, n=n, denominator=of, **shown))
+    return rows + _between_strata(numbers, strata, gate, show_anyway)
+
+
+def e_value_rows(
+    numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool, spread: float
+) -> list[dict[str, Any]]:
+    """Return E-values of the effect at the last day asked for: of the estimate, and of the limit nearer to none."""
+    plan, rows = numbers.data.plan, []
+    d = numbers.at(plan.days[-1])
+    for s, code in enumerate([*(s.code for s in strata), "all"]):
+        if _why(gate, code, show_anyway) or numbers.boosted[s] == 0:
+            continue
+        if plan.outcome == "mean":
+            value, low, high = (np.exp(0.91 * v / spread) for v in numbers.difference(s, d))
+        else:
+            value, low, high = numbers.ratio(s, d)
+        if not np.isfinite([value, low, high]).all() or value <= 0:
+            continue
+        near = low if value > 1 else high
+        crosses = (low - 1) * (high - 1) <= 0
+        rows.append(
+            row(code, "e_value", time_day=plan.days[-1], estimate=e_value(float(value)),
+                low=1.0 if crosses else e_value(float(near)), denominator=int(numbers.boosted[s] + numbers.waited[s]),
+                note="risk ratio with booster and outcome that an unmeasured reason would need; low: for the limit")
+        )  # fmt: skip
+    return rows
+
+
+def naive_rows(data: Prepared, cells: pl.DataFrame, strata: list[Stratum], confidence: float) -> list[dict[str, Any]]:
+    """Return what simpler comparisons would have claimed, by stratum; each says in its note why it is wrong."""
+    rows: list[dict[str, Any]] = []
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    for i, s in enumerate(strata):
+        rows.append(_ever_never(data, cells.filter(pl.col("stratum") == s.code), s.code, z))
+        if data.plan.outcome == "risk":
+            continue
+        rows += _simple_rows(data, i, s.code, z)
+    return rows
+
+
+def explanation(frame: pl.DataFrame, strata: list[Stratum], outcome: str, last: float) -> tuple[str, ...]:
+    """Return a sentence a stratum on why the naive number differs, in words for a clinician."""
+    lines = []
+    unit = {"mean": "points", "share": "percentage points", "risk": "percentage points"}[outcome]
+    scale = 1.0 if outcome == "mean" else 100.0
+    for s in strata:
+        mine = frame.filter(pl.col("stratum") == s.code)
+        ours = mine.filter(pl.col("quantity") == "difference", pl.col("time_day") == last)["estimate"]
+        naive = mine.filter(pl.col("quantity") == "naive_ever_against_never")["estimate"]
+        if not len(ours) or not len(naive) or ours[0] is None or naive[0] is None:
+            continue
+        lines.append(
+            f"{s.label}: courses ever boosted differed from those never boosted by {scale * naive[0]:+.1f} {unit}; "
+            f"compared at the decision, in like situations, a booster changed the outcome by {scale * ours[0]:+.1f} at "
+            f"day {last:.0f}. The first number is not the effect: those who were boosted were already losing, or had "
+            "not responded."
+        )
+    return tuple(lines)
+
+
+def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[float, Floats]:
+    """Return what a resampled error is multiplied by, and t quantiles by stratum, then overall, shape (s + 1,).
+
+    Few decisions carry the weight of the boosted arm, and the models are fitted to them: the resampled error is too
+    small by about sqrt(1 - p / m), p covariates in m effective decisions, and its limits have as many degrees of
+    freedom as the stratum has effective decisions. Measured: without both, 95 % intervals covered 92 % of the truth.
+    """
+    assert whole.chances is not None
+    one, _ = decision_weights(data.start, data.visits, whole.chances, np.ones(len(data.visits.day)))
+    arm = data.arm
+    size = [effective_sample_size(one[arm & (data.stratum == i)]) for i in range(len(data.strata))]
+    size.append(effective_sample_size(one[arm]))
+    p = data.visits.x.shape[1]
+    factor = np.sqrt(size[-1] / max(size[-1] - p, size[-1] / 4, 1.0))
+    return float(factor), np.asarray(stats.t.ppf(0.5 + confidence / 2, np.maximum(np.array(size) - 1, 1)))
+
+
+def _with_all(curves: Floats, share: Floats) -> Floats:
+    overall = np.einsum("...sd,s->...d", np.where(share[:, None] > 0, curves, 0.0), share)
+    return np.concatenate([curves, overall[..., None, :]], axis=-2)
+
+
+def _why(gate: Gate, code: str, show_anyway: bool) -> str | None:
+    if show_anyway:
+        return None
+    if gate.closed:
+        return "withheld: " + gate.closed[0].split(":")[0]
+    if code in gate.strata:
+        return f"withheld: {gate.strata[code]}"
+    if code == "all" and gate.strata:
+        return f"withheld: {', '.join(gate.strata)} has too little"
+    return None
+
+
+def _between_strata(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool) -> list[dict[str, Any]]:
+    """Return differences of the effect between strata, and the test that all strata have the same effect."""
+    plan = numbers.data.plan
+    shown = [i for i, s in enumerate(strata) if numbers.boosted[i] and not _why(gate, s.code, show_anyway)]
+    if len(shown) < 2:
+        return []
+    d = numbers.at(plan.days[-1])
+    effect = (numbers.treated - numbers.waiting)[shown, d]
+    again = (numbers.treated_again - numbers.waiting_again)[:, shown, d]
+    again = again[np.isfinite(again).all(axis=1)]
+    rows = []
+    for k in range(1, len(shown)):
+        # The wider of both strata's limits: fewer effective decisions, fewer degrees of freedom.
+        wider = max(shown[0], shown[k], key=lambda i: numbers.z[i])
+        value, low, high = numbers.around(float(effect[k] - effect[0]), again[:, k] - again[:, 0], wider)
+        rows.append(
+            row(f"{strata[shown[k]].code} - {strata[shown[0]].code}", "difference_of_differences",
+                time_day=plan.days[-1], estimate=value, low=low, high=high,
+                denominator=int(numbers.boosted[shown].sum() + numbers.waited[shown].sum()))
+        )  # fmt: skip
+    contrast = effect[1:] - effect[0]
+    covariance = np.atleast_2d(np.cov((again[:, 1:] - again[:, :1]).T))
+    statistic = float(contrast @ np.linalg.pinv(covariance) @ contrast)
+    p = float(stats.chi2.sf(statistic, len(shown) - 1))
+    rows.append(
+        row("all", "test", estimate=p, denominator=int((numbers.boosted + numbers.waited)[shown].sum()),
+            note=f"same effect in all strata at day {plan.days[-1]:.0f}: Wald chi-squared {statistic:.2f} on "
+                 f"{len(shown) - 1} df, patients resampled")
+    )  # fmt: skip
+    return rows
+
+
+def _ever_never(data: Prepared, cells: pl.DataFrame, code: str, z: float) -> dict[str, Any]:
+    note = "NAIVE, not the effect: a booster is given because the benefit fades, and takes time to be given"
+    held = {bool(r["ever_boosted"]): r for r in cells.to_dicts()}
+    if len(held) < 2:
+        return row(code, "naive_ever_against_never", note="all or none were ever boosted")
+    sides = []
+    for boosted in (True, False):
+        r = held[boosted]
+        if data.plan.outcome == "mean":
+            n = int(r["n_scored"])
+            mean = float(r["total"] or 0) / max(n, 1)
+            variance = (float(r["total_squares"] or 0) / max(n, 1) - mean**2) / max(n - 1, 1)
+        else:
+            n, k = (int(r["n_judged"]), int(r["n_in_response"])) if data.plan.outcome == "share" else (
+                int(r["n"]), int(r["n_ended"]))  # fmt: skip
+            mean = k / max(n, 1)
+            variance = mean * (1 - mean) / max(n, 1)
+        sides.append((mean, variance, n))
+    value, error = sides[0][0] - sides[1][0], float(np.sqrt(max(sides[0][1] + sides[1][1], 0)))
+    return row(code, "naive_ever_against_never", estimate=value, low=value - z * error, high=value + z * error,
+               n=sides[0][2], denominator=sides[0][2] + sides[1][2], note=note)  # fmt: skip
+
+
+def _simple_rows(data: Prepared, stratum: int, code: str, z: float) -> list[dict[str, Any]]:
+    """Before-after in the boosted, and the unadjusted difference at the decision, near the last day asked for."""
+    records, day = data.records, data.plan.days[-1]
+    here = (data.stratum[records.trial] == stratum) & (np.abs(records.time - day) <= _NEAR_DAY)
+    change = data.y[records.row] - (data.y[records.start][records.trial] if data.plan.outcome == "mean" else 0.0)
+    sides = [change[here & (records.arm == a)] for a in (1, 0)]
+    rows = []
+    n = len(sides[0])
+    if n > 1:
+        mean, error = float(sides[0].mean()), float(sides[0].std(ddof=1) / np.sqrt(n))
+        rows.append(
+            row(code, "naive_before_after", time_day=day, estimate=mean, low=mean - z * error, high=mean + z * error,
+                n=n, denominator=n,
+                note="NAIVE, not the effect: boosted when at their worst, they regress to the mean anyway")
+        )  # fmt: skip
+    if n > 1 and len(sides[1]) > 1:
+        value = float(sides[0].mean() - sides[1].mean())
+        error = float(np.sqrt(sides[0].var(ddof=1) / n + sides[1].var(ddof=1) / len(sides[1])))
+        rows.append(
+            row(code, "naive_at_decision", time_day=day, estimate=value, low=value - z * error, high=value + z * error,
+                n=n, denominator=n + len(sides[1]),
+                note="NAIVE, not the effect: same clock, but those boosted were worse off when it was decided")
+        )  # fmt: skip
+    return rows

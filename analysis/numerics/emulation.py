@@ -1,0 +1,328 @@
+"""Sequential emulation of a target trial from rows of visits: every eligible visit starts a trial of its own.
+
+A trial compares, from one decision on, those who were treated with those who were not. Covariates are those of its
+first row only. What must be weighted away: why some were treated (at the first row), why some of those who waited were
+treated later (per protocol they are censored then), and why some were not seen again.
+
+References
+----------
+Hernán et al. 2008 Epidemiology 19:766; Gran et al. 2010 Stat Med 29:2757 (sequential trials); Danaei et al. 2013 Stat
+Methods Med Res 22:70; Hernán 2018 Ann Intern Med 168:737 (clones, censoring, weights).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.numerics.weighting import Logistic, calibrate, logistic
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+Estimand = Literal["per_protocol", "intention_to_treat"]
+Design = Literal["sequential", "clone_censor", "g_formula"]
+
+SEEN, ENDED, LOST, NOT_DUE = range(4)
+# A weak prior on standardised covariates (standard deviation 3 on the logit scale): keeps a resample finite.
+_PRECISION = 0.1
+# With fewer decisions for the treatment, or losses, than this the model has a rate and no covariates.
+FEWEST_EVENTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """Visits in order of course, then day; each array of shape (n,) unless said otherwise.
+
+    Attributes
+    ----------
+    course
+        Number of the course; rows of one course stand together.
+    day, zero
+        Day of the visit, and of the decision made at or after it, since the first session of the course.
+    asked
+        Whether a booster could be decided on here: the risk set.
+    treated
+        Whether it was given within the grace period (per protocol) or decided on (intention to treat).
+    before
+        Boosters given before the visit.
+    booster_day
+        Day of the first booster at or after the visit and before the next one; nan if none.
+    state
+        How the watching went on: 0 seen again, 1 the target ended first, 2 not seen although due, 3 not due.
+    stratum
+        Number of the stratum.
+    x
+        Standardised covariates known on the day, shape (n, p).
+    """
+
+    course: Ints
+    day: Floats
+    zero: Floats
+    asked: Bools
+    treated: Bools
+    before: Ints
+    booster_day: Floats
+    state: Ints
+    stratum: Ints
+    x: Floats
+
+    @property
+    def dummies(self) -> Floats:
+        """Indicators of the strata, shape (n, s)."""
+        return np.asarray(self.stratum[:, None] == np.arange(self.stratum.max(initial=0) + 1), dtype=float)
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """What the weights are made of, for each visit.
+
+    Attributes
+    ----------
+    treated
+        Probability of being treated at a visit of the risk set, shape (n,); 0 elsewhere.
+    deviation
+        Running sum of minus the log probability of no booster at this visit, shape (n,).
+    unseen
+        Running sum of minus the log probability of being seen again after this visit, shape (n,).
+    decision
+        The fitted decision model of visits without an earlier booster.
+    others
+        Coefficients of the other models, none where they have a rate; a resample starts from them.
+    """
+
+    treated: Floats
+    deviation: Floats
+    unseen: Floats
+    decision: Logistic
+    others: tuple[Floats | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Trials and the rows that follow them.
+
+    Attributes
+    ----------
+    start
+        Row at which each trial starts, shape (t,).
+    trial, row
+        Trial and row of each follow-up record, shape (r,).
+    arm
+        Arm it counts for, shape (r,): 1 treated, 0 waiting. With clones a trial counts for both while it fits both.
+    time
+        Days since the decision, shape (r,).
+    weighed
+        Whether the record has been selected by the decision, shape (r,): a clone within the grace period has not.
+    """
+
+    start: Ints
+    trial: Ints
+    row: Ints
+    arm: Ints
+    time: Floats
+    weighed: Bools
+
+
+def expand(unit: Ints, eligible: Bools, last: Ints) -> tuple[Ints, Ints]:
+    """Return trial starts' follow-up as pairs: (number of the trial, row), each from its start to row `last`.
+
+    Parameters
+    ----------
+    unit
+        Person or course of each row, shape (n,); rows of one unit stand together, in order of time.
+    eligible
+        Rows at which a trial starts, shape (n,).
+    last
+        Last row that follows a trial started at this row, shape (n,); at most the last row of the unit.
+    """
+    start = np.flatnonzero(eligible)
+    length = last[start] - start + 1
+    trial = np.repeat(np.arange(len(start)), length)
+    offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    row = start[trial] + offset
+    assert not len(row) or bool((unit[row] == unit[start][trial]).all()), "rows of a unit must stand together"
+    return trial, row
+
+
+def last_rows(unit: Ints) -> Ints:
+    """Return the index of the last row of the unit of each row, shape (n,)."""
+    ends = np.flatnonzero(np.append(np.diff(unit) != 0, True))
+    return np.asarray(ends[np.searchsorted(ends, np.arange(len(unit)))], dtype=np.int64)
+
+
+def trials(
+    visits: Visits, eligible: Bools, last_day: float, *, estimand: Estimand, design: Design, grace_day: float
+) -> Trials:
+    """Start a trial at each `eligible` visit, and follow it to `last_day` days after its decision.
+
+    Per protocol, who waits is followed to the first booster and who was boosted to the second; a score on the day of a
+    booster was taken before it. With clones, each trial stands in both arms until the data contradict one of them.
+    """
+    trial, row = expand(visits.course, eligible, last_rows(visits.course))
+    start = np.flatnonzero(eligible)
+    time = visits.day[row] - visits.zero[start][trial]
+    keep = (row > start[trial]) & (time > 0) & (time <= last_day)
+    trial, row, time = trial[keep], row[keep], time[keep]
+    first = start[trial]
+    treated = visits.treated[first]
+    if design != "clone_censor":
+        follows = np.ones(len(row), dtype=bool)
+        if estimand == "per_protocol":
+            follows = visits.before[row] <= visits.before[first] + treated
+        return Trials(
+            start, trial[follows], row[follows], treated[follows].astype(np.int64), time[follows],
+            np.ones(int(follows.sum()), dtype=bool),
+        )  # fmt: skip
+    boosters = visits.before[row] - visits.before[first]
+    early = time <= grace_day
+    boosted = treated & (boosters == 1)
+    waiting = boosters == 0
+    # Arm 1: boosted in time; and, until the grace period is over, everybody who may still be.
+    one = boosted | (waiting & early)
+    parts = [(one, 1, ~early[one]), (waiting & ~(treated & ~early), 0, None)]
+    columns = []
+    for mask, arm, weighed in parts:
+        weighed = np.ones(int(mask.sum()), dtype=bool) if weighed is None else weighed
+        columns.append((trial[mask], row[mask], np.full(int(mask.sum()), arm), time[mask], weighed))
+    joined = [np.concatenate(c) for c in zip(*columns, strict=True)]
+    return Trials(start, joined[0], joined[1], joined[2].astype(np.int64), joined[3], joined[4])
+
+
+def chances(visits: Visits, weight: Floats, *, ends_count: bool, start: Chances | None = None) -> Chances:
+    """Fit why boosters were given and why courses were not seen again, in all visits, with case weights (n,).
+
+    Parameters
+    ----------
+    ends_count
+        Whether the end of the target is part of the outcome; else it hides the outcome and is weighted for.
+    start
+        Chances of the whole sample, to start from in a resample.
+    """
+    design = np.column_stack([visits.dummies, visits.x])
+    penalty = np.r_[np.full(design.shape[1] - visits.x.shape[1], 1e-6), np.full(visits.x.shape[1], _PRECISION)]
+    first = visits.asked & (visits.before == 0)
+    decision = logistic(
+        design[first], visits.treated[first].astype(float), weight[first], penalty=penalty, tolerance=1e-9,
+        start=None if start is None else start.decision.coefficients, max_steps=_steps(start),
+    )  # fmt: skip
+    given = np.zeros(len(visits.day))
+    given[first] = decision.fitted
+    # A booster that nobody was asked about, and a second one: their own model, or a rate where they are few.
+    boosted = ~np.isnan(visits.booster_day)
+    # Visits before a course was first asked about are no part of any trial, and known only because it was, later.
+    opened = _opened(visits)
+    known = (None,) * 4 if start is None else start.others
+    others: list[Floats | None] = []
+    for rows, begin in ((opened & visits.asked & (visits.before > 0), known[0]), (opened & ~visits.asked, known[1])):
+        given[rows], b = _model_or_rate(design[rows], boosted[rows], weight[rows], penalty, begin)
+        others.append(b)
+    again, lost = _seen_again(visits, weight, design, penalty, opened, ends_count, known[2:])
+    return Chances(
+        np.where(first, given, 0.0),
+        np.cumsum(-np.log1p(-np.minimum(given, 0.999))),
+        np.cumsum(-np.log(np.maximum(again, 1e-3))),
+        decision,
+        (*others, *lost),
+    )
+
+
+def decision_weights(start: Ints, visits: Visits, chances: Chances, weight: Floats) -> tuple[Floats, Floats]:
+    """Return the weight of each trial in the treated and in the waiting arm, each of shape (t,).
+
+    The inverse of the probability of the arm, calibrated so that in each arm the strata and covariates of the decision
+    have the totals of all trials, then stabilised by the share of the arm in the stratum. A trial not in an arm has
+    the weight of a clone there: the share of the arm.
+
+    Parameters
+    ----------
+    weight
+        Case weights of the visits, shape (n,); they enter the shares, not the result.
+    """
+    p, treated, mass = chances.treated[start], visits.treated[start], weight[start]
+    strata = visits.dummies[start]
+    size = np.maximum(strata.T @ mass, 1e-300)
+    share = np.clip(strata @ ((strata.T @ (mass * treated)) / size), 1e-9, 1 - 1e-9)
+    x = np.column_stack([strata, visits.x[start]])
+    arms = []
+    for member, chance, part in ((treated, p, share), (~treated, 1 - p, 1 - share)):
+        held = member & (mass > 0)
+        inverse = 1 / np.maximum(chance, 1e-9)
+        inverse[held] = calibrate(mass[held] * inverse[held], x[held], mass @ x) / mass[held]
+        arms.append(np.where(member, part * inverse, part))
+    return arms[0], arms[1]
+
+
+def weights(trials: Trials, chances: Chances, decision: tuple[Floats, Floats], *, estimand: Estimand) -> Floats:
+    """Return the weight of each follow-up record, shape (r,).
+
+    The weight of the decision, from :func:`decision_weights`; times, per protocol, the inverse of the probability of no
+    further booster before the record; times the inverse of the probability of having been seen again at each visit up
+    to it.
+    """
+    first, before = trials.start[trials.trial], trials.row - 1
+    log = between(chances.unseen, first - 1, before)
+    if estimand == "per_protocol":
+        log = log + between(chances.deviation, first, before)
+    return np.asarray(base_weights(trials, decision) * np.exp(log))
+
+
+def base_weights(trials: Trials, decision: tuple[Floats, Floats]) -> Floats:
+    """Return the weight of the decision for each record, shape (r,): that of its arm."""
+    return np.asarray(np.where(trials.arm == 1, decision[0][trials.trial], decision[1][trials.trial]))
+
+
+def between(running: Floats, after: Ints, to: Ints) -> Floats:
+    """Return the sum of what `running` adds up in rows after `after` (-1: from the first) up to `to`."""
+    return running[to] - np.where(after >= 0, running[np.maximum(after, 0)], 0.0)
+
+
+def _model_or_rate(
+    design: Floats, event: Bools, weight: Floats, penalty: Floats, start: Floats | None
+) -> tuple[Floats, Floats | None]:
+    """Return probabilities by a logistic model with its coefficients; the plain share where fewer than ten had it."""
+    if not len(event) or not weight.sum() > 0:
+        return np.zeros(len(event)), start
+    happened = float((weight * event).sum())
+    if min(happened, float(weight.sum()) - happened) < FEWEST_EVENTS:
+        return np.full(len(event), happened / float(weight.sum())), start
+    fit = logistic(
+        design, event.astype(float), weight, penalty=penalty, tolerance=1e-9, start=start, max_steps=_steps(start)
+    )
+    return fit.fitted, fit.coefficients
+
+
+def _steps(start: object) -> int:
+    """Return how many Newton steps a fit may take: from the whole sample's, a resample needs few (Andrews 2002)."""
+    return 50 if start is None else 4
+
+
+def _opened(visits: Visits) -> Bools:
+    """Return which visits are the first at which the course was asked about, or later ones."""
+    asked = np.cumsum(visits.asked & (visits.before == 0))
+    first = np.flatnonzero(np.diff(visits.course, prepend=-1))
+    before = np.where(first > 0, asked[np.maximum(first - 1, 0)], 0)
+    return np.asarray(asked > np.repeat(before, np.diff(np.append(first, len(asked)))))
+
+
+def _seen_again(
+    visits: Visits, weight: Floats, design: Floats, penalty: Floats, opened: Bools, ends_count: bool,
+    start: tuple[Floats | None, ...],
+) -> tuple[Floats, tuple[Floats | None, ...]]:  # fmt: skip
+    """Return the probability of being seen again after each visit, 1 where no visit was due; and coefficients."""
+    exposed = ((visits.before > 0) | visits.treated).astype(float)
+    design, penalty = np.column_stack([design, exposed]), np.r_[penalty, _PRECISION]
+    out = np.ones(len(visits.day))
+    stayed = opened & (visits.state != NOT_DUE)
+    ended, lost = start
+    if not ends_count:
+        chance, ended = _model_or_rate(design[stayed], visits.state[stayed] == ENDED, weight[stayed], penalty, ended)
+        out[stayed] *= 1 - chance
+    stayed &= visits.state != ENDED
+    chance, lost = _model_or_rate(design[stayed], visits.state[stayed] == LOST, weight[stayed], penalty, lost)
+    out[stayed] *= 1 - chance
+    return out, (ended, lost)

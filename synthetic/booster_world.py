@@ -1,0 +1,234 @@
+"""A world in which boosters are given because the benefit fades, and in which their true effect is known.
+
+Pain is seen every 91 days, with error. Who hurts more, and more than before, is boosted more often, is replaced more
+often and stays away more often: measured values only, so that the truth can be had from what was measured, unless a
+switch breaks that. The same noise replayed with the booster forced, or withheld, gives what would have happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+STAGES = ("early", "moderate", "bone_on_bone")
+GRADES = ("2", "3", "4")
+STEP_DAY = 91
+LAST = 8
+# Improvement of KOOS pain that counts as response: definition KOOS-pain-physio of the catalogue.
+RESPONSE_POINTS = 15.0
+DEFINITION = "KOOS-pain-physio"
+CUT_DAY = 800
+_SHARES = (0.40, 0.35, 0.25)
+_BASE, _RESPONSE, _DECAY = (58.0, 61.0, 64.0), (30.0, 22.0, 10.0), (0.03, 0.06, 0.12)
+# What a booster gives 0, 3, ... 24 months after it, as a share of its full effect.
+_GAIN = np.array([0.0, 0.6, 1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.0])
+_AR, _AR_SD, _ERROR_SD = 0.6, 7.0, 6.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is true, and what makes it hard to see.
+
+    Attributes
+    ----------
+    name
+        For tables.
+    effect
+        Points of pain that a booster takes away at its peak, by stage; negative is harm.
+    booster
+        Logit of being boosted: intercept, pain above 45, pain above that of the last visit, bone-on-bone, body-mass
+        index above 28, cost in the way.
+    dropout
+        Logit of never coming again: intercept, pain above 45, age above 60.
+    replaced
+        Logit of replacement within three months: intercept, pain above 45, bone-on-bone, age above 60.
+    cost_share
+        Share of patients for whom cost is in the way.
+    deterministic
+        Boosted exactly when pain is above 58: no comparison is possible (positivity broken).
+    unmeasured
+        Points by which a trait nobody records worsens later pain, and logits by which it makes a booster likelier.
+    """
+
+    name: str
+    effect: tuple[float, float, float]
+    booster: tuple[float, ...] = (-1.6, 0.05, 0.04, -0.25, 0.02, 0.0)
+    dropout: tuple[float, float, float] = (-3.6, 0.015, 0.02)
+    replaced: tuple[float, float, float, float] = (-5.2, 0.06, 0.9, 0.03)
+    cost_share: float = 0.3
+    deterministic: bool = False
+    unmeasured: tuple[float, float] = (0.0, 0.0)
+
+
+SCENARIOS = (
+    Scenario("no effect", (0.0, 0.0, 0.0)),
+    Scenario("early and moderate only", (15.0, 10.0, 0.0)),
+    Scenario("harm", (-8.0, -8.0, -8.0)),
+    Scenario(
+        "strong confounding, cost barrier, informative dropout",
+        (15.0, 10.0, 2.0),
+        booster=(-1.9, 0.09, 0.06, -0.25, 0.02, -1.2),
+        dropout=(-3.6, 0.045, 0.02),
+    ),
+)
+NO_OVERLAP = Scenario("positivity broken", (15.0, 10.0, 2.0), deterministic=True)
+UNMEASURED = Scenario("unmeasured confounding", (15.0, 10.0, 2.0), unmeasured=(8.0, 1.2))
+
+
+@dataclass(frozen=True)
+class World:
+    """Patients of one scenario; n patients, visits 0 to 8.
+
+    Attributes
+    ----------
+    stage, age, bmi, cost
+        Shape (n,).
+    pain
+        As measured, 0 (best) to 100 (worst), shape (n, 9).
+    boosted_at
+        Visit at which the booster was given, 99 if never, shape (n,).
+    end_after
+        Visit after which the target was replaced, 99 if never, shape (n,).
+    gone_after
+        Last visit attended, 99 if all, shape (n,).
+    """
+
+    scenario: Scenario
+    stage: Ints
+    age: Floats
+    bmi: Floats
+    cost: Bools
+    pain: Floats
+    boosted_at: Ints
+    end_after: Ints
+    gone_after: Ints
+    noise: dict[str, Floats]
+
+
+def make(scenario: Scenario, patients: int, seed: int) -> World:
+    """Draw `patients` of `scenario`; same seed, same patients."""
+    rng = np.random.default_rng(seed)
+    n, size = patients, (patients, LAST + 1)
+    stage = rng.choice(3, n, p=_SHARES)
+    u = rng.normal(size=n)
+    ar = np.empty(size)
+    ar[:, 0] = rng.normal(0, _AR_SD, n)
+    for k in range(1, LAST + 1):
+        ar[:, k] = _AR * ar[:, k - 1] + rng.normal(0, _AR_SD * np.sqrt(1 - _AR**2), n)
+    noise = {
+        "base": rng.normal(np.array(_BASE)[stage], 8),
+        "response": rng.normal(np.array(_RESPONSE)[stage], 8),
+        "decay": np.array(_DECAY)[stage] * rng.lognormal(0, 0.3, n),
+        "wander": ar + rng.normal(0, _ERROR_SD, size),
+        "u": u,
+        "u_boost": rng.random(size),
+        "u_end": rng.random(size),
+        "u_gone": rng.random(size),
+    }
+    world = World(
+        scenario, stage, np.clip(rng.normal(62, 9, n), 35, 88), np.clip(rng.normal(28, 4, n), 18, 45),
+        rng.random(n) < scenario.cost_share, np.empty(size), np.full(n, 99), np.full(n, 99), np.full(n, 99), noise,
+    )  # fmt: skip
+    return _live(world)
+
+
+def _pain(world: World, k: int, boosted_at: Ints) -> Floats:
+    noise = world.noise
+    months = 3.0 * max(k - 2, 0)
+    shape = (0.0, 0.5)[k] if k < 2 else np.exp(-noise["decay"] * months)
+    since = np.clip(k - boosted_at, 0, len(_GAIN) - 1)
+    gain = np.where(boosted_at <= k, _GAIN[since], 0.0) * np.array(world.scenario.effect)[world.stage]
+    trait = world.scenario.unmeasured[0] * noise["u"] * (k > 0)
+    pain = noise["base"] - noise["response"] * shape + noise["wander"][:, k] - gain + trait
+    return np.asarray(np.round(np.clip(pain, 0, 100), 1))
+
+
+def _live(world: World) -> World:
+    s, n = world.scenario, len(world.stage)
+    pain = np.empty((n, LAST + 1))
+    boosted, end, gone = (np.full(n, 99) for _ in range(3))
+    for k in range(LAST + 1):
+        pain[:, k] = _pain(world, k, boosted)
+        here = (end >= k) & (gone >= k)
+        if k >= 1:
+            asked = here & (boosted == 99) & ~met(pain[:, 0], pain[:, k])
+            given = asked & (world.noise["u_boost"][:, k] < _booster_chance(world, pain, k))
+            boosted = np.where(given, k, boosted)
+        end = np.where((end == 99) & (world.noise["u_end"][:, k] < _end_chance(world, pain[:, k])), k, end)
+        leaves = special.expit(s.dropout[0] + s.dropout[1] * (pain[:, k] - 45) + s.dropout[2] * (world.age - 60))
+        gone = np.where((gone == 99) & (k >= 1) & (world.noise["u_gone"][:, k] < leaves), k, gone)
+    return replace(world, pain=pain, boosted_at=boosted, end_after=end, gone_after=gone)
+
+
+def _booster_chance(world: World, pain: Floats, k: int) -> Floats:
+    b, now = world.scenario.booster, pain[:, k]
+    if world.scenario.deterministic:
+        return (now > 58).astype(float)
+    logit = b[0] + b[1] * (now - 45) + b[2] * (now - pain[:, k - 1]) + b[3] * (world.stage == 2)
+    logit = logit + b[4] * (world.bmi - 28) + b[5] * world.cost + world.scenario.unmeasured[1] * world.noise["u"]
+    return np.asarray(special.expit(logit))
+
+
+def _end_chance(world: World, now: Floats) -> Floats:
+    r = world.scenario.replaced
+    return np.asarray(special.expit(r[0] + r[1] * (now - 45) + r[2] * (world.stage == 2) + r[3] * (world.age - 60)))
+
+
+def met(baseline: Floats, now: Floats) -> Bools:
+    """Return whether pain `now` meets the definition; shapes as given. Pain has one decimal, and ties count."""
+    return np.asarray(np.round(baseline - now, 1) >= RESPONSE_POINTS)
+
+
+def eligible(world: World, k: int) -> Bools:
+    """Return who could be decided on at visit `k`: there, without response, not boosted before; shape (n,)."""
+    there = (world.end_after >= k) & (world.gone_after >= k) & (world.boosted_at >= k)
+    return np.asarray(there & ~met(world.pain[:, 0], world.pain[:, k]))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Mean outcomes of all eligible decisions had each been boosted then and never again, and had none ever been.
+
+    Attributes
+    ----------
+    improvement, response, ended
+        Shape (3 stages, 2 strategies: boosted, waiting; visits 0 to 4 after the decision): mean improvement of pain
+        since the decision had nobody been replaced; share in response and not replaced; share replaced.
+    """
+
+    improvement: Floats
+    response: Floats
+    ended: Floats
+
+
+def truth(scenario: Scenario, patients: int = 200_000, seed: int = 1, situation: str = "any") -> Truth:
+    """Replay the world under both strategies from every eligible decision of it."""
+    world = make(scenario, patients, seed)
+    total = np.zeros((3, 3, 2, 5))
+    count = np.zeros(3)
+    before = np.zeros(patients, dtype=bool)
+    for k in range(1, LAST + 1):
+        here = eligible(world, k)
+        asked = here & (before if situation == "regression" else ~before if situation == "insufficient" else here)
+        before |= met(world.pain[:, 0], world.pain[:, k])
+        if k + 4 > LAST:
+            continue
+        count += np.bincount(world.stage[asked], minlength=3)
+        for arm, when in enumerate((k, 99)):
+            ended = np.zeros(patients, dtype=bool)
+            boosted = np.full(patients, when)
+            for h in range(5):
+                pain = _pain(world, k + h, boosted)
+                values = (world.pain[:, k] - pain, met(world.pain[:, 0], pain) & ~ended, ended)
+                for q, value in enumerate(values):
+                    total[q, :, arm, h] += np.bincount(world.stage[asked], value[asked], minlength=3)
+                ended |= world.noise["u_end"][:, k + h] < _end_chance(world, pain)
+    mean = total / count[:, None, None]
+    return Truth(*mean)

@@ -208,7 +208,7 @@ def _ask(courses: Courses, outcome: str | None, definition: str) -> dict[str, An
         elif _plain(outcome) in plain:
             scale = plain[_plain(outcome)]
         else:
-            choose(outcome, [*domains, "response", "end", *known], "outcome =")
+            choose(_plain(outcome), [*domains, "response", "end", *plain], "outcome =")
     else:
         domain = next((d for d in ("pain", "function", "global") if d in domains), domains[0] if domains else None)
     if scale is None and domain is None:
@@ -273,8 +273,8 @@ def _decision_flow(rows: pl.DataFrame, data: Prepared, situation: str) -> list[d
     flow = [{"step": "visits judged since evaluation was due", "n": point.height}]
     steps = [
         ("in response", pl.col("situation").is_not_null()),
-        ("no decision recorded at a centre that keeps a log", pl.col("asked")),
         ("boosted before", pl.col("n_boosters_before") == 0),
+        ("no decision recorded at a centre that keeps a log", pl.col("asked")),
     ]
     if situation != "any":
         steps.append((f"another situation than {situation}", pl.col("situation") == situation))

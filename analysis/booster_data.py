@@ -45,13 +45,6 @@ class Plan:
     days: tuple[float, ...]
 
     @property
-    def grid(self) -> Floats:
-        """Days after the decision at which curves are drawn."""
-        if self.outcome == "risk":
-            return self.bounds[1:]
-        return np.unique(np.r_[np.arange(0, self.days[-1] + 1, 15.0), self.days])
-
-    @property
     def bounds(self) -> Floats:
         """Days that bound the intervals of the hazard: each day asked for, and at most 100 days apart."""
         marks = [0.0]
@@ -124,23 +117,30 @@ class Prepared:
 
     @cached_property
     def nodes(self) -> Floats:
-        """Days between which effects are linear, shape (k,).
+        """Days between which effects are linear, shape (k,): those asked for, and others where the data support them.
 
-        Three months, the days asked for, and the end of the follow-up used, so that later visits inform the last day
-        without being taken for it; and halfway between two of these where both arms of every stratum were seen there.
+        Halfway between two days asked for that are far apart (or the decision and the first), and where the follow-up
+        used ends, so that later visits inform the last day without being taken for it: each where both arms of every
+        stratum were seen about then. Elsewhere a value would be invented.
         """
-        asked = [*self.plan.days]
-        given = np.unique([min(91.0, asked[0]), *asked, asked[-1] + BEYOND_DAY])
-        middles = []
-        for low, high in pairwise(given):
-            near = np.abs(self.records.time - (low + high) / 2) <= (high - low) / 4
-            if high - low > 120 and near.any():
-                cell = 2 * self.stratum[self.records.trial[near]] + self.records.arm[near]
-                seen = np.bincount(cell, minlength=2 * len(self.strata)).reshape(-1, 2)
-                filled = np.bincount(self.stratum, self.arm, len(self.strata)) >= _FEWEST_AT_NODE
-                if filled.any() and seen[filled].min() >= _FEWEST_AT_NODE:
-                    middles.append((low + high) / 2)
-        return np.unique([*given, *middles])
+        asked = self.plan.days
+        middles = [((low + high) / 2, (high - low) / 4) for low, high in pairwise([0.0, *asked]) if high - low > 120]
+        beyond = [(asked[-1] + BEYOND_DAY, BEYOND_DAY / 2)]
+        return np.unique([*asked, *(day for day, reach in middles + beyond if self._supported(day, reach))])
+
+    @cached_property
+    def grid(self) -> Floats:
+        """Days after the decision at which curves are drawn: straight to the first node, then every fifteen."""
+        if self.plan.outcome == "risk":
+            return self.plan.bounds[1:]
+        return np.unique(np.r_[0.0, np.arange(self.nodes[0], self.plan.days[-1] + 1, 15.0), self.plan.days])
+
+    def _supported(self, day: float, reach: float) -> bool:
+        near = np.abs(self.records.time - day) <= reach
+        cell = 2 * self.stratum[self.records.trial[near]] + self.records.arm[near]
+        seen = np.bincount(cell, minlength=2 * len(self.strata)).reshape(-1, 2)
+        filled = np.bincount(self.stratum, self.arm, len(self.strata)) >= _FEWEST_AT_NODE
+        return bool(filled.any() and seen[filled].min() >= _FEWEST_AT_NODE)
 
     @cached_property
     def followed(self) -> tuple[Trials, Floats, Floats]:
@@ -208,6 +208,7 @@ def prepare(
         state=joined["next_state"].replace_strict(STATES, return_dtype=pl.Int64).to_numpy(),
         stratum=joined["stratum"].replace_strict(number, return_dtype=pl.Int64).to_numpy(),
         x=x,
+        n_strata=len(strata),
     )
     meant = asked & (before == 0)
     if situation != "any":

@@ -23,6 +23,20 @@ _LABELS = {
 }
 
 
+# Covariates as a reader calls them.
+_NAMES = {
+    "improvement": "improvement on that day",
+    "previous": "improvement at the visit before",
+    "best": "best improvement so far",
+    "regression": "response was lost",
+    "log_since_session": "time since the last session",
+    "log_day": "time since treatment",
+    "bmi": "body-mass index",
+    "symptom_months": "duration of symptoms",
+    "cost_barrier": "cost in the way",
+}
+
+
 def strategies(result: Result) -> Figure:
     """Draw the outcome under both strategies by stratum, and below it their difference with its interval."""
     import matplotlib
@@ -74,7 +88,7 @@ def love(result: Result) -> Figure:
         axes.plot(before, place, "o", color="#777777", markerfacecolor="white", label="before weighting")
         axes.plot(after, place, "o", color="#0b5394", label="after weighting")
         axes.axvline(0.1, color="#a61c1c", linewidth=0.9, linestyle=(0, (4, 2)))
-        axes.set_yticks(place, [name.replace("_", " ") for name in table["note"]])
+        axes.set_yticks(place, [_NAMES.get(name, name.replace("_", " ")) for name in table["note"]])
         axes.set_xlabel("Absolute standardised difference, boosted against waiting (dashed: limit 0.1)")
         axes.set_xlim(left=0)
         axes.legend(frameon=False, loc="lower right")
@@ -117,7 +131,7 @@ def weights(result: Result) -> Figure:
                 right.plot(q[2], place, "o", color="white", markeredgecolor="black", markersize=5)
         right.set_yticks([0, 1], ["boosted", "waiting"])
         right.set_ylim(-0.6, 1.6)
-        right.set_xlabel("Weight: 1st, 25th, 50th, 75th, 99th percentile")
+        right.set_xlabel("Weight (1st to 99th percentile,\nbox: quartiles, dot: median)")
     figure.alt_text = (  # type: ignore[attr-defined]
         "Overlap of the probability of a booster between boosted and waiting courses, and percentiles of the weights."
     )
@@ -132,27 +146,26 @@ def flow(result: Result) -> Figure:
     steps = result.settings["decision_flow"]
     boxes = [s for s in steps if not s["step"].startswith("left: ")]
     left = [s for s in steps if s["step"].startswith("left: ")]
+    style: Any = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": "#333333"}
+    arrow: Any = {"arrowstyle": "->", "color": "#333333", "shrinkA": 0, "shrinkB": 0}
+    side: Any = {"arrowstyle": "<-", "color": "#999999"}
+    height = 1.9 + 0.34 * len(left)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 1.6 + 0.45 * len(left)), layout="constrained")
+        figure = Figure(figsize=(7.2, height), layout="constrained")
         axes = figure.subplots()
         axes.axis("off")
         axes.set_xlim(0, 1)
-        top, bottom = 0.95, 0.22
-        axes.set_ylim(0, 1)
-        style: Any = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": "#333333"}
-        axes.text(
-            0.28, top, f"{boxes[0]['step'].capitalize()}: {boxes[0]['n']:,}", ha="center", va="center", bbox=style
-        )
-        axes.text(
-            0.28, bottom, f"{boxes[1]['step'].capitalize()}: {boxes[1]['n']:,}", ha="center", va="center", bbox=style
-        )
-        axes.annotate(
-            "", (0.28, bottom + 0.07), (0.28, top - 0.07), arrowprops={"arrowstyle": "->", "color": "#333333"}
-        )
+        axes.set_ylim(0, height)
+        places = ((0.3, height - 0.25), (0.3, 1.0), (0.13, 0.25), (0.47, 0.25))
+        for (x, y), step in zip(places, boxes, strict=True):
+            axes.text(x, y, f"{step['step'].capitalize()}: {step['n']:,}", ha="center", va="center", bbox=style)
+        axes.annotate("", (0.3, 1.22), (0.3, height - 0.47), arrowprops=arrow)
+        for x, _ in places[2:]:
+            axes.annotate("", (x, 0.47), (0.3, 0.8), arrowprops=arrow)
         for i, step in enumerate(left):
-            y = top - 0.12 - (top - bottom - 0.2) * (i + 0.5) / len(left)
-            axes.annotate(f"{step['step'][6:]}: {step['n']:,}", (0.28, y), (0.36, y), va="center", color="#555555",
-                          arrowprops={"arrowstyle": "<-", "color": "#999999"})  # fmt: skip
+            y = height - 0.75 - 0.34 * i
+            axes.annotate(f"{step['step'][6:]}: {step['n']:,}", (0.3, y), (0.38, y), va="center", color="#555555",
+                          arrowprops=side)  # fmt: skip
     text = "; ".join(f"{s['step']}: {s['n']:,}" for s in steps)
     figure.alt_text = f"Flow of decisions. {text}."  # type: ignore[attr-defined]
     return figure

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -191,7 +190,7 @@ def _strata(data: Prepared, checks: list[dict[str, Any]]) -> dict[str, str]:
         checks.append(check(f"boosts in {code}", boosts, f">= {FEWEST_BOOSTS}", boosts >= FEWEST_BOOSTS,
                             f"of {len(arm)} eligible decisions"))  # fmt: skip
         if boosts < FEWEST_BOOSTS:
-            why[code] = f"{boosts} boosts; at least {FEWEST_BOOSTS} are needed"
+            why[code] = f"fewer than {FEWEST_BOOSTS} boosts"
             continue
         if data.plan.outcome == "risk":
             cut = data.spells
@@ -199,7 +198,7 @@ def _strata(data: Prepared, checks: list[dict[str, Any]]) -> dict[str, str]:
             passed = events >= FEWEST_EVENTS
             checks.append(check(f"ends in {code}", events, f">= {FEWEST_EVENTS}", passed, "within the days asked for"))
             if not passed:
-                why[code] = f"{events} ends seen; at least {FEWEST_EVENTS} are needed"
+                why[code] = f"fewer than {FEWEST_EVENTS} ends seen"
             continue
         records = data.records
         for day in data.plan.days:
@@ -209,13 +208,7 @@ def _strata(data: Prepared, checks: list[dict[str, Any]]) -> dict[str, str]:
             checks.append(check(f"outcomes near day {day:.0f} in {code}", seen, f">= {FEWEST_BOOSTS}", passed,
                                 "in the smaller arm"))  # fmt: skip
             if not passed and code not in why:
-                why[code] = f"{seen} outcomes within {NEAR_DAY:.0f} days of day {day:.0f} in one arm; " \
-                            f"at least {FEWEST_BOOSTS} are needed"  # fmt: skip
+                why[code] = (
+                    f"fewer than {FEWEST_BOOSTS} outcomes within {NEAR_DAY:.0f} days of day {day:.0f} in one arm"
+                )
     return why
-
-
-def frame_of_balance(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return the love plot's numbers: covariate, before, after."""
-    frame = pl.DataFrame({"covariate": [r["note"] for r in rows], "quantity": [r["quantity"] for r in rows],
-                          "difference": [r["estimate"] for r in rows]})  # fmt: skip
-    return frame.pivot("quantity", index="covariate", values="difference")

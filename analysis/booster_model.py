@@ -53,7 +53,7 @@ def estimate(data: Prepared, case: Floats, start: Estimate | None = None) -> Est
         w = w * weights(records, made, decision, estimand=plan.estimand)
     family: Family = "mean" if plan.outcome == "mean" else "share"
     model = outcome_model(design, data.nodes, y, w, family, first)
-    curves = standardise(model, records, v, case, plan.grid, interact=data.interact)
+    curves = standardise(model, records, v, case, data.grid, interact=data.interact)
     return Estimate(curves, model.fit, w, made)
 
 

@@ -37,11 +37,15 @@ class Numbers:
 
     def __init__(self, data: Prepared, whole: Estimate, again: tuple[Floats, Floats], confidence: float):
         self.data, self.confidence = data, confidence
-        self.grid = data.plan.grid
+        self.grid = data.grid
         size = np.bincount(data.stratum, minlength=len(data.strata)).astype(float)
         share = size / max(size.sum(), 1)
         self.treated, self.waiting = (_with_all(c, share) for c in (whole.curves.treated, whole.curves.waiting))
         self.treated_again, self.waiting_again = (_with_all(c, share) for c in again)
+        if data.plan.outcome != "risk":
+            # On the day of the decision nothing has changed yet, and nobody is in response.
+            for curve in (self.treated, self.waiting, self.treated_again, self.waiting_again):
+                curve[..., 0] = 0.0
         arms = [np.bincount(data.stratum[data.arm == a], minlength=len(data.strata)) for a in (True, False)]
         self.boosted, self.waited = (np.append(a, a.sum()).astype(int) for a in arms)
         self.factor, self.z = _small_sample(data, whole, confidence)
@@ -85,9 +89,7 @@ class Numbers:
         grid = self.grid[up_to]
 
         def area(curve: Floats) -> Floats:
-            held = curve[..., up_to].copy()
-            held[..., 0] = 0.0  # not in response on the day of the decision, or there would be none
-            return np.asarray(np.trapezoid(held, grid, axis=-1))
+            return np.asarray(np.trapezoid(curve[..., up_to], grid, axis=-1))
 
         one, two = area(self.treated[s]), area(self.waiting[s])
         ones, twos = area(self.treated_again[:, s]), area(self.waiting_again[:, s])

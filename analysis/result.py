@@ -134,7 +134,7 @@ class Result:
         return dataclasses.replace(
             self,
             frame=hide(self.frame, small),
-            curves=self.curves.filter(~in_tiny),
+            curves=self.curves.filter(~in_tiny & ~few.fill_null(False)),
             regions=self.regions.filter(~pl.col("stratum").is_in(main)),
             at_risk=hide(self.at_risk, ((n > 0) & (n < smallest)).fill_null(False)),
             settings={**self.settings, "smallest_cell": smallest},

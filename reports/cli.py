@@ -210,6 +210,7 @@ def analyse(
     """Answer a question by severity stage, with its definition, attrition and diagnostics."""
     import analysis
     from registry.errors import NotEstimable
+    from reports import answers
 
     reg = _open(registry)
     selection = {"programme": programme, "site": site, "diagnosis": diagnosis}
@@ -233,11 +234,11 @@ def analyse(
         result = getattr(analysis, question.name)(courses, **options)
     except NotEstimable as error:
         if as_json:
-            _print_json(_withheld(question.name, options, courses, str(error)))
+            _print_json(answers.withheld(question.name, options, courses, str(error)))
             raise typer.Exit(5) from None
         raise
     if figure is not None:
-        _write_figure(result, figure)
+        answers.write_figure(result, figure)
     typer.echo(result.to_json() if as_json else repr(result))
     if result.withheld:
         raise typer.Exit(5)
@@ -276,7 +277,7 @@ def simulate(
 @app.command()
 def demo(
     out: Out = Path("demo"),
-    patients: Annotated[int, typer.Option(min=50, help="Number of synthetic patients.")] = 900,
+    patients: Annotated[int, typer.Option(min=50, help="Number of synthetic patients.")] = 2000,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 1,
 ) -> None:
     """Run the main job on synthetic patients: simulate, load, derive, analyse, report."""
@@ -327,30 +328,6 @@ def _print_load(report: Any) -> None:
 
 def _print_json(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(content, ensure_ascii=False, default=str))
-
-
-def _withheld(question: str, options: dict[str, Any], courses: Any, why: str) -> dict[str, Any]:
-    return {
-        "question": question,
-        "frame": [],
-        "settings": options,
-        "attrition": courses.flow().to_dicts(),
-        "diagnostics": [],
-        "notes": [],
-        "withheld": [why],
-    }
-
-
-def _write_figure(result: Any, path: Path) -> None:
-    from analysis import figures
-    from registry.errors import choose
-
-    ending = choose(path.suffix.lower(), (".png", ".svg"), "Ending of the figure's file")
-    drawn = result.suppress().plot()
-    if ending == ".png":
-        path.write_bytes(figures.png(drawn))
-    else:
-        path.write_text(figures.svg(drawn, path.stem), encoding="utf-8")
 
 
 if __name__ == "__main__":

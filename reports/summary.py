@@ -11,12 +11,23 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis import Result, describe, figures, joint_replacement, time_in_response, time_to_response, trajectories
+from analysis import (
+    Result,
+    booster_effect,
+    describe,
+    figures,
+    joint_replacement,
+    time_in_response,
+    time_to_response,
+    trajectories,
+)
 from analysis.describe import Description
 from analysis.result import SMALLEST_CELL, versions
 from registry import Courses, Registry
 from registry.errors import NotEstimable
 from reports import disclosure
+from reports.booster_section import booster_section
+from reports.formats import count, number, percent, replace_file
 
 _HORIZONS = (91, 183, 365, 730)
 
@@ -34,6 +45,7 @@ class Section:
     in_response: Result | None
     replacement: Result | None
     trajectory: Result | None
+    booster: Result | None
     characteristics: Description
     completeness: pl.DataFrame
     status: pl.DataFrame
@@ -57,9 +69,11 @@ def write_report(registry: Registry, out: Path) -> Path:
     """
     sections = [_section(registry, *row) for row in _programmes(registry)]
     out.mkdir(parents=True, exist_ok=True)
-    _replace(out / "numbers.json", json.dumps(_numbers(registry, sections), default=str, ensure_ascii=False, indent=1))
+    replace_file(
+        out / "numbers.json", json.dumps(_numbers(registry, sections), default=str, ensure_ascii=False, indent=1)
+    )
     page = out / "index.html"
-    _replace(page, render(registry, sections))
+    replace_file(page, render(registry, sections))
     return page
 
 
@@ -72,10 +86,10 @@ def render(registry: Registry, sections: list[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, count=_count, number=_number)
+    environment.filters.update(percent=percent, count=count, number=number)
     return environment.get_template("summary.html").render(
-        as_percent=_percent,
-        as_number=_number,
+        as_percent=percent,
+        as_number=number,
         title="Outcomes after regenerative treatment",
         data_cut=registry.data_cut,
         counts=registry.counts(),
@@ -130,6 +144,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         in_response=answer(time_in_response) if response is not None else None,
         replacement=answer(joint_replacement) if has_end and has_end[0] else None,
         trajectory=answer(trajectories),
+        booster=answer(booster_effect) if response is not None and _has_boosters(registry, programme) else None,
         characteristics=describe(courses, by="stage").suppress(),
         completeness=_completeness(registry, programme),
         status=registry.con.execute(
@@ -139,6 +154,15 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         ).pl(),
         withheld=withheld,
     )
+
+
+def _has_boosters(registry: Registry, programme: str) -> bool:
+    found = registry.con.execute(
+        "select count(*) from course.session join course.course using (course_id) "
+        "where programme = ? and role = 'booster'",
+        [programme],
+    ).fetchone()
+    return bool(found and found[0])
 
 
 def _completeness(registry: Registry, programme: str) -> pl.DataFrame:
@@ -163,6 +187,7 @@ def _context(section: Section) -> dict[str, Any]:
         "in_response": _answer(section.in_response, "share_in_response", section.programme + "-in-response"),
         "replacement": _answer(section.replacement, "end", section.programme + "-end"),
         "trajectory": _answer(section.trajectory, "mean_change", section.programme + "-trajectory"),
+        "booster": booster_section(section.booster, section.programme + "-booster"),
         "characteristics": _characteristics(section.characteristics),
         "completeness": _visit_table(section.completeness),
         "status": _status_table(section.status),
@@ -307,32 +332,10 @@ def _numbers(registry: Registry, sections: list[Section]) -> dict[str, Any]:
         "programmes": {
             s.programme: {
                 r.question: {"frame": r.frame.to_dicts(), "notes": r.notes}
-                for r in (s.response, s.in_response, s.replacement, s.trajectory)
+                for r in (s.response, s.in_response, s.replacement, s.trajectory, s.booster)
                 if r is not None
             }
             for s in sections
         },
         "versions": versions(),
     }
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside and rename: a reader sees the old page or the new one, never half of either."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f} %"
-
-
-def _count(value: int | None) -> str:
-    """Return a count, small ones hidden: none is none, few are "<5"."""
-    if value is None:
-        return "–"
-    return f"<{SMALLEST_CELL}" if 0 < value < SMALLEST_CELL else f"{value:,}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f}"

@@ -58,6 +58,8 @@ class Visits:
         Number of the stratum.
     x
         Standardised covariates known on the day, shape (n, p).
+    n_strata
+        Number of strata, with those nobody is in.
     """
 
     course: Ints
@@ -70,11 +72,12 @@ class Visits:
     state: Ints
     stratum: Ints
     x: Floats
+    n_strata: int
 
     @property
     def dummies(self) -> Floats:
         """Indicators of the strata, shape (n, s)."""
-        return np.asarray(self.stratum[:, None] == np.arange(self.stratum.max(initial=0) + 1), dtype=float)
+        return np.asarray(self.stratum[:, None] == np.arange(self.n_strata), dtype=float)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def one(task: tuple[Scenario, str, int, int, int]) -> dict[str, Any]:
     plan = Plan(outcome, "per_protocol", "sequential", 30.0, DAYS)
     data = prepare(rows, courses, STAGES, COVARIATES, plan, "any")
     whole = estimate(data, np.ones(len(data.visits.day)))
-    at = np.searchsorted(plan.grid, DAYS)
+    at = np.searchsorted(data.grid, DAYS)
     out: dict[str, Any] = {"estimate": (whole.curves.treated - whole.curves.waiting)[:, at].tolist()}
     out["naive"] = naive(world, outcome).tolist()
     gate = judge(data, whole)

@@ -1,0 +1,40 @@
+"""The booster in the summary report: its effect by stage if the gate let it through, and always what is naive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from analysis import Result, figures
+from analysis.booster_protocol import target_trial
+
+
+def booster_section(result: Result | None, prefix: str) -> dict[str, Any] | None:
+    """Return figure, table by stage, checks, protocol and notes of a suppressed result."""
+    if result is None:
+        return None
+    last = max(result.settings["horizon_day"])
+    rows = []
+    for stratum in result.settings["strata"]:
+        mine = result.frame.filter(pl.col("stratum") == stratum["code"])
+        numbers = {(r["quantity"], r["time_day"]): r for r in mine.select(pl.exclude("stratum")).to_dicts()}
+        effect = numbers.get(("difference", float(last)))
+        if effect is None or effect["denominator"] == 0:
+            continue
+        naive = numbers.get(("naive_ever_against_never", None), {"estimate": None})
+        arms = [numbers.get((f"improvement_{arm}", float(last))) for arm in ("boosted", "waiting")]
+        rows.append({**stratum, "n": effect["n"], "of": effect["denominator"], "effect": effect, "naive": naive,
+                     "boosted": arms[0], "waiting": arms[1]})  # fmt: skip
+    shown = result.curves.filter(pl.col("quantity") == "difference").height > 0
+    return {
+        "title": result.title,
+        "figure": figures.svg(result.plot(), prefix) if shown else None,
+        "rows": rows,
+        "last": last,
+        "withheld": list(result.withheld),
+        "checks": [d for d in result.diagnostics.to_dicts() if " in " not in d["check"]],
+        "protocol": target_trial(result).to_dicts(),
+        "notes": list(result.notes),
+        "settings": result.settings,
+    }

@@ -1,0 +1,31 @@
+"""How numbers stand on a page, and how a file is replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.result import SMALLEST_CELL
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write beside and rename: a reader sees the old page or the new one, never half of either."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def percent(value: float | None) -> str:
+    """Return a share as whole per cent."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def count(value: int | None) -> str:
+    """Return a count, small ones hidden: none is none, few are "<5"."""
+    if value is None:
+        return "–"
+    return f"<{SMALLEST_CELL}" if 0 < value < SMALLEST_CELL else f"{value:,}"
+
+
+def number(value: float | None) -> str:
+    """Return a number with one decimal."""
+    return "–" if value is None else f"{value:,.1f}"

@@ -1,0 +1,238 @@
+"""The effect of a booster: recovered where it is known, refused where it cannot be, and never the naive number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from analysis import booster_effect, booster_figures
+from analysis.booster_data import Plan, prepare
+from analysis.booster_protocol import target_checklist, target_trial
+from analysis.cohort import definition_of, place, reduce
+from analysis.numerics.emulation import chances
+from registry import Registry, derive
+from registry.errors import NotEstimable, UsageError
+from registry.ingest import load
+from reports.cli import app
+from synthetic.booster_files import reductions, write
+from synthetic.booster_world import DEFINITION, NO_OVERLAP, SCENARIOS, STAGES, STEP_DAY, Scenario, make, truth
+
+KEY = b"an open secret of the test suite"
+DAYS = (2 * STEP_DAY, 4 * STEP_DAY)
+STRONG = SCENARIOS[3]
+
+
+def registry_of(scenario: Scenario, folder: Path, *, patients: int, seed: int, log: bool) -> Path:
+    world = make(scenario, patients, seed)
+    write(world, folder / "files", log=log)
+    path = folder / "world.duckdb"
+    Registry.create(path, key=KEY).close()
+    report = load(path, [folder / "files"])
+    assert report.rejected == 0
+    derive(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def world_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return registry_of(STRONG, tmp_path_factory.mktemp("world"), patients=1500, seed=11, log=False)
+
+
+@pytest.fixture
+def knees(world_file: Path) -> Iterator:
+    with Registry.open(world_file) as registry:
+        yield registry.courses(programme="osteoarthritis")
+
+
+def ask(courses, **options):
+    return booster_effect(courses, definition=DEFINITION, **{"horizon_day": DAYS, "resamples": 60, **options})
+
+
+def number(result, quantity: str, stratum: str, day: float | None = None) -> dict:
+    rows = result.frame.filter(pl.col("quantity") == quantity, pl.col("stratum") == stratum)
+    rows = rows.filter(pl.col("time_day") == day) if day is not None else rows
+    return rows.row(0, named=True)
+
+
+def test_the_sql_makes_of_the_files_the_rows_that_the_arrays_of_the_world_hold(knees):
+    place(knees, "stage", definition_of(knees, DEFINITION))
+    knees.registry.con.execute(
+        "create or replace table cohort.booster as "
+        f"select '{DEFINITION}' as definition, null::varchar as scale, 'pain' as domain, 'worse100' as unit"
+    )
+    courses, rows = reduce(knees, "reduction.booster_course", "reduction.booster_visit")
+    ours, ours_courses = reductions(make(STRONG, 1500, 11))
+    shown = [c for c in ours.columns if c not in ("course_id", "patient_id", "origin", "decided")]
+    numbers = pl.selectors.numeric().cast(pl.Float64).round(3)
+
+    def table(frame: pl.DataFrame, of: pl.DataFrame) -> list:
+        joined = frame.join(of.select("course_id", "baseline", "age", "bmi"), on="course_id")
+        return sorted(joined.select(*shown, "baseline", "age", "bmi").with_columns(numbers).rows(), key=repr)
+
+    assert table(rows, courses.filter(pl.col("reason").is_null())) == table(ours, ours_courses)
+
+
+def test_the_effect_is_recovered_by_stage_and_the_naive_comparison_has_the_wrong_sign(knees):
+    """Synthetic truth by intervention; limits are those of one sample of 1,500 patients."""
+    known = truth(STRONG)
+    result = ask(knees)
+    assert result.withheld == ()
+    for s, stage in enumerate(STAGES):
+        for d, day in ((2, DAYS[0]), (4, DAYS[1])):
+            found = number(result, "difference", stage, day)
+            true = known.improvement[s, 0, d] - known.improvement[s, 1, d]
+            # Three and a half standard errors: six intervals must hold at once, with a fixed seed.
+            error = (found["high"] - found["low"]) / 4
+            assert abs(found["estimate"] - true) < 3.5 * error
+    naive = [number(result, "naive_ever_against_never", s)["estimate"] for s in ("early", "moderate")]
+    assert max(naive) < 0 < min(number(result, "difference", s, DAYS[1])["low"] for s in ("early", "moderate"))
+    assert number(result, "test", "all")["estimate"] < 0.001
+
+
+@pytest.mark.parametrize("outcome", ["response", "end"])
+def test_shares_in_response_and_risks_of_replacement_are_recovered_too(knees, outcome):
+    known = truth(STRONG)
+    values = known.response if outcome == "response" else known.ended
+    result = ask(knees, outcome=outcome)
+    for s, stage in enumerate(STAGES):
+        found = number(result, "difference", stage, DAYS[1])
+        if found["estimate"] is not None:
+            error = (found["high"] - found["low"]) / 4
+            assert abs(found["estimate"] - (values[s, 0, 4] - values[s, 1, 4])) < 3.5 * error
+    ratio = number(result, "ratio", "bone_on_bone", DAYS[1])
+    assert ratio["low"] < ratio["estimate"] < ratio["high"]
+
+
+def test_mean_days_in_response_lie_between_none_and_all_and_favour_the_booster_where_it_works(knees):
+    result = ask(knees, outcome="response")
+    boosted, waiting = (number(result, f"mean_days_{arm}", "early")["estimate"] for arm in ("boosted", "waiting"))
+    assert 0 < waiting < boosted < DAYS[1]
+    assert number(result, "difference_mean_days", "early")["estimate"] == pytest.approx(boosted - waiting)
+
+
+@pytest.mark.parametrize("design", ["clone_censor", "g_formula"])
+def test_a_second_and_a_third_design_come_to_the_same_effect(knees, design):
+    """Their errors are correlated with the first design's; four points are well over its standard error."""
+    first, other = ask(knees), ask(knees, design=design)
+    for stage in STAGES:
+        one, two = (number(r, "difference", stage, DAYS[0])["estimate"] for r in (first, other))
+        assert abs(one - two) < 4
+
+
+def test_where_a_log_is_kept_it_is_the_risk_set_and_gives_the_same_answer(tmp_path, knees):
+    path = registry_of(STRONG, tmp_path, patients=1500, seed=11, log=True)
+    with Registry.open(path) as registry:
+        logged = ask(registry.courses(programme="osteoarthritis"))
+    plain = ask(knees)
+    assert set(logged.settings["risk_set"]) == {"decision log"} and set(plain.settings["risk_set"]) == {"visits"}
+    # Decided and given on the day of the visit: both readings of the same facts are one.
+    one, other = (r.frame.filter(pl.col("quantity") == "difference")["estimate"].to_list() for r in (logged, plain))
+    assert one == pytest.approx(other, nan_ok=True)
+
+
+def test_the_gate_closes_where_positivity_is_broken_and_says_what_would_be_needed(tmp_path):
+    path = registry_of(NO_OVERLAP, tmp_path, patients=600, seed=2, log=False)
+    with Registry.open(path) as registry:
+        courses = registry.courses(programme="osteoarthritis")
+        closed = ask(courses)
+        shown = ask(courses, show_anyway=True)
+        with pytest.raises(NotEstimable, match="withheld"):
+            closed.plot()
+    assert any("overlap" in w and "must be" in w for w in closed.withheld)
+    assert closed.frame.filter(pl.col("quantity") == "difference")["estimate"].is_null().all()
+    # The naive number is not the gate's to close: it is there to be seen for what it is.
+    assert number(closed, "naive_ever_against_never", "early")["estimate"] is not None
+    assert shown.withheld == () and any("shown anyway" in n for n in shown.notes)
+    assert shown.frame.filter(pl.col("quantity") == "difference")["estimate"].is_not_null().any()
+    answer = CliRunner().invoke(app, ["analyse", str(path), "booster-effect", "--definition", DEFINITION, "--json"])
+    assert answer.exit_code == 5
+
+
+def test_a_stage_with_fewer_than_ten_boosts_is_refused_and_the_others_are_not(world_file):
+    with Registry.open(world_file) as registry:
+        con = registry.con
+        few = con.sql("select course_id from course.profile where stage = 'early' order by 1 offset 30").pl()
+        courses = registry.courses(programme="osteoarthritis").exclude(few.with_columns(reason=pl.lit("for the test")))
+        result = ask(courses)
+    assert "early: fewer than 10 boosts" in result.withheld
+    early, moderate = (number(result, "difference", s, DAYS[1]) for s in ("early", "moderate"))
+    assert early["estimate"] is None and early["note"].startswith("withheld")
+    assert moderate["estimate"] is not None
+    assert number(result, "difference", "all", DAYS[1])["estimate"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"outcome": "koos_pian"}, "Did you mean"),
+        ({"estimand": "as_treated"}, "Allowed: per_protocol, intention_to_treat"),
+        ({"situation": "regress"}, "Did you mean 'regression'"),
+        ({"grace_day": 400}, "less than the first of horizon_day"),
+        ({"design": "clone_censor", "estimand": "intention_to_treat"}, "per_protocol"),
+        ({"resamples": 5}, "at least 20"),
+        ({"covariates": ("pain_after",)}, "covariates ="),
+    ],
+)
+def test_a_wrong_option_is_told_with_what_is_allowed(knees, options, says):
+    with pytest.raises(UsageError, match=says):
+        ask(knees, **options)
+
+
+def test_without_any_booster_there_is_nothing_to_compare_and_it_says_so(tmp_path):
+    path = registry_of(
+        Scenario("none", (0, 0, 0), booster=(-99.0, 0, 0, 0, 0, 0)), tmp_path, patients=60, seed=1, log=False
+    )
+    with Registry.open(path) as registry, pytest.raises(NotEstimable, match="none was for a booster"):
+        ask(registry.courses(programme="osteoarthritis"))
+
+
+def test_a_horizon_beyond_every_data_cut_is_refused_with_what_is_needed(knees):
+    with pytest.raises(NotEstimable, match="A shorter horizon_day"):
+        ask(knees, horizon_day=(5000,))
+
+
+def test_the_same_seed_gives_the_same_limits_and_another_others(knees):
+    one, again, other = ask(knees), ask(knees), ask(knees, seed=2)
+    assert one.frame.equals(again.frame)
+    assert not one.frame["low"].equals(other.frame["low"])
+
+
+def test_the_scale_may_be_named_as_in_python(knees):
+    result = ask(knees, outcome="koos_pain")
+    assert result.settings["scale"] == "KOOS/pain"
+
+
+def test_the_protocol_has_seven_components_and_the_checklist_every_item(knees):
+    result = ask(knees)
+    protocol, items = target_trial(result), target_checklist(result)
+    assert protocol.height == 7
+    assert protocol["emulation"].str.len_chars().min() > 20
+    numbers = {item.rstrip("abcdefgh()i") for item in items["item"]}
+    assert numbers == {str(k) for k in range(1, 22)}
+    assert "bmi" in items.filter(pl.col("item") == "7g(ii)")["answer"][0]
+
+
+def test_the_figures_say_in_words_what_they_show(knees):
+    result = ask(knees)
+    assert "Difference, boosted minus waiting" in result.plot().alt_text
+    assert "after" in booster_figures.love(result).alt_text
+    assert "Flow of decisions" in booster_figures.flow(result).alt_text
+    assert booster_figures.weights(result).alt_text
+
+
+def test_no_score_after_the_decision_can_be_a_covariate():
+    """Rows that start no decision may carry anything: the probability of a booster does not see them."""
+    rows, courses = reductions(make(STRONG, 400, 5))
+    plan = Plan("mean", "per_protocol", "sequential", 30.0, (float(DAYS[0]),))
+    data = prepare(rows, courses, STAGES, ("age", "bmi"), plan, "any")
+    v, case = data.visits, np.ones(len(data.visits.day))
+    elsewhere = ~(v.asked & (v.before == 0))
+    changed = replace(v, x=np.where(elsewhere[:, None], 100 * v.x, v.x))
+    one, other = (chances(w, case, ends_count=False).treated[data.start] for w in (v, changed))
+    assert one == pytest.approx(other)

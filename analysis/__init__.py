@@ -1,20 +1,26 @@
 """Clinical questions, each answered from SQL reductions by numerics on small arrays."""
 
+from analysis.adjusted_response import adjusted_response
 from analysis.booster import booster_effect
 from analysis.describe import Description, describe
+from analysis.estimand import estimand
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.replacement import joint_replacement
 from analysis.response import time_to_response
 from analysis.result import Result
+from analysis.specifications import specifications
 from analysis.trajectories import trajectories
 
 __all__ = [
     "Description",
     "Result",
+    "adjusted_response",
     "booster_effect",
     "describe",
+    "estimand",
     "joint_replacement",
     "loss_of_response",
+    "specifications",
     "time_in_response",
     "time_to_response",
     "trajectories",

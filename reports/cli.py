@@ -35,6 +35,8 @@ class Question(StrEnum):
     time_to_response = "time-to-response"
     loss_of_response = "loss-of-response"
     time_in_response = "time-in-response"
+    adjusted_response = "adjusted-response"
+    specifications = "specifications"
     booster_effect = "booster-effect"
     joint_replacement = "joint-replacement"
     trajectories = "trajectories"

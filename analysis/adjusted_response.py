@@ -1,0 +1,345 @@
+"""Response adjusted for who was treated and how: standardised risks by stage, and what goes with a quicker response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis import figures
+from analysis.cohort import (
+    BoosterPolicy,
+    By,
+    Confirmation,
+    EarlyVisits,
+    Stratum,
+    allowed,
+    common_settings,
+    definition_of,
+    place,
+    reduce,
+)
+from analysis.numerics.interval import IntervalData
+from analysis.numerics.interval_likelihood import IntervalFit
+from analysis.numerics.interval_regression import (
+    PiecewiseBaseline,
+    contrast,
+    event_quantiles,
+    fit_proportional_hazards,
+    standardised_risk,
+    wald_test,
+)
+from analysis.response import HORIZON_DAYS
+from analysis.result import Result, check, diagnostics_of, frame_of, row
+from registry import Courses
+from registry.errors import NotEstimable, UsageError, choose
+
+Floats = NDArray[np.float64]
+
+Covariate = Literal[
+    "age", "sex", "bmi", "baseline", "symptom_months", "stage", "site", "origin", "donor", "route", "guidance",
+    "dose_band", "centre",
+]  # fmt: skip
+
+# With fewer responses a stratum's own hazard cannot be told from chance, and it is left out.
+FEWEST_RESPONSES = 10
+# Where the hazard may change, as quantiles of the responses: as many pieces as the data bear, from the first that fits.
+# So much of a response is added in the middle of each piece of each stratum: less than one in all.
+_TRACE = 0.05
+_PIECES = ((0.2, 0.4, 0.6, 0.8, 0.93), (0.25, 0.5, 0.75, 0.9), (0.33, 0.67, 0.9), (0.5, 0.85), (0.7,))
+_PER = {"age": 10.0, "bmi": 5.0, "baseline": 10.0, "symptom_months": 12.0}
+_UNIT = {"age": "10 years", "bmi": "5 kg/m²", "baseline": "10 points worse", "symptom_months": "12 months"}
+
+
+@dataclass(frozen=True)
+class Design:
+    """Covariates of the courses: values (n, p), names and the covariate each column belongs to (p,)."""
+
+    x: Floats
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def adjusted_response(
+    courses: Courses,
+    *,
+    covariates: tuple[Covariate, ...] = ("age", "sex", "baseline"),
+    definition: str | None = None,
+    by: By = "stage",
+    confirmation: Confirmation = "confirmed",
+    early_visits: EarlyVisits = "ignored",
+    booster_policy: BoosterPolicy = "treatment_policy",
+    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    confidence: float = 0.95,
+) -> Result:
+    """Estimate the probability of response by stage, standardised over the covariates of the whole cohort.
+
+    Proportional hazards for interval-censored times with a baseline of its own in each stratum, constant in pieces, so
+    that stages need not be proportional. Ends censor: the risk is that of responding had nothing ended the target, and
+    ends were unrelated to response given the covariates.
+
+    Parameters
+    ----------
+    courses, definition, by, confirmation, early_visits, booster_policy, horizon_day
+        As :func:`analysis.time_to_response`.
+    covariates
+        What was known at the first session; courses lacking one leave, with the reason. `baseline` is that of pain, or
+        of the programme's first domain, in points of 100, higher worse.
+
+    Returns
+    -------
+    Result
+        ``response`` by stratum and day (standardised), ``difference`` between strata, ``hazard_ratio`` of each
+        covariate (`stratum` names it; above 1: a quicker response), and the ``test`` that covariates act alike in all
+        strata.
+
+    Raises
+    ------
+    NotEstimable
+        When no stratum has ten responses, or the model cannot be fitted; the message says why.
+
+    References
+    ----------
+    Farrington 1996 Stat Med 15:283; Lin & Wei 1989 JASA 84:1074 for the variance clustered by patient.
+    """
+    for name in covariates:
+        choose(name, allowed(Covariate), "covariates =")
+    if not covariates or by in covariates:
+        raise UsageError(
+            f"covariates = {covariates} must name one or more, and not {by!r}, which separates the strata."
+        )
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    chosen = definition_of(courses, definition)
+    strata, kept = place(
+        courses, by, chosen, confirmation=confirmation, early_visits=early_visits, end_policy="censor",
+        booster_policy=booster_policy,
+    )  # fmt: skip
+    (rows,) = reduce(kept, "reduction.response_covariate")
+    kept = kept.exclude(_lacking(kept, rows, covariates))
+    rows = rows.drop_nulls(list(covariates)).sort("course_id")
+    used, small = _enough(rows, strata)
+    rows = rows.filter(pl.col("stratum").is_in([s.code for s in used]))
+    design = _design(rows, covariates)
+    fit, cuts = _fit(rows, design)
+    days = np.array(sorted(set(horizon_day)), dtype=float)
+    frame = [
+        *_risk_rows(fit, design, rows, used, days, confidence),
+        *_ratio_rows(fit, design, rows, confidence),
+        _interaction(rows, design, used, cuts),
+    ]
+    small_rows = [row(c, "response", time_day=d, note=why) for c, why in small.items() for d in days.tolist()]
+    grid = np.unique(np.r_[np.arange(15.0, min(days.max(), fit.horizon) + 1, 15.0), days[days <= fit.horizon]])
+    settings = {
+        **common_settings(kept, strata, "adjusted_response", by),
+        "definition": chosen.definition,
+        "definition_version": chosen.version,
+        "definition_label": chosen.label,
+        "definition_source": chosen.source,
+        "definition_verified": chosen.verified,
+        "confirmation": confirmation,
+        "early_visits": early_visits,
+        "booster_policy": booster_policy,
+        "end_policy": "censor",
+        "covariates": list(covariates),
+        "cut_day": [round(k, 1) for k in cuts],
+        "horizon_day": [int(d) for d in days],
+        "confidence": confidence,
+        "variance": "sandwich clustered by patient",
+    }
+    return Result(
+        question="adjusted_response",
+        title=f"Response by {by}, standardised for {', '.join(covariates)}: {chosen.label}",
+        frame=frame_of([*frame, *small_rows]),
+        settings=settings,
+        attrition=kept.flow(),
+        diagnostics=diagnostics_of(
+            [
+                check("Newton decrement", fit.convergence.decrement, "<= 1e-8", fit.convergence.decrement <= 1e-8, ""),
+                check(
+                    "parameters",
+                    len(fit.parameters),
+                    "information",
+                    True,
+                    f"hazard in pieces cut at days {settings['cut_day']}",
+                ),
+            ]
+        ),
+        curves=frame_of(_risk_rows(fit, design, rows, used, grid, confidence, contrasts=False)),
+        at_risk=frame_of(_at_risk(rows, used, days)),
+        notes=(
+            "Ends of the target censor: the risk is that of responding had nothing ended it (time_to_response counts "
+            "what happened).",
+            *design.notes,
+        ),
+        draw=figures.cumulative_incidence,
+    )
+
+
+def _lacking(courses: Courses, rows: pl.DataFrame, covariates: tuple[str, ...]) -> pl.DataFrame:
+    """Return who leaves: not judged, or lacking a covariate."""
+    con = courses.registry.con
+    con.register("judged", rows.select("course_id").to_arrow())
+    missing = con.sql(
+        "select course_id, 'response could not be judged' as reason from cohort.course "
+        "where course_id not in (select course_id from judged)"
+    ).pl()
+    con.unregister("judged")
+    parts = [missing]
+    for name in covariates:
+        parts.append(rows.filter(pl.col(name).is_null()).select("course_id", reason=pl.lit(f"{name} not recorded")))
+    return pl.concat(parts).unique("course_id", keep="first", maintain_order=True)
+
+
+def _enough(rows: pl.DataFrame, strata: list[Stratum]) -> tuple[list[Stratum], dict[str, str]]:
+    responses = dict(rows.filter(pl.col("kind") == "response")["stratum"].value_counts().iter_rows())
+    small = {
+        s.code: f"fewer than {FEWEST_RESPONSES} responses"
+        for s in strata
+        if responses.get(s.code, 0) < FEWEST_RESPONSES
+    }
+    used = [s for s in strata if s.code not in small]
+    if not used:
+        raise NotEstimable(f"No stratum has {FEWEST_RESPONSES} responses: an adjusted model cannot be fitted.")
+    return used, small
+
+
+def _design(rows: pl.DataFrame, covariates: tuple[str, ...]) -> Design:
+    columns, names, notes = [], [], []
+    for name in covariates:
+        values = rows[name]
+        if values.dtype == pl.String:
+            counts = values.value_counts(sort=True)
+            reference, levels = str(counts[name][0]), [str(v) for v in counts[name][1:] if v is not None]
+            for level in levels:
+                columns.append((values == level).to_numpy().astype(float))
+                names.append(f"{name}: {level} against {reference}")
+        elif values.n_unique() > 1:
+            columns.append(values.to_numpy() / _PER[name])
+            names.append(f"{name}, per {_UNIT[name]}")
+        if values.n_unique() < 2:
+            notes.append(f"{name} is the same in every course and was left out.")
+    if not columns:
+        raise NotEstimable("Every covariate is the same in all courses: there is nothing to adjust for.")
+    x = np.column_stack(columns)
+    return Design(x - x.mean(axis=0), tuple(names), tuple(notes))
+
+
+def _data(rows: pl.DataFrame) -> IntervalData:
+    event = (rows["kind"] == "response").to_numpy()
+    left = rows["left_day"].to_numpy().astype(float)
+    right = np.where(event, rows["right_day"].to_numpy().astype(float), left)
+    return IntervalData(left, right, np.where(event, 0, 2).astype(np.int64), np.ones(rows.height))
+
+
+def _fit(rows: pl.DataFrame, design: Design) -> tuple[IntervalFit, tuple[float, ...]]:
+    """Fit with as many pieces as every stratum has responses for: parameters that run away ask for fewer.
+
+    A hazard in pieces, not a smooth one: where everybody who responds has done so, it can be next to nothing.
+    """
+    data, why = _data(rows), ""
+    for shares in _PIECES:
+        try:
+            cuts = event_quantiles(data, shares)
+            return _fit_pieces(rows, design.x, design.names, cuts), cuts
+        except ValueError as error:
+            why = str(error)
+    raise NotEstimable(f"The adjusted model cannot be fitted: {why} Fewer covariates, or another `by`, may help.")
+
+
+def _fit_pieces(rows: pl.DataFrame, x: Floats, names: tuple[str, ...], cuts: tuple[float, ...]) -> IntervalFit:
+    """Fit with a trace of a response in each piece of each stratum, or a piece without any would have no estimate."""
+    data = _data(rows)
+    strata = rows["stratum"].unique().sort().to_list()
+    last = max(float(data.left.max()), cuts[-1] + 1)
+    middles = [(low + high) / 2 for low, high in pairwise([0.0, *cuts, last])]
+    at = np.tile(middles, len(strata))
+    traced = IntervalData(
+        np.r_[data.left, at], np.r_[data.right, at], np.r_[data.kind, np.zeros(len(at), dtype=np.int64)],
+        np.r_[data.count, np.full(len(at), _TRACE)],
+    )  # fmt: skip
+    patient = rows["patient_id"].to_numpy()
+    return fit_proportional_hazards(
+        traced, np.vstack([x, np.zeros((len(at), x.shape[1]))]), baseline=PiecewiseBaseline(cuts),
+        stratum=np.r_[rows["stratum"].to_numpy(), np.repeat(strata, len(middles))],
+        cluster=np.r_[patient, np.arange(len(at)) + patient.max() + 1], names=names,
+    )  # fmt: skip
+
+
+def _risk_rows(
+    fit: IntervalFit, design: Design, rows: pl.DataFrame, used: list[Stratum], days: Floats, confidence: float, *,
+    contrasts: bool = True,
+) -> list[dict[str, Any]]:  # fmt: skip
+    within = days[days <= fit.horizon]
+    settings, labels = [design.x] * len(used), [s.code for s in used]
+    risk = standardised_risk(fit, settings, within, strata=labels, level=confidence)
+    out = []
+    counts = {s.code: rows.filter(pl.col("stratum") == s.code) for s in used}
+    for i, s in enumerate(used):
+        mine = counts[s.code]
+        for d, day in enumerate(within):
+            n = mine.filter(pl.col("kind") == "response", pl.col("right_day") <= day).height
+            out.append(
+                row(s.code, "response", time_day=float(day), estimate=float(risk.estimate[i, d]), n=n,
+                    low=float(risk.lower[i, d]), high=float(risk.upper[i, d]), denominator=mine.height)
+            )  # fmt: skip
+        late = f"nobody was watched beyond day {fit.horizon:.0f}"
+        out += [row(s.code, "response", time_day=float(d), denominator=mine.height, note=late)
+                for d in days[days > fit.horizon]]  # fmt: skip
+    if contrasts:
+        for i, s in enumerate(used[1:], 1):
+            found = contrast(fit, risk, i, 0, level=confidence)
+            both = counts[s.code].height + counts[used[0].code].height
+            for d, day in enumerate(within):
+                out.append(
+                    row(f"{s.code} - {used[0].code}", "difference", time_day=float(day), denominator=both,
+                        estimate=float(found.estimate[d]), low=float(found.lower[d]), high=float(found.upper[d]))
+                )  # fmt: skip
+    return out
+
+
+def _ratio_rows(fit: IntervalFit, design: Design, rows: pl.DataFrame, confidence: float) -> list[dict[str, Any]]:
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    out = []
+    for name in design.names:
+        at = fit.names.index(name)
+        value, error = float(fit.parameters[at]), float(np.sqrt(fit.variance[at, at]))
+        out.append(
+            row(name, "hazard_ratio", estimate=float(np.exp(value)), low=float(np.exp(value - z * error)),
+                high=float(np.exp(value + z * error)), denominator=rows.height,
+                note=f"p {2 * stats.norm.sf(abs(value) / error):.2g}")
+        )  # fmt: skip
+    return out
+
+
+def _interaction(rows: pl.DataFrame, design: Design, used: list[Stratum], cuts: tuple[float, ...]) -> dict[str, Any]:
+    """Return the Wald test that covariates act alike in all strata."""
+    if len(used) < 2:
+        return row("all", "test", note="one stratum: nothing to compare")
+    parts, names = [design.x], list(design.names)
+    for s in used[1:]:
+        here = (rows["stratum"] == s.code).to_numpy().astype(float)
+        parts.append(design.x * here[:, None])
+        names += [f"{s.code} × {n}" for n in design.names]
+    try:
+        fit = _fit_pieces(rows, np.hstack(parts), tuple(names), cuts)
+        test = wald_test(fit, names[len(design.names) :])
+    except (ValueError, np.linalg.LinAlgError) as error:
+        return row("all", "test", note=f"interaction not estimable: {error}")
+    note = f"covariates act alike in all strata: Wald chi-squared {test.statistic:.2f} on {test.df} df"
+    return row("all", "test", estimate=test.p_value, denominator=rows.height, note=note)
+
+
+def _at_risk(rows: pl.DataFrame, used: list[Stratum], days: Floats) -> list[dict[str, Any]]:
+    out = []
+    last = pl.when(pl.col("kind") == "response").then("right_day").otherwise("left_day")
+    for s in used:
+        mine = rows.filter(pl.col("stratum") == s.code)
+        for day in (0.0, *days.tolist()):
+            out.append(row(s.code, "at_risk", time_day=day, n=mine.filter(last >= day).height, denominator=mine.height))
+    return out

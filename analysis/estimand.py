@@ -1,0 +1,136 @@
+"""What a number estimates, in the five attributes of ICH E9(R1), written from the settings of its result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from analysis.result import Result
+from registry.errors import UsageError
+
+# How the strategies of the addendum are called for each policy that a question offers.
+_STRATEGY = {
+    ("end_policy", "competing"): "competing event: counted as the end it is, no response can follow",
+    ("end_policy", "censor"): "hypothetical: as if nothing had ended the target",
+    ("end_policy", "hypothetical"): "hypothetical: as if nothing had ended the target",
+    ("end_policy", "treatment_policy"): "treatment policy: scores after it count",
+    ("booster_policy", "treatment_policy"): "treatment policy: part of the treatment as given",
+    ("booster_policy", "censor"): "hypothetical: as if none had been given, watched to the first",
+    ("booster_policy", "hypothetical"): "hypothetical: as if none had been given, scores after the first set aside",
+}
+_NAMES = {"end_policy": "End of the target, death, another treatment in its place", "booster_policy": "Booster"}
+
+
+def estimand(result: Result) -> pl.DataFrame:
+    """Return the estimand of a result: ``attribute, value``, one row an attribute or intercurrent event.
+
+    Raises
+    ------
+    UsageError
+        When the question describes courses and estimates nothing of a population.
+
+    References
+    ----------
+    ICH E9(R1) 2019, addendum on estimands and sensitivity analysis in clinical trials, section A.3.
+    """
+    s = result.settings
+    described = _of_question(result)
+    rows = [
+        ("Treatment", described["treatment"]),
+        ("Population", _population(result)),
+        ("Variable", described["variable"]),
+        *described["events"],
+        ("Summary measure", described["summary"] + f"; by {s['by']}"),
+    ]
+    return pl.DataFrame(rows, schema=["attribute", "value"], orient="row")
+
+
+def _of_question(result: Result) -> dict[str, Any]:
+    s = result.settings
+    confirmed = "confirmed at the next visit" if s.get("confirmation") == "confirmed" else "as each visit shows"
+    response = f"{s.get('definition_label')} ({s.get('definition')} v{s.get('definition_version')}), {confirmed}"
+    given = "A course of treatment as given"
+    if result.question == "time_to_response":
+        days = ", ".join(str(d) for d in s["horizon_day"])
+        return {
+            "treatment": given,
+            "variable": f"Time from the first session to response: {response}; known to an interval between visits",
+            "events": _events(s, ("end_policy", "booster_policy")),
+            "summary": f"Cumulative incidence at {days} days, and its difference between strata",
+        }
+    if result.question == "adjusted_response":
+        return {
+            "treatment": given,
+            "variable": f"Time from the first session to response: {response}; known to an interval between visits",
+            "events": _events(s, ("end_policy", "booster_policy")),
+            "summary": f"Share by {', '.join(str(d) for d in s['horizon_day'])} days, standardised over the cohort "
+            f"for {', '.join(s['covariates'])}",
+        }
+    if result.question == "loss_of_response":
+        return {
+            "treatment": given,
+            "variable": f"Loss by rule {s['loss']} ({s['loss_label']}) among those in response on day "
+            f"{s['landmark_day']}; response: {response}",
+            "events": [
+                ("Intercurrent event: End of the target, death", "competing event: after it nothing can be lost"),
+                *_events(s, ("booster_policy",)),
+            ],
+            "summary": "Cumulative incidence of loss by day since the landmark, and its difference between strata",
+        }
+    if result.question == "time_in_response":
+        return {
+            "treatment": given,
+            "variable": f"State on each day: in response by {response}, until lost by rule {s['loss']}",
+            "events": [
+                ("Intercurrent event: End of the target, death", "composite: not in response from then on"),
+                *_events(s, ("booster_policy",)),
+            ],
+            "summary": "Probability of being in response by day, and mean days in response up to the last",
+        }
+    if result.question == "joint_replacement":
+        return {
+            "treatment": given,
+            "variable": f"Time from the first session to {s['end_label']}, on its exact day",
+            "events": [("Intercurrent event: Death, another treatment", "competing event")],
+            "summary": "Cumulative incidence, and its difference between strata",
+        }
+    if result.question == "trajectories":
+        return {
+            "treatment": given,
+            "variable": f"Change of {s['scale_label']} from baseline at planned visits, {s['unit_label']}",
+            "events": _events(s, ("end_policy", "booster_policy")),
+            "summary": "Mean change by visit, and its difference between strata",
+        }
+    if result.question == "booster_effect":
+        per_protocol = s["estimand"] == "per_protocol"
+        return {
+            "treatment": f"A booster within {s['grace_day']} days of the decision against none"
+            + (" until the day of the outcome" if per_protocol else ", as decided"),
+            "variable": f"{s['outcome_label']} at {', '.join(str(d) for d in s['horizon_day'])} days",
+            "events": [
+                (
+                    "Intercurrent event: Booster later, or a second one",
+                    "hypothetical: as if the strategy had been followed" if per_protocol else "treatment policy",
+                ),
+                (
+                    "Intercurrent event: End of the target",
+                    {"points of 100": "hypothetical: weighted for"}.get(
+                        s["unit_label"], "composite: not in response" if s["outcome"] != "end" else "the outcome itself"
+                    ),
+                ),
+            ],
+            "summary": "Difference between strategies" + ("" if s["unit_label"] == "points of 100" else " and ratio"),
+        }
+    raise UsageError(f"{result.question} describes courses; it has no estimand.")
+
+
+def _events(s: dict[str, Any], policies: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(f"Intercurrent event: {_NAMES[p]}", _STRATEGY[p, s[p]]) for p in policies if p in s]
+
+
+def _population(result: Result) -> str:
+    s = result.settings
+    chosen = ", ".join(f"{k} {v}" for k, v in s["selection"].items() if v is not None) or "all courses"
+    used = int(result.attrition["n"][-1])
+    return f"Courses of {', '.join(s['programmes'])}: {chosen}; {used:,} with what the question needs"

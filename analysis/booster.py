@@ -39,7 +39,7 @@ def booster_effect(
     outcome: str | None = None,
     estimand: Estimand = "per_protocol",
     situation: Situation = "any",
-    design: Design = "sequential",
+    design: Design | None = None,
     by: By = "stage",
     definition: str | None = None,
     grace_day: int = 30,
@@ -74,8 +74,9 @@ def booster_effect(
         ``regression``: response was lost; ``insufficient``: there was none yet; ``any``: both, told apart by a
         covariate and counted in the settings.
     design
-        ``sequential`` trials; ``clone_censor``: each decision in both arms until the data contradict one;
-        ``g_formula``: outcome regression alone, standardised.
+        ``sequential`` trials; ``clone_censor``: an end within the grace period, before any booster, counts in both
+        arms, since it could have come to either; ``g_formula``: outcome regression instead of a weight of the decision.
+        Default: sequential for scores, clones for response and ends.
     by
         What separates the strata; ``stage`` is the severity at baseline.
     definition
@@ -110,6 +111,8 @@ def booster_effect(
     ----------
     Hernán & Robins 2016 Am J Epidemiol 183:758; Danaei 2013 Stat Methods Med Res 22:70. See docs/methods/booster.md.
     """
+    if design is None:
+        design = "clone_censor" if outcome in _OUTCOMES and estimand == "per_protocol" else "sequential"
     _check(estimand, situation, design, covariates, grace_day, horizon_day, confidence, resamples)
     chosen = definition_of(courses, definition)
     strata, kept = place(courses, by, chosen)
@@ -127,8 +130,7 @@ def booster_effect(
     gate = judge(data, whole)
     numbers = Numbers(data, whole, again, confidence)
     frame = effect_rows(numbers, strata, gate, show_anyway)
-    spread = float(np.nanstd(data.y[data.records.row])) if plan.outcome == "mean" else 1.0
-    frame += e_value_rows(numbers, strata, gate, show_anyway, spread)
+    frame += e_value_rows(numbers, strata, gate, show_anyway)
     frame += naive_rows(data, naive, strata, confidence)
     table = frame_of(frame)
     open_gate = show_anyway or not gate.closed
@@ -162,7 +164,7 @@ def booster_effect(
         settings=settings,
         attrition=kept.flow(),
         diagnostics=diagnostics_of([*gate.checks, *_errors(data, whole, numbers)]),
-        curves=frame_of([*(_curves(numbers, strata, gate) if open_gate else []), *gate.balance]),
+        curves=frame_of([*(_curves(numbers, strata, gate, show_anyway) if open_gate else []), *gate.balance]),
         notes=_notes(chosen.verified, chosen.definition, chosen.source, settings, table, strata, plan, gate),
         draw=figures.strategies,
         withheld=() if show_anyway else (*gate.closed, *(f"{s}: {why}" for s, why in gate.strata.items())),
@@ -215,7 +217,7 @@ def _ask(courses: Courses, outcome: str | None, definition: str) -> dict[str, An
         raise NotEstimable("The programme names no scale by which a situation could be known. Name one: outcome='…'.")
     con.execute(
         "create or replace table cohort.booster as select ? as definition, cast(? as varchar) as scale, "
-        "cast(? as varchar) as domain, 'worse100' as unit",
+        "cast(? as varchar) as domain",
         [definition, scale, domain],
     )
     label = {"share": "share in response", "risk": f"risk of {_end_label(courses)}"}.get(
@@ -254,9 +256,10 @@ def _prepared(
     boosts = int(data.arm.sum())
     if boosts == 0 or boosts == len(data.start):
         which = "none was" if boosts == 0 else "all were"
+        given = "decided" if plan.estimand == "intention_to_treat" else f"given within {plan.grace_day:.0f} days"
         raise NotEstimable(
-            f"Of {len(data.start)} eligible decisions {which} for a booster within {plan.grace_day:.0f} days: there is "
-            "nothing to compare. Record the decisions against a booster too, or widen grace_day."
+            f"Of the eligible decisions {which} for a booster {given}: there is nothing to compare. "
+            "Record the decisions against a booster too, or widen grace_day."
         )
     return data
 
@@ -280,7 +283,7 @@ def _decision_flow(rows: pl.DataFrame, data: Prepared, situation: str) -> list[d
         steps.append((f"another situation than {situation}", pl.col("situation") == situation))
     steps.append(
         ("data cut too soon after",
-         pl.col("potential_follow_up_day") - pl.col("zero_day") >= data.plan.days[-1])
+         pl.col("cut_day") - pl.col("zero_day") >= data.plan.days[-1])
     )  # fmt: skip
     for reason, keep in steps:
         left = point.filter(keep)
@@ -292,10 +295,10 @@ def _decision_flow(rows: pl.DataFrame, data: Prepared, situation: str) -> list[d
     return flow
 
 
-def _curves(numbers: Numbers, strata: list[Stratum], gate: Gate) -> list[dict[str, Any]]:
+def _curves(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool) -> list[dict[str, Any]]:
     rows = []
     for s, stratum in enumerate(strata):
-        if numbers.boosted[s] == 0 or stratum.code in gate.strata:
+        if numbers.why_not(s) or (stratum.code in gate.strata and not show_anyway):
             continue
         of = int(numbers.boosted[s] + numbers.waited[s])
         for d, day in enumerate(numbers.grid):
@@ -337,8 +340,9 @@ def _notes(
     notes = []
     if not verified:
         notes.append(f"Thresholds of {definition} are not verified against their source: {source}.")
-    if gate.closed and settings["show_anyway"]:
-        notes.append("A check failed and the number is shown anyway: " + "; ".join(gate.closed) + ".")
+    failed = [*gate.closed, *(f"{s}: {why}" for s, why in gate.strata.items())]
+    if failed and settings["show_anyway"]:
+        notes.append("A check failed and the number is shown anyway: " + "; ".join(failed) + ".")
     if settings["situation"] == "any":
         notes.append(
             "Boosters for lost response and for insufficient response are pooled here, told apart by a covariate; "

@@ -87,7 +87,6 @@ class Prepared:
     end: Floats
     known: Floats
     ended_day: Floats
-    potential: Floats
     earliest: Floats
     visit_no: Ints
     strata: tuple[str, ...]
@@ -103,13 +102,11 @@ class Prepared:
             grace_day=self.plan.grace_day,
         )  # fmt: skip
         known = ~np.isnan(self.y[made.row])
-        return Trials(
-            made.start, made.trial[known], made.row[known], made.arm[known], made.time[known], made.weighed[known]
-        )
+        return Trials(made.start, made.trial[known], made.row[known], made.arm[known], made.time[known])
 
     @cached_property
     def spells(self) -> Spells:
-        """Intervals of follow-up (risk of the end; and, for shares, what came after an end)."""
+        """Intervals of follow-up: of the end asked about; for shares of any end, after which there is no response."""
         return spells(
             self.visits, self.start, self.end, self.known, self.plan.bounds, estimand=self.plan.estimand,
             design=self.plan.design, grace_day=self.plan.grace_day,
@@ -146,9 +143,7 @@ class Prepared:
     def followed(self) -> tuple[Trials, Floats, Floats]:
         """Follow-up records, their outcomes (r,) and the design of the outcome model (r, q)."""
         records, y = self.records, self.y[self.records.row]
-        if self.plan.outcome == "share":
-            records, y = _with_ends(self)
-        else:
+        if self.plan.outcome == "mean":
             y = y - self.y[records.start][records.trial]
         return records, y, outcome_design(records, self.visits, self.nodes, interact=self.interact)
 
@@ -180,23 +175,26 @@ def prepare(
     """Put ``reduction.booster_visit`` and ``reduction.booster_course`` into arrays.
 
     A trial starts where a booster could be decided on, in the situation asked about, without an earlier one, and where
-    the data cut leaves time for the last day asked for: potential follow-up, whoever came.
+    the data cut leaves time for the last day asked for, whoever came and whatever was done next.
     """
     of_course = [c for c in courses.columns if c == "course_id" or c not in rows.columns]
     joined = rows.join(courses.select(of_course), on="course_id").sort("course_id", "visit_day")
     f = {c: joined[c].cast(pl.Float64).to_numpy() for c in (
-        "visit_day", "zero_day", "improvement", "booster_day", "end_day", "watched_to_day", "potential_follow_up_day",
-        "earliest")}  # fmt: skip
+        "visit_day", "zero_day", "improvement", "booster_day", "end_day", "watched_to_day", "cut_day",
+        "next_course_day", "earliest")}  # fmt: skip
     x, names = design_of(joined, covariates)
-    given = f["booster_day"] - f["zero_day"] <= plan.grace_day
-    decided = joined["decided"].to_numpy() if joined["decided"].null_count() == 0 else None
-    treated = given
+    delay = f["booster_day"] - f["zero_day"]
+    treated = (delay >= 0) & (delay <= plan.grace_day)
     if plan.estimand == "intention_to_treat":
+        # Where a log is kept, as decided; elsewhere nobody wrote down more than that it was given.
         logged = joined["decided"].fill_null(False).to_numpy().astype(bool)
-        treated = np.where(joined["decided"].is_not_null().to_numpy() if decided is None else True, logged, given)
+        treated = np.where(joined["decided"].is_not_null().to_numpy(), logged, treated)
     asked = joined["asked"].to_numpy() & joined["situation"].is_not_null().to_numpy()
     number = {s: i for i, s in enumerate(strata)}
     before = joined["n_boosters_before"].to_numpy().astype(np.int64)
+    ended_day, end, known = _ends(f, joined["end_role"].fill_null("none").to_numpy(), plan)
+    without = np.where(np.isnan(f["booster_day"]), np.inf, f["booster_day"])
+    within_grace = ended_day <= np.minimum(f["zero_day"] + plan.grace_day, without)
     visits = Visits(
         course=_numbers(joined["course_id"]),
         day=f["visit_day"],
@@ -209,22 +207,36 @@ def prepare(
         stratum=joined["stratum"].replace_strict(number, return_dtype=pl.Int64).to_numpy(),
         x=x,
         n_strata=len(strata),
+        ended_early=asked & (before == 0) & within_grace & (plan.design == "clone_censor"),
     )
     meant = asked & (before == 0)
     if situation != "any":
         meant &= (joined["situation"] == situation).fill_null(False).to_numpy()
-    meant &= f["potential_follow_up_day"] - f["zero_day"] >= plan.days[-1]
-    ended_day = np.where(np.isnan(f["end_day"]), np.inf, f["end_day"])
-    role = joined["end_role"].fill_null("none").to_numpy()
-    # A death or another treatment in its place leaves no target to be replaced: known to have no such end for good.
-    end = np.where(role == "end", ended_day, np.inf)
-    known = np.where((role != "end") & (ended_day <= f["watched_to_day"]), np.inf, f["watched_to_day"])
+    meant &= f["cut_day"] - f["zero_day"] >= plan.days[-1]
     met = joined["met"].cast(pl.Float64).to_numpy()
     return Prepared(
         plan, visits, names, np.flatnonzero(meant), _numbers(joined["patient_id"]),
-        met if plan.outcome == "share" else f["improvement"], end, known, ended_day, f["potential_follow_up_day"],
+        met if plan.outcome == "share" else f["improvement"], end, known, ended_day,
         f["earliest"], joined["visit_no"].to_numpy().astype(np.int64), strata,
     )  # fmt: skip
+
+
+def _ends(f: dict[str, Floats], role: NDArray[np.str_], plan: Plan) -> tuple[Floats, Floats, Floats]:
+    """Return, by visit, the day of any end or later course, of the end asked about, and until when it is known.
+
+    Ends reported when nobody watched any more are no ends here: those without one were not watched so long.
+    """
+    watched = f["watched_to_day"]
+    reported = np.where(np.isnan(f["end_day"]), np.inf, f["end_day"])
+    reported = np.where(reported <= watched, reported, np.inf)
+    later = np.where(np.isnan(f["next_course_day"]), np.inf, f["next_course_day"])
+    any_end = np.minimum(reported, later)
+    if plan.outcome == "share":
+        return any_end, any_end, np.where(np.isfinite(any_end), np.maximum(watched, any_end), watched)
+    # A death or another treatment in its place leaves no target to be replaced: known to have no such end for good.
+    own = np.where(role == "end", reported, np.inf)
+    known = np.where(np.isfinite(reported) & (role != "end"), np.inf, watched)
+    return any_end, own, known
 
 
 def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> tuple[Floats, tuple[str, ...]]:
@@ -242,8 +254,10 @@ def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> tuple[Floats, 
         expression = numbers.get(name, pl.col(name))
         values = rows.select(expression.alias(name))[name]
         if values.dtype == pl.String:
-            for level in values.drop_nulls().unique().sort().to_list()[1:]:
-                columns.append((values == level).fill_null(False).to_numpy().astype(float))
+            values = values.fill_null("not recorded")
+            # Against the commonest level.
+            for level in values.value_counts(sort=True)[name][1:].to_list():
+                columns.append((values == level).to_numpy().astype(float))
                 names.append(f"{name}: {level}")
             continue
         found = values.cast(pl.Float64).to_numpy()
@@ -261,30 +275,6 @@ def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> tuple[Floats, 
     return (x[:, keep] - x[:, keep].mean(axis=0)) / spread[keep], tuple(
         n for n, k in zip(names, keep, strict=True) if k
     )
-
-
-def _with_ends(data: Prepared) -> tuple[Trials, Floats]:
-    """Return follow-up records and responses with, for those whose target ended, "not in response" at later nodes."""
-    records, v, plan = data.records, data.visits, data.plan
-    # Whoever was replaced in an arm stays "not in response" there until the last day asked for.
-    ends = spells(
-        v, data.start, data.ended_day, np.maximum(data.known, data.ended_day), plan.bounds, estimand=plan.estimand,
-        design=plan.design, grace_day=plan.grace_day,
-    )  # fmt: skip
-    happened = ends.event
-    trial, arm, last, weighed = (a[happened] for a in (ends.trial, ends.arm, ends.last, ends.weighed))
-    until = data.ended_day[data.start[trial]] - v.zero[data.start[trial]]
-    nodes = data.nodes[data.nodes <= plan.days[-1]]
-    extra_trial, node = np.nonzero(until[:, None] <= nodes)
-    joined = Trials(
-        records.start,
-        np.concatenate([records.trial, trial[extra_trial]]),
-        np.concatenate([records.row, last[extra_trial] + 1]),
-        np.concatenate([records.arm, arm[extra_trial]]),
-        np.concatenate([records.time, nodes[node]]),
-        np.concatenate([records.weighed, weighed[extra_trial]]),
-    )
-    return joined, np.concatenate([data.y[records.row], np.zeros(len(extra_trial))])
 
 
 def _numbers(ids: pl.Series) -> Ints:

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
     from analysis.result import Result
 
-_LABELS = {
-    "improvement": "Improvement since the decision\n(points of 100)",
-    "share": "Share in response",
-    "end": "Risk of {}",
-}
-
 
 # Covariates as a reader calls them.
 _NAMES = {
@@ -106,6 +100,8 @@ def weights(result: Result) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
+    if "overlap_edges" not in result.settings:
+        raise NotEstimable("The distribution of weights is suppressed: too few decisions.")
     edges = np.array(result.settings["overlap_edges"])
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 3.0), layout="constrained")
@@ -158,17 +154,21 @@ def flow(result: Result) -> Figure:
         axes.set_ylim(0, height)
         places = ((0.3, height - 0.25), (0.3, 1.0), (0.13, 0.25), (0.47, 0.25))
         for (x, y), step in zip(places, boxes, strict=True):
-            axes.text(x, y, f"{step['step'].capitalize()}: {step['n']:,}", ha="center", va="center", bbox=style)
+            axes.text(x, y, f"{step['step'].capitalize()}: {_count(step['n'])}", ha="center", va="center", bbox=style)
         axes.annotate("", (0.3, 1.22), (0.3, height - 0.47), arrowprops=arrow)
         for x, _ in places[2:]:
             axes.annotate("", (x, 0.47), (0.3, 0.8), arrowprops=arrow)
         for i, step in enumerate(left):
             y = height - 0.75 - 0.34 * i
-            axes.annotate(f"{step['step'][6:]}: {step['n']:,}", (0.3, y), (0.38, y), va="center", color="#555555",
+            axes.annotate(f"{step['step'][6:]}: {_count(step['n'])}", (0.3, y), (0.38, y), va="center", color="#555555",
                           arrowprops=side)  # fmt: skip
-    text = "; ".join(f"{s['step']}: {s['n']:,}" for s in steps)
+    text = "; ".join(f"{s['step']}: {_count(s['n'])}" for s in steps)
     figure.alt_text = f"Flow of decisions. {text}."  # type: ignore[attr-defined]
     return figure
+
+
+def _count(n: int | None) -> str:
+    return "few" if n is None else f"{n:,}"
 
 
 def _pair(axes: Axes, result: Result, stratum: dict[str, Any]) -> None:
@@ -207,7 +207,7 @@ def _alt(result: Result, shown: list[dict[str, Any]]) -> str:
         found = result.frame.filter(
             pl.col("stratum") == s["code"], pl.col("quantity") == "difference", pl.col("time_day") == last
         )
-        if found.height and found["estimate"][0] is not None:
+        if found.height and found["estimate"][0] is not None and found["low"][0] is not None:
             r = found.row(0, named=True)
             parts.append(f"{s['label']} {r['estimate']:.2g} ({r['low']:.2g} to {r['high']:.2g})")
     return f"{result.title}. Difference, boosted minus waiting, at day {last}: {'; '.join(parts)}."

@@ -66,11 +66,11 @@ def judge(data: Prepared, whole: Estimate) -> Gate:
 
     weight = _decision_weights(data, whole)
     before, after, names = _balance(data, weight)
-    worst = int(np.argmax(np.abs(after))) if len(after) else 0
+    worst = names[int(np.argmax(np.abs(after)))] if len(after) else "no covariate varies"
     largest = float(np.abs(after).max(initial=0.0))
     add(
         "largest standardised difference after weighting", largest, f"<= {LARGEST_DIFFERENCE}",
-        largest <= LARGEST_DIFFERENCE, f"{names[worst]}; before weighting {np.abs(before).max(initial=0.0):.2f}",
+        largest <= LARGEST_DIFFERENCE, f"{worst}; before weighting {np.abs(before).max(initial=0.0):.2f}",
         "more decisions, or fewer covariates that nearly decide on the booster",
     )  # fmt: skip
     outside = _outside(data, whole)
@@ -112,7 +112,6 @@ def judge(data: Prepared, whole: Estimate) -> Gate:
 
 def overlap(data: Prepared, whole: Estimate) -> dict[str, Any]:
     """Return for figures the distribution of the probability of the booster by arm, and that of the weights."""
-    assert whole.chances is not None
     p = whole.chances.treated[data.start]
     edges = np.linspace(0, 1, 21)
     weight = _decision_weights(data, whole)
@@ -129,7 +128,6 @@ def overlap(data: Prepared, whole: Estimate) -> dict[str, Any]:
 
 def _decision_weights(data: Prepared, whole: Estimate) -> Floats:
     """Return the weight of each decision in its own arm, shape (t,)."""
-    assert whole.chances is not None
     one, other = decision_weights(data.start, data.visits, whole.chances, np.ones(len(data.visits.day)))
     return np.where(data.arm, one, other)
 
@@ -146,7 +144,6 @@ def _balance(data: Prepared, weight: Floats) -> tuple[Floats, Floats, tuple[str,
 
 
 def _outside(data: Prepared, whole: Estimate) -> float:
-    assert whole.chances is not None
     chance = whole.chances.treated[data.start]
     return float(((chance < SMALLEST_CHANCE) | (chance > 1 - SMALLEST_CHANCE)).mean()) if len(chance) else 1.0
 
@@ -182,33 +179,37 @@ def _negative_control(data: Prepared, weight: Floats) -> tuple[float | None, int
 def _strata(data: Prepared, checks: list[dict[str, Any]]) -> dict[str, str]:
     """Return the strata that have too little, with the reason; append a check for each."""
     why: dict[str, str] = {}
+
+    def ask(code: str, name: str, value: int, least: int, note: str, reason: str) -> None:
+        checks.append(check(f"{name} in {code}", value, f">= {least}", value >= least, note))
+        if value < least:
+            why.setdefault(code, reason)
+
     for i, code in enumerate(data.strata):
         arm = data.arm[data.stratum == i]
-        boosts = int(arm.sum())
         if not len(arm):
             continue
-        checks.append(check(f"boosts in {code}", boosts, f">= {FEWEST_BOOSTS}", boosts >= FEWEST_BOOSTS,
-                            f"of {len(arm)} eligible decisions"))  # fmt: skip
-        if boosts < FEWEST_BOOSTS:
-            why[code] = f"fewer than {FEWEST_BOOSTS} boosts"
-            continue
+        ask(code, "boosts", int(arm.sum()), FEWEST_BOOSTS, "eligible decisions for a booster",
+            f"fewer than {FEWEST_BOOSTS} boosts")  # fmt: skip
+        ask(code, "waiting decisions", int((~arm).sum()), FEWEST_BOOSTS, "eligible decisions against a booster",
+            f"fewer than {FEWEST_BOOSTS} decisions against a booster")  # fmt: skip
         if data.plan.outcome == "risk":
             cut = data.spells
-            events = int(cut.event[data.stratum[cut.trial] == i].sum())
-            passed = events >= FEWEST_EVENTS
-            checks.append(check(f"ends in {code}", events, f">= {FEWEST_EVENTS}", passed, "within the days asked for"))
-            if not passed:
-                why[code] = f"fewer than {FEWEST_EVENTS} ends seen"
+            # An end within the grace period stands in both arms and is one end.
+            own = cut.event & (data.stratum[cut.trial] == i)
+            ask(code, "ends", len(np.unique(cut.trial[own])), FEWEST_EVENTS, "in both arms together",
+                f"fewer than {FEWEST_EVENTS} ends seen")  # fmt: skip
             continue
         records = data.records
         for day in data.plan.days:
             near = (np.abs(records.time - day) <= NEAR_DAY) & (data.stratum[records.trial] == i)
+            about = f"within {NEAR_DAY:.0f} days of day {day:.0f}"
             seen = min(len(np.unique(records.trial[near & (records.arm == a)])) for a in (0, 1))
-            passed = seen >= FEWEST_BOOSTS
-            checks.append(check(f"outcomes near day {day:.0f} in {code}", seen, f">= {FEWEST_BOOSTS}", passed,
-                                "in the smaller arm"))  # fmt: skip
-            if not passed and code not in why:
-                why[code] = (
-                    f"fewer than {FEWEST_BOOSTS} outcomes within {NEAR_DAY:.0f} days of day {day:.0f} in one arm"
-                )
+            ask(code, f"outcomes near day {day:.0f}", seen, FEWEST_BOOSTS, "in the smaller arm",
+                f"fewer than {FEWEST_BOOSTS} outcomes {about} in one arm")  # fmt: skip
+            if data.plan.outcome == "share":
+                held = data.y[records.row[near]]
+                fewer = int(min(held.sum(), (1 - held).sum()))
+                ask(code, f"responses near day {day:.0f}", fewer, FEWEST_EVENTS, "or non-responses, in both arms",
+                    f"fewer than {FEWEST_EVENTS} in response, or not, {about}")  # fmt: skip
     return why

@@ -13,6 +13,7 @@ from analysis.numerics.emulation import Chances, chances, decision_weights, weig
 from analysis.numerics.structural import (
     Curves,
     Family,
+    end_free,
     outcome_model,
     spell_weights,
     standardise,
@@ -30,7 +31,8 @@ class Estimate:
     curves: Curves
     fit: Linear | Logistic
     weight: Floats
-    chances: Chances | None
+    chances: Chances
+    end_coefficients: Floats | None
 
     @property
     def coefficients(self) -> Floats:
@@ -41,33 +43,39 @@ class Estimate:
 def estimate(data: Prepared, case: Floats, start: Estimate | None = None) -> Estimate:
     """Fit weights and outcome with case weights `case` of the visits (n,), and standardise."""
     plan, v = data.plan, data.visits
-    begin = None if start is None or start.chances is None else start.chances
+    begin = None if start is None else start.chances
     made = chances(v, case, ends_count=plan.outcome != "mean", start=begin)
+    # Outcome regression alone needs no weights for the decision; what censors follow-up it must weigh like the others.
+    ones = np.ones(len(data.start))
+    decision = (ones, ones) if data.interact else decision_weights(data.start, v, made, case)
     first = None if start is None else start.coefficients
     if plan.outcome == "risk":
-        return _risk(data, case, made, first)
+        fit, w = _hazard(data, case, made, decision, first)
+        curves = standardise_risk(fit, data.start, v, case, plan.bounds, interact=data.interact)
+        return Estimate(curves, fit, w, made, None)
     records, y, design = data.followed
-    w = case[records.start][records.trial]
-    if not data.interact:
-        decision = decision_weights(data.start, v, made, case)
-        w = w * weights(records, made, decision, estimand=plan.estimand)
+    w = case[records.start][records.trial] * weights(records, made, decision, estimand=plan.estimand)
     family: Family = "mean" if plan.outcome == "mean" else "share"
     model = outcome_model(design, data.nodes, y, w, family, first)
-    curves = standardise(model, records, v, case, data.grid, interact=data.interact)
-    return Estimate(curves, model.fit, w, made)
+    alive, of_end = None, None
+    if plan.outcome == "share":
+        # A share is of all decisions: in response among those who go on, times the share who do.
+        of_end, _ = _hazard(data, case, made, decision, None if start is None else start.end_coefficients)
+        alive = end_free(of_end, data.start, v, plan.bounds, data.grid, interact=data.interact)
+    curves = standardise(model, data.start, v, case, data.grid, interact=data.interact, alive=alive)
+    return Estimate(curves, model.fit, w, made, None if of_end is None else of_end.coefficients)
 
 
-def _risk(data: Prepared, case: Floats, made: Chances, first: Floats | None) -> Estimate:
-    plan, v, cut = data.plan, data.visits, data.spells
+def _hazard(
+    data: Prepared, case: Floats, made: Chances, decision: tuple[Floats, Floats], first: Floats | None
+) -> tuple[Logistic, Floats]:
+    """Fit the hazard of the end in the intervals of follow-up; return it with the weights of its rows."""
+    v, cut, design = data.visits, data.spells, data.hazard_design
     w = case[data.start][cut.trial]
-    if not data.interact:
-        decision = decision_weights(data.start, v, made, case)
-        w = w * spell_weights(cut, data.start, made, decision, estimand=plan.estimand)
-    design = data.hazard_design
+    w = w * spell_weights(cut, data.start, v, made, decision, estimand=data.plan.estimand)
     p = v.x.shape[1] * (1 + data.interact)
     penalty = np.r_[np.full(design.shape[1] - p, 1e-2), np.full(p, 0.1)]
-    fit = logistic(design, cut.event.astype(float), w, penalty=penalty, tolerance=1e-9, start=first)
-    return Estimate(standardise_risk(fit, data.start, v, case, plan.bounds, interact=data.interact), fit, w, made)
+    return logistic(design, cut.event.astype(float), w, penalty=penalty, tolerance=1e-9, start=first), w
 
 
 def bootstrap(data: Prepared, whole: Estimate, times: int, seed: int) -> tuple[Floats, Floats]:

@@ -28,7 +28,7 @@ def target_trial(result: Result) -> pl.DataFrame:
     s = _settings(result)
     days = " and ".join(str(d) for d in s["horizon_day"])
     per_protocol = s["estimand"] == "per_protocol"
-    sources = "; ".join(f"{n:,} decisions from the {origin}" for origin, n in s["risk_set"].items())
+    sources = "; ".join(f"{_count(n)} decisions from the {origin}" for origin, n in s["risk_set"].items())
     rows = [
         (
             "Eligibility",
@@ -39,9 +39,11 @@ def target_trial(result: Result) -> pl.DataFrame:
         ),
         (
             "Treatment strategies",
-            f"A booster within {s['grace_day']} days"
-            + (", and no further one; against none until the day of the outcome" if per_protocol else "; against none"),
-            "Sessions recorded as boosters, or given beyond the planned series after evaluation was due",
+            f"A booster within {s['grace_day']} days, and no further one; against none until the day of the outcome"
+            if per_protocol
+            else "A decision for a booster against one for none, whatever follows",
+            "Sessions recorded as boosters, or given beyond the planned series after evaluation was due"
+            + ("" if per_protocol else f"; where no decisions are logged, given within {s['grace_day']} days"),
         ),
         (
             "Assignment",
@@ -51,7 +53,8 @@ def target_trial(result: Result) -> pl.DataFrame:
         (
             "Follow-up",
             f"From the decision to {days} days after it, the end of the target, or the last contact",
-            "The decision is time zero for eligibility, strategy and follow-up alike"
+            "The decision is time zero for eligibility and follow-up; the booster may come within the grace period"
+            + ("; an end before it counts in both strategies" if s["design"] == "clone_censor" else "")
             + ("; censored when the strategy is no longer followed" if per_protocol else ""),
         ),
         ("Outcome", f"{s['outcome_label']} at {days} days", _outcome(s)),
@@ -109,7 +112,7 @@ def target_checklist(result: Result) -> pl.DataFrame:
         ("7g(ii)", "variables of the assumptions", ", ".join(s["covariates"])),
         ("7h(i)", "emulation: analysis", protocol["Statistical analysis"][1]),
         ("7h(ii)", "sensitivity analyses", "other designs (clone_censor, g_formula), estimand, definition; E-value"),
-        ("8", "selection of participants", "; ".join(f"{k}: {v:,}" for k, v in flow.items())),
+        ("8", "selection of participants", "; ".join(f"{k}: {_count(v)}" for k, v in flow.items())),
         ("9", "baseline data by strategy", "love plot and balance in the diagnostics: " + checks),
         ("10", "follow-up", f"share artificially censored and outcomes near each day, in the diagnostics; {AUTHOR}"),
         ("11", "missing data", "outcomes weighted by being seen again; a missing covariate has its own indicator"),
@@ -137,7 +140,7 @@ def _outcome(s: dict[str, Any]) -> str:
     if s["outcome"] == "end":
         return "Ends on their exact day while the course is watched; after a death there can be none"
     if s["unit_label"] == "share":
-        return "Definition met at a visit, in actual time; a target that ended counts as not in response"
+        return "Definition met at a visit, in actual time; a target that ended, or was treated anew, is not in response"
     return "Score at each visit, in actual time; those whose target ended are weighted for, as if it had not"
 
 
@@ -145,12 +148,16 @@ def _analysis(s: dict[str, Any]) -> str:
     designs = {
         "sequential": "Trials at every eligible visit, pooled; stabilised, calibrated inverse-probability weights",
         "clone_censor": "Each decision in both arms, censored when it deviates; inverse-probability weights",
-        "g_formula": "Outcome regression with treatment by covariate terms, standardised",
+        "g_formula": "Outcome regression with treatment by covariate terms, standardised: no weight of the decision",
     }
     return (
         f"{designs[s['design']]}; weights for boosters later and for not being seen again; outcome model adjusted for "
         f"the same covariates and standardised; {s['resamples']} resamples of patients, all models refitted"
     )
+
+
+def _count(n: int | None) -> str:
+    return "few" if n is None else f"{n:,}"
 
 
 def _short(value: float | None) -> str:
@@ -160,4 +167,5 @@ def _short(value: float | None) -> str:
 def _effect(r: dict[str, Any]) -> str:
     if r["estimate"] is None:
         return f"{r['stratum']} day {r['time_day']:.0f}: {r['note']}"
-    return f"{r['stratum']} day {r['time_day']:.0f}: {r['estimate']:.3g} ({r['low']:.3g} to {r['high']:.3g})"
+    limits = "" if r["low"] is None or r["high"] is None else f" ({r['low']:.3g} to {r['high']:.3g})"
+    return f"{r['stratum']} day {r['time_day']:.0f}: {r['estimate']:.3g}{limits}"

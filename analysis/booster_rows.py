@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.booster_data import Prepared
-from analysis.booster_gate import Gate
+from analysis.booster_gate import NEAR_DAY, Gate
 from analysis.booster_model import Estimate
 from analysis.cohort import Stratum
 from analysis.numerics.emulation import decision_weights
@@ -19,9 +19,12 @@ from analysis.numerics.weighting import e_value, effective_sample_size
 from analysis.result import row
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 NAMES = {"mean": "improvement", "share": "share_in_response", "risk": "end"}
 _NEAR_DAY = 46.0
+# Below it a ratio, and the E-value made from it, would rest on the prior.
+_SMALLEST_SHARE = 0.005
 
 
 class Numbers:
@@ -46,8 +49,9 @@ class Numbers:
             # On the day of the decision nothing has changed yet, and nobody is in response.
             for curve in (self.treated, self.waiting, self.treated_again, self.waiting_again):
                 curve[..., 0] = 0.0
-        arms = [np.bincount(data.stratum[data.arm == a], minlength=len(data.strata)) for a in (True, False)]
-        self.boosted, self.waited = (np.append(a, a.sum()).astype(int) for a in arms)
+        # Courses, not decisions: a course is boosted once at most, and decided on several times.
+        course = data.visits.course[data.start]
+        self.boosted, self.waited = _courses(data, course)
         self.factor, self.z = _small_sample(data, whole, confidence)
 
     def at(self, day: float) -> int:
@@ -57,12 +61,15 @@ class Numbers:
     def difference(self, s: int, d: int) -> tuple[float, float, float]:
         """Return the difference of stratum `s` at grid position `d` with normal limits from the resamples."""
         value = float(self.treated[s, d] - self.waiting[s, d])
-        return self.around(value, self.treated_again[:, s, d] - self.waiting_again[:, s, d], s)
+        bounds = (-np.inf, np.inf) if self.data.plan.outcome == "mean" else (-1.0, 1.0)
+        return self.around(value, self.treated_again[:, s, d] - self.waiting_again[:, s, d], s, bounds)
 
-    def around(self, value: float, again: Floats, s: int) -> tuple[float, float, float]:
-        """Return `value` of stratum `s` with symmetric limits from its resamples."""
+    def around(
+        self, value: float, again: Floats, s: int, bounds: tuple[float, float] = (-np.inf, np.inf)
+    ) -> tuple[float, float, float]:
+        """Return `value` of stratum `s` with symmetric limits from its resamples, kept within `bounds`."""
         reach = float(self.z[s] * self.factor * np.nanstd(again, ddof=1))
-        return value, value - reach, value + reach
+        return value, max(value - reach, bounds[0]), min(value + reach, bounds[1])
 
     def level(self, s: int, d: int, arm: int) -> tuple[float, float, float]:
         """Return the outcome of one strategy with its limits."""
@@ -83,6 +90,29 @@ class Numbers:
         _, low, high = self.around(np.log(value), finite, s) if len(finite) > 2 else (0.0, np.nan, np.nan)
         return value, float(np.exp(low)), float(np.exp(high))
 
+    def why_not(self, s: int) -> str | None:
+        """Return why stratum `s` has no estimate at all, whatever is asked to be shown, or None."""
+        data = self.data
+        if s == len(data.strata):
+            missing = [c for i, c in enumerate(data.strata) if (data.stratum == i).any() and self.why_not(i)]
+            return f"not known in {', '.join(missing)}" if missing else None
+        here = data.stratum == s
+        if not data.arm[here].any():
+            return "nobody was boosted"
+        if data.arm[here].all():
+            return "nobody was left waiting"
+        records = data.records
+        of = data.stratum[records.trial] == s
+        if data.plan.outcome != "risk" and not all((of & (records.arm == a)).any() for a in (0, 1)):
+            return "no outcome was seen in one arm"
+        return None
+
+    def spread(self) -> float:
+        """Return the standard deviation of the change near the last day asked for, over all records."""
+        records, change, _ = self.data.followed
+        near = np.abs(records.time - self.data.plan.days[-1]) <= NEAR_DAY
+        return float(np.std(change[near] if near.sum() > 1 else change))
+
     def mean_days(self, s: int, arm: int | None) -> tuple[float, float, float]:
         """Return the mean days in response up to the last day asked for, or their difference, with limits."""
         up_to = self.grid <= self.data.plan.days[-1]
@@ -94,63 +124,74 @@ class Numbers:
         one, two = area(self.treated[s]), area(self.waiting[s])
         ones, twos = area(self.treated_again[:, s]), area(self.waiting_again[:, s])
         value, again = {0: (one, ones), 1: (two, twos), None: (one - two, ones - twos)}[arm]
-        return self.around(float(value), again, s)
+        last = self.data.plan.days[-1]
+        return self.around(float(value), again, s, (-last, last) if arm is None else (0.0, last))
 
 
 def effect_rows(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool) -> list[dict[str, Any]]:
     """Return levels, differences and ratios by stratum and day; withheld ones keep their row, with the reason."""
     plan = numbers.data.plan
     rows: list[dict[str, Any]] = []
-    codes = [*(s.code for s in strata), "all"]
-    for s, code in enumerate(codes):
-        why = _why(gate, code, show_anyway)
+    for s, code in _codes(numbers, strata):
         n, of = int(numbers.boosted[s]), int(numbers.boosted[s] + numbers.waited[s])
         if of == 0:
             rows += [row(code, "difference", time_day=d, n=0, denominator=0, note="nobody in this stratum")
                      for d in plan.days]  # fmt: skip
             continue
-        kept: list[tuple[str, float | None, tuple[float, float, float]]] = []
-        for day in plan.days:
-            d = numbers.at(day)
-            name = NAMES[plan.outcome]
-            kept.append((f"{name}_boosted", day, numbers.level(s, d, 0)))
-            kept.append((f"{name}_waiting", day, numbers.level(s, d, 1)))
-            kept.append(("difference", day, numbers.difference(s, d)))
-            if plan.outcome != "mean":
-                kept.append(("ratio", day, numbers.ratio(s, d)))
-        if plan.outcome == "share":
-            last = plan.days[-1]
-            kept.append(("mean_days_boosted", last, numbers.mean_days(s, 0)))
-            kept.append(("mean_days_waiting", last, numbers.mean_days(s, 1)))
-            kept.append(("difference_mean_days", last, numbers.mean_days(s, None)))
-        for quantity, at, (value, low, high) in kept:
+        why = numbers.why_not(s) or _why(gate, code, show_anyway)
+        failed = gate.strata.get(code) or ("; ".join(gate.closed) if gate.closed else None)
+        for quantity, at, (value, low, high) in _numbers_of(numbers, s):
             shown: dict[str, Any] = {"note": why} if why else {"estimate": value, "low": low, "high": high}
-            if not why and gate.closed:
-                shown["note"] = "shown although a check failed"
+            if not why and failed:
+                shown["note"] = f"shown although a check failed: {failed}"
             rows.append(row(code, quantity, time_day=at, n=n, denominator=of, **shown))
     return rows + _between_strata(numbers, strata, gate, show_anyway)
 
 
-def e_value_rows(
-    numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool, spread: float
-) -> list[dict[str, Any]]:
+def _codes(numbers: Numbers, strata: list[Stratum]) -> list[tuple[int, str]]:
+    """Return position and code of the strata, and of all courses together unless they are the one stratum."""
+    codes = list(enumerate(s.code for s in strata))
+    return codes if len(codes) == 1 else [*codes, (len(codes), "all")]
+
+
+def _numbers_of(numbers: Numbers, s: int) -> list[tuple[str, float, tuple[float, float, float]]]:
+    plan, name = numbers.data.plan, NAMES[numbers.data.plan.outcome]
+    kept: list[tuple[str, float, tuple[float, float, float]]] = []
+    for day in plan.days:
+        d = numbers.at(day)
+        kept.append((f"{name}_boosted", day, numbers.level(s, d, 0)))
+        kept.append((f"{name}_waiting", day, numbers.level(s, d, 1)))
+        kept.append(("difference", day, numbers.difference(s, d)))
+        if plan.outcome != "mean" and min(numbers.treated[s, d], numbers.waiting[s, d]) > _SMALLEST_SHARE:
+            kept.append(("ratio", day, numbers.ratio(s, d)))
+    if plan.outcome == "share":
+        last = plan.days[-1]
+        kept.append(("mean_days_boosted", last, numbers.mean_days(s, 0)))
+        kept.append(("mean_days_waiting", last, numbers.mean_days(s, 1)))
+        kept.append(("difference_mean_days", last, numbers.mean_days(s, None)))
+    return kept
+
+
+def e_value_rows(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool) -> list[dict[str, Any]]:
     """Return E-values of the effect at the last day asked for: of the estimate, and of the limit nearer to none."""
     plan, rows = numbers.data.plan, []
     d = numbers.at(plan.days[-1])
-    for s, code in enumerate([*(s.code for s in strata), "all"]):
-        if _why(gate, code, show_anyway) or numbers.boosted[s] == 0:
+    spread = numbers.spread()
+    for s, code in _codes(numbers, strata):
+        if numbers.boosted[s] == 0 or numbers.why_not(s) or _why(gate, code, show_anyway):
             continue
         if plan.outcome == "mean":
             value, low, high = (np.exp(0.91 * v / spread) for v in numbers.difference(s, d))
-        else:
+        elif min(numbers.treated[s, d], numbers.waiting[s, d]) > _SMALLEST_SHARE:
             value, low, high = numbers.ratio(s, d)
-        if not np.isfinite([value, low, high]).all() or value <= 0:
+        else:
             continue
         near = low if value > 1 else high
         crosses = (low - 1) * (high - 1) <= 0
         rows.append(
             row(code, "e_value", time_day=plan.days[-1], estimate=e_value(float(value)),
-                low=1.0 if crosses else e_value(float(near)), denominator=int(numbers.boosted[s] + numbers.waited[s]),
+                low=1.0 if crosses else e_value(float(near)), n=int(numbers.boosted[s]),
+                denominator=int(numbers.boosted[s] + numbers.waited[s]),
                 note="risk ratio with booster and outcome that an unmeasured reason would need; low: for the limit")
         )  # fmt: skip
     return rows
@@ -188,6 +229,16 @@ def explanation(frame: pl.DataFrame, strata: list[Stratum], outcome: str, last: 
     return tuple(lines)
 
 
+def _courses(data: Prepared, course: Ints) -> tuple[Ints, Ints]:
+    """Return by stratum, then overall, how many eligible courses were boosted, and how many were not."""
+    boosted, waited = [], []
+    for here in (*(data.stratum == i for i in range(len(data.strata))), np.ones(len(course), dtype=bool)):
+        one = np.unique(course[here & data.arm])
+        boosted.append(len(one))
+        waited.append(len(np.setdiff1d(course[here], one)))
+    return np.array(boosted), np.array(waited)
+
+
 def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[float, Floats]:
     """Return what a resampled error is multiplied by, and t quantiles by stratum, then overall, shape (s + 1,).
 
@@ -195,7 +246,6 @@ def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[f
     small by about sqrt(1 - p / m), p covariates in m effective decisions, and its limits have as many degrees of
     freedom as the stratum has effective decisions. Measured: without both, 95 % intervals covered 92 % of the truth.
     """
-    assert whole.chances is not None
     one, _ = decision_weights(data.start, data.visits, whole.chances, np.ones(len(data.visits.day)))
     arm = data.arm
     size = [effective_sample_size(one[arm & (data.stratum == i)]) for i in range(len(data.strata))]
@@ -225,7 +275,10 @@ def _why(gate: Gate, code: str, show_anyway: bool) -> str | None:
 def _between_strata(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool) -> list[dict[str, Any]]:
     """Return differences of the effect between strata, and the test that all strata have the same effect."""
     plan = numbers.data.plan
-    shown = [i for i, s in enumerate(strata) if numbers.boosted[i] and not _why(gate, s.code, show_anyway)]
+    shown = [
+        i for i, s in enumerate(strata)
+        if numbers.boosted[i] and not numbers.why_not(i) and not _why(gate, s.code, show_anyway)
+    ]  # fmt: skip
     if len(shown) < 2:
         return []
     d = numbers.at(plan.days[-1])
@@ -243,7 +296,7 @@ def _between_strata(numbers: Numbers, strata: list[Stratum], gate: Gate, show_an
                 denominator=int(numbers.boosted[shown].sum() + numbers.waited[shown].sum()))
         )  # fmt: skip
     contrast = effect[1:] - effect[0]
-    covariance = np.atleast_2d(np.cov((again[:, 1:] - again[:, :1]).T))
+    covariance = numbers.factor**2 * np.atleast_2d(np.cov((again[:, 1:] - again[:, :1]).T))
     statistic = float(contrast @ np.linalg.pinv(covariance) @ contrast)
     p = float(stats.chi2.sf(statistic, len(shown) - 1))
     rows.append(

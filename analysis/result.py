@@ -116,6 +116,9 @@ class Result:
         few = ((of > 0) & (of < smallest)) | ((n > 0) & (n < smallest)) | ((of - n > 0) & (of - n < smallest))
         tiny = self._small_series(smallest)
         main = tiny.filter(pl.col("quantity").is_in(["response", "end"]))["stratum"].to_list()
+        main += self.frame.filter(few & (pl.col("quantity") == "difference") & ~pl.col("stratum").str.contains(" - "))[
+            "stratum"
+        ].to_list()
         # A difference gives away the side that is hidden.
         given_away = pl.col("stratum").str.split(" - ").list.eval(pl.element().is_in(main)).list.any()
         in_tiny = pl.struct("stratum", "quantity").is_in(
@@ -128,17 +131,41 @@ class Result:
             note = pl.when(small).then(pl.lit(f"suppressed: fewer than {smallest}")).otherwise("note")
             return frame.with_columns(*covered, note.alias("note"))
 
-        # A test over strata some of which are hidden would say something about them.
-        tested = (pl.col("quantity") == "test") & pl.lit(len(main) > 0)
-        small = few.fill_null(False) | in_tiny | ((pl.col("quantity") == "difference") & given_away) | tested
+        # A test, or a number, over strata some of which are hidden would say something about them.
+        whole = "all" not in [s["code"] for s in self.settings.get("strata", ())]
+        overall = (pl.col("stratum") == "all") & pl.lit(len(main) > 0 and whole)
+        apart = pl.col("quantity").str.starts_with("difference") & given_away
+        small = few.fill_null(False) | in_tiny | apart | overall
         return dataclasses.replace(
             self,
             frame=hide(self.frame, small),
             curves=self.curves.filter(~in_tiny & ~few.fill_null(False)),
             regions=self.regions.filter(~pl.col("stratum").is_in(main)),
             at_risk=hide(self.at_risk, ((n > 0) & (n < smallest)).fill_null(False)),
-            settings={**self.settings, "smallest_cell": smallest},
+            diagnostics=self._shown_checks(smallest),
+            notes=tuple(n for n in self.notes if not n.startswith(self._labels(main))),
+            settings=self._shown_settings(smallest),
         )
+
+    def _labels(self, codes: list[str]) -> tuple[str, ...]:
+        """Return how a note about one of these strata begins."""
+        return tuple(f"{s['label']}: " for s in self.settings.get("strata", ()) if s["code"] in codes)
+
+    def _shown_checks(self, smallest: int) -> pl.DataFrame:
+        """Return the checks with small counts blanked: those that are to be at least so many."""
+        few = (pl.col("value") > 0) & (pl.col("value") < smallest) & pl.col("limit").str.starts_with(">= ")
+        return self.diagnostics.with_columns(pl.when(~few).then("value").alias("value"))
+
+    def _shown_settings(self, smallest: int) -> dict[str, Any]:
+        """Return the settings with the small counts among them blanked."""
+        shown = {**self.settings, "smallest_cell": smallest}
+        flow = shown.get("decision_flow", [])
+        if any(0 < step["n"] < smallest for step in flow):
+            shown["decision_flow"] = [{**s, "n": s["n"] if s["n"] == 0 or s["n"] >= smallest else None} for s in flow]
+            shown = {k: v for k, v in shown.items() if not k.startswith(("overlap_", "weight_"))}
+        if "risk_set" in shown:
+            shown["risk_set"] = {k: n if n >= smallest else None for k, n in shown["risk_set"].items()}
+        return shown
 
     def _small_series(self, smallest: int) -> pl.DataFrame:
         """Return ``stratum, quantity`` too small to show at any time: few courses, or an event that only a few had."""
@@ -167,8 +194,13 @@ class Result:
             return str(row["note"] or "not known")
         level = round(100 * self.settings.get("confidence", 0.95))
         share = quantity.startswith(("response", "share", "end"))
-        text, low, high = (f"{100 * row[c]:.0f}" if share else f"{row[c]:.3g}" for c in ("estimate", "low", "high"))
-        return f"{text}{' %' if share else ''} ({level} % CI {low} to {high})"
+        shown = {
+            c: f"{100 * row[c]:.0f}" if share else f"{row[c]:.3g}"
+            for c in ("estimate", "low", "high")
+            if row[c] is not None
+        }
+        text = f"{shown['estimate']}{' %' if share else ''}"
+        return f"{text} ({level} % CI {shown['low']} to {shown['high']})" if {"low", "high"} <= shown.keys() else text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for machines: ``question, frame, settings, attrition, diagnostics, notes, withheld``."""

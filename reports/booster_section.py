@@ -20,7 +20,7 @@ def booster_section(result: Result | None, prefix: str) -> dict[str, Any] | None
         mine = result.frame.filter(pl.col("stratum") == stratum["code"])
         numbers = {(r["quantity"], r["time_day"]): r for r in mine.select(pl.exclude("stratum")).to_dicts()}
         effect = numbers.get(("difference", float(last)))
-        if effect is None or effect["denominator"] == 0:
+        if effect is None or effect["denominator"] == 0:  # nobody; null is few
             continue
         naive = numbers.get(("naive_ever_against_never", None), {"estimate": None})
         arms = [numbers.get((f"improvement_{arm}", float(last))) for arm in ("boosted", "waiting")]

@@ -36,17 +36,17 @@ def files(world: World, *, log: bool) -> dict[str, pl.DataFrame]:
     n = len(world.stage)
     patient = np.char.add("B", np.char.zfill(np.arange(n).astype(str), 7))
     who = pl.DataFrame({"patient": patient}).with_columns(site=pl.lit("knee"), side=pl.lit("right"))
-    course, visit = np.nonzero(_seen(world))
+    course, visit = np.nonzero(world.seen)
     dates = _date(visit * STEP_DAY)
     boosted = np.flatnonzero(world.boosted_at < 99)
     first = who.with_columns(
         course_no=pl.lit(1), date=pl.lit(INDEX_DATE), intent=pl.lit("initial"), session_no=pl.lit(1)
     )
     later = who[boosted].with_columns(
-        course_no=pl.lit(1), date=pl.Series(_date(world.boosted_at[boosted] * STEP_DAY)),
+        course_no=pl.lit(1), date=pl.Series(_date(world.boosted_at[boosted] * STEP_DAY + world.delay[boosted])),
         intent=pl.lit("booster_scheduled"), session_no=pl.lit(2),
     )  # fmt: skip
-    ended = np.flatnonzero(world.end_after < 99)
+    ended = np.flatnonzero(np.isfinite(end_day(world)))
     tables = {
         "patients": pl.DataFrame(
             {
@@ -99,8 +99,9 @@ def files(world: World, *, log: bool) -> dict[str, pl.DataFrame]:
 
 
 def end_day(world: World) -> NDArray[np.float64]:
-    """Return the day of replacement, halfway to the visit after; infinite if none, shape (n,)."""
-    return np.where(world.end_after < 99, world.end_after * STEP_DAY + 45.0, np.inf)
+    """Return the day of replacement, between two visits; infinite if none by the data cut, shape (n,)."""
+    day = world.end_after * STEP_DAY + world.end_offset
+    return np.where(day <= CUT_DAY, day, np.inf).astype(float)
 
 
 def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -109,7 +110,7 @@ def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
     Made from the arrays, by other means than the SQL: that both agree is a test of either. Only courses at which a
     booster could be decided on have rows; courses are numbered as the patients are.
     """
-    seen = _seen(world)
+    seen = world.seen
     course, visit = np.nonzero(seen[:, 1:])
     visit = visit + 1
     improvement = np.round(world.pain[:, :1] - world.pain, 1)
@@ -118,11 +119,18 @@ def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
     met[:, 0] = False
     met_before = np.zeros_like(met)
     met_before[:, 1:] = np.maximum.accumulate((met & seen)[:, :-1], axis=1)
-    last = (seen * np.arange(LAST + 1)).max(axis=1)
+    # The last visit before each, and the first of all after treatment, that took place.
+    index = np.arange(LAST + 1)
+    latest = np.maximum.accumulate(np.where(seen, index, 0), axis=1)
+    previous = np.hstack([np.zeros((len(seen), 1), dtype=int), latest[:, :-1]])
+    earliest = 1 + np.argmax(seen[:, 1:], axis=1)
+    last = (seen * index).max(axis=1)
     end, boosted = end_day(world), world.boosted_at[course]
     window = _next_window(last * STEP_DAY)
     at_last = np.where(end <= window, "ended", np.where(window <= CUT_DAY, "lost", "not_due"))
     watched = np.maximum(last * STEP_DAY, np.minimum(window, CUT_DAY))
+    given = world.boosted_at * STEP_DAY + world.delay
+    later = boosted < visit
     without = pl.when(pl.col("met")).then(None)
     visits = pl.DataFrame(
         {
@@ -132,15 +140,15 @@ def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
             "visit_day": visit * STEP_DAY,
             "zero_day": visit * STEP_DAY,
             "improvement": improvement[course, visit],
-            "previous": np.where(visit == 1, 0.0, improvement[course, visit - 1]),
+            "previous": improvement[course, previous[course, visit]],
             "best": best[course, visit - 1],
-            "earliest": improvement[course, 1],
-            "visit_no": visit,
+            "earliest": improvement[course, earliest[course]],
+            "visit_no": np.cumsum(seen[:, 1:], axis=1)[course, visit - 1],
             "met": met[course, visit],
             "met_before": met_before[course, visit],
-            "booster_day": np.where(boosted == visit, visit * STEP_DAY, -1),
-            "n_boosters_before": (boosted < visit).astype(int),
-            "since_session_day": (visit - np.where(boosted < visit, boosted, 0)) * STEP_DAY,
+            "booster_day": np.where(boosted == visit, given[course], -1),
+            "n_boosters_before": later.astype(int),
+            "since_session_day": visit * STEP_DAY - np.where(later, given[course], 0),
             "next_state": np.where(visit < last[course], "seen", at_last[course]),
             "end_day": np.where(np.isfinite(end[course]), end[course], -1).astype(int),
             "watched_to_day": watched[course].astype(int),
@@ -156,7 +164,8 @@ def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
         booster_day=pl.when(pl.col("booster_day") >= 0).then("booster_day"),
         end_day=pl.when(pl.col("end_day") >= 0).then("end_day"),
         end_role=pl.when(pl.col("end_day") >= 0).then(pl.lit("end")),
-        potential_follow_up_day=pl.lit(CUT_DAY),
+        cut_day=pl.lit(CUT_DAY),
+        next_course_day=pl.lit(None, pl.Int64),
     )  # fmt: skip
     visits = visits.filter((~pl.col("met")).any().over("course_id")).sort("course_id", "visit_day")
     n = len(world.stage)
@@ -174,11 +183,6 @@ def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
         }
     ).join(visits.select("course_id").unique(), on="course_id", how="semi")
     return visits, courses
-
-
-def _seen(world: World) -> NDArray[np.bool_]:
-    k = np.arange(LAST + 1)
-    return (k <= world.gone_after[:, None]) & (k <= world.end_after[:, None])
 
 
 def _date(day: NDArray[np.int64]) -> NDArray[np.datetime64]:

@@ -55,6 +55,11 @@ class Scenario:
         Boosted exactly when pain is above 58: no comparison is possible (positivity broken).
     unmeasured
         Points by which a trait nobody records worsens later pain, and logits by which it makes a booster likelier.
+    delay_day
+        First and last day after the visit on which a booster that was decided on is given; who is replaced before that
+        day gets none.
+    missed
+        Probability that a visit is missed although the patient comes again.
     """
 
     name: str
@@ -65,6 +70,8 @@ class Scenario:
     cost_share: float = 0.3
     deterministic: bool = False
     unmeasured: tuple[float, float] = (0.0, 0.0)
+    delay_day: tuple[int, int] = (1, 28)
+    missed: float = 0.08
 
 
 SCENARIOS = (
@@ -98,6 +105,10 @@ class World:
         Visit after which the target was replaced, 99 if never, shape (n,).
     gone_after
         Last visit attended, 99 if all, shape (n,).
+    seen
+        Whether a visit took place, shape (n, 9).
+    delay, end_offset
+        Days from the visit to a booster, and to a replacement, that follow it, shape (n,).
     """
 
     scenario: Scenario
@@ -109,6 +120,9 @@ class World:
     boosted_at: Ints
     end_after: Ints
     gone_after: Ints
+    seen: Bools
+    delay: Ints
+    end_offset: Ints
     noise: dict[str, Floats]
 
 
@@ -131,10 +145,13 @@ def make(scenario: Scenario, patients: int, seed: int) -> World:
         "u_boost": rng.random(size),
         "u_end": rng.random(size),
         "u_gone": rng.random(size),
+        "u_missed": rng.random(size),
     }
+    low, high = scenario.delay_day
     world = World(
         scenario, stage, np.clip(rng.normal(62, 9, n), 35, 88), np.clip(rng.normal(28, 4, n), 18, 45),
-        rng.random(n) < scenario.cost_share, np.empty(size), np.full(n, 99), np.full(n, 99), np.full(n, 99), noise,
+        rng.random(n) < scenario.cost_share, np.empty(size), np.full(n, 99), np.full(n, 99), np.full(n, 99),
+        np.ones(size, dtype=bool), rng.integers(low, high + 1, n), rng.integers(1, STEP_DAY, n), noise,
     )  # fmt: skip
     return _live(world)
 
@@ -153,25 +170,32 @@ def _pain(world: World, k: int, boosted_at: Ints) -> Floats:
 def _live(world: World) -> World:
     s, n = world.scenario, len(world.stage)
     pain = np.empty((n, LAST + 1))
+    seen = np.ones((n, LAST + 1), dtype=bool)
     boosted, end, gone = (np.full(n, 99) for _ in range(3))
+    before = np.zeros(n)
     for k in range(LAST + 1):
         pain[:, k] = _pain(world, k, boosted)
-        here = (end >= k) & (gone >= k)
+        there = (end >= k) & (gone >= k)
+        seen[:, k] = there & ((k == 0) | (world.noise["u_missed"][:, k] >= s.missed))
+        ends = (end == 99) & (world.noise["u_end"][:, k] < _end_chance(world, pain[:, k]))
         if k >= 1:
-            asked = here & (boosted == 99) & ~met(pain[:, 0], pain[:, k])
-            given = asked & (world.noise["u_boost"][:, k] < _booster_chance(world, pain, k))
-            boosted = np.where(given, k, boosted)
-        end = np.where((end == 99) & (world.noise["u_end"][:, k] < _end_chance(world, pain[:, k])), k, end)
+            asked = seen[:, k] & (boosted == 99) & ~met(pain[:, 0], pain[:, k])
+            given = asked & (world.noise["u_boost"][:, k] < _booster_chance(world, pain[:, k], before))
+            # Who is replaced before the day of the booster gets none.
+            boosted = np.where(given & ~(ends & (world.end_offset <= world.delay)), k, boosted)
+        end = np.where(ends, k, end)
         leaves = special.expit(s.dropout[0] + s.dropout[1] * (pain[:, k] - 45) + s.dropout[2] * (world.age - 60))
         gone = np.where((gone == 99) & (k >= 1) & (world.noise["u_gone"][:, k] < leaves), k, gone)
-    return replace(world, pain=pain, boosted_at=boosted, end_after=end, gone_after=gone)
+        before = np.where(seen[:, k], pain[:, k], before)
+    return replace(world, pain=pain, boosted_at=boosted, end_after=end, gone_after=gone, seen=seen)
 
 
-def _booster_chance(world: World, pain: Floats, k: int) -> Floats:
-    b, now = world.scenario.booster, pain[:, k]
+def _booster_chance(world: World, now: Floats, before: Floats) -> Floats:
+    """Return the chance of a booster from pain now and at the last visit that took place."""
+    b = world.scenario.booster
     if world.scenario.deterministic:
         return (now > 58).astype(float)
-    logit = b[0] + b[1] * (now - 45) + b[2] * (now - pain[:, k - 1]) + b[3] * (world.stage == 2)
+    logit = b[0] + b[1] * (now - 45) + b[2] * (now - before) + b[3] * (world.stage == 2)
     logit = logit + b[4] * (world.bmi - 28) + b[5] * world.cost + world.scenario.unmeasured[1] * world.noise["u"]
     return np.asarray(special.expit(logit))
 
@@ -188,8 +212,7 @@ def met(baseline: Floats, now: Floats) -> Bools:
 
 def eligible(world: World, k: int) -> Bools:
     """Return who could be decided on at visit `k`: there, without response, not boosted before; shape (n,)."""
-    there = (world.end_after >= k) & (world.gone_after >= k) & (world.boosted_at >= k)
-    return np.asarray(there & ~met(world.pain[:, 0], world.pain[:, k]))
+    return np.asarray(world.seen[:, k] & (world.boosted_at >= k) & ~met(world.pain[:, 0], world.pain[:, k]))
 
 
 @dataclass(frozen=True)
@@ -217,7 +240,7 @@ def truth(scenario: Scenario, patients: int = 200_000, seed: int = 1, situation:
     for k in range(1, LAST + 1):
         here = eligible(world, k)
         asked = here & (before if situation == "regression" else ~before if situation == "insufficient" else here)
-        before |= met(world.pain[:, 0], world.pain[:, k])
+        before |= met(world.pain[:, 0], world.pain[:, k]) & world.seen[:, k]
         if k + 4 > LAST:
             continue
         count += np.bincount(world.stage[asked], minlength=3)

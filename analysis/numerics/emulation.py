@@ -12,13 +12,13 @@ Methods Med Res 22:70; Hernán 2018 Ann Intern Med 168:737 (clones, censoring, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.numerics.weighting import Logistic, calibrate, logistic
+from analysis.numerics.weighting import Logistic, calibrate, gather, logistic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -32,6 +32,8 @@ SEEN, ENDED, LOST, NOT_DUE = range(4)
 _PRECISION = 0.1
 # With fewer decisions for the treatment, or losses, than this the model has a rate and no covariates.
 FEWEST_EVENTS = 10
+# So many rows show whether they are worth gathering.
+_FEW_ROWS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Visits:
         Standardised covariates known on the day, shape (n, p).
     n_strata
         Number of strata, with those nobody is in.
+    ended_early
+        Whether the target ended within the grace period before any booster: in neither arm yet, where clones are used.
     """
 
     course: Ints
@@ -73,6 +77,7 @@ class Visits:
     stratum: Ints
     x: Floats
     n_strata: int
+    ended_early: Bools
 
     @property
     def dummies(self) -> Floats:
@@ -116,11 +121,9 @@ class Trials:
     trial, row
         Trial and row of each follow-up record, shape (r,).
     arm
-        Arm it counts for, shape (r,): 1 treated, 0 waiting. With clones a trial counts for both while it fits both.
+        Arm it counts for, shape (r,): 1 treated, 0 waiting.
     time
         Days since the decision, shape (r,).
-    weighed
-        Whether the record has been selected by the decision, shape (r,): a clone within the grace period has not.
     """
 
     start: Ints
@@ -128,7 +131,6 @@ class Trials:
     row: Ints
     arm: Ints
     time: Floats
-    weighed: Bools
 
 
 def expand(unit: Ints, eligible: Bools, last: Ints) -> tuple[Ints, Ints]:
@@ -164,36 +166,20 @@ def trials(
     """Start a trial at each `eligible` visit, and follow it to `last_day` days after its decision.
 
     Per protocol, who waits is followed to the first booster and who was boosted to the second; a score on the day of a
-    booster was taken before it. With clones, each trial stands in both arms until the data contradict one of them.
+    booster was taken before it. With clones, visits within the grace period, when a trial still stands in both arms,
+    are left out of either: they say the same of both.
     """
     trial, row = expand(visits.course, eligible, last_rows(visits.course))
     start = np.flatnonzero(eligible)
     time = visits.day[row] - visits.zero[start][trial]
-    keep = (row > start[trial]) & (time > 0) & (time <= last_day)
+    keep = (row > start[trial]) & (time > (grace_day if design == "clone_censor" else 0)) & (time <= last_day)
     trial, row, time = trial[keep], row[keep], time[keep]
     first = start[trial]
     treated = visits.treated[first]
-    if design != "clone_censor":
-        follows = np.ones(len(row), dtype=bool)
-        if estimand == "per_protocol":
-            follows = visits.before[row] <= visits.before[first] + treated
-        return Trials(
-            start, trial[follows], row[follows], treated[follows].astype(np.int64), time[follows],
-            np.ones(int(follows.sum()), dtype=bool),
-        )  # fmt: skip
-    boosters = visits.before[row] - visits.before[first]
-    early = time <= grace_day
-    boosted = treated & (boosters == 1)
-    waiting = boosters == 0
-    # Arm 1: boosted in time; and, until the grace period is over, everybody who may still be.
-    one = boosted | (waiting & early)
-    parts = [(one, 1, ~early[one]), (waiting & ~(treated & ~early), 0, None)]
-    columns = []
-    for mask, arm, weighed in parts:
-        weighed = np.ones(int(mask.sum()), dtype=bool) if weighed is None else weighed
-        columns.append((trial[mask], row[mask], np.full(int(mask.sum()), arm), time[mask], weighed))
-    joined = [np.concatenate(c) for c in zip(*columns, strict=True)]
-    return Trials(start, joined[0], joined[1], joined[2].astype(np.int64), joined[3], joined[4])
+    if estimand == "per_protocol":
+        follows = visits.before[row] <= visits.before[first] + treated
+        trial, row, time, treated = trial[follows], row[follows], time[follows], treated[follows]
+    return Trials(start, trial, row, treated.astype(np.int64), time)
 
 
 def chances(visits: Visits, weight: Floats, *, ends_count: bool, start: Chances | None = None) -> Chances:
@@ -208,13 +194,14 @@ def chances(visits: Visits, weight: Floats, *, ends_count: bool, start: Chances 
     """
     design = np.column_stack([visits.dummies, visits.x])
     penalty = np.r_[np.full(design.shape[1] - visits.x.shape[1], 1e-6), np.full(visits.x.shape[1], _PRECISION)]
-    first = visits.asked & (visits.before == 0)
-    decision = logistic(
-        design[first], visits.treated[first].astype(float), weight[first], penalty=penalty, tolerance=1e-9,
-        start=None if start is None else start.decision.coefficients, max_steps=_steps(start),
+    first = visits.asked & (visits.before == 0) & ~visits.ended_early
+    decision = _fit(
+        design[first], visits.treated[first].astype(float), weight[first], penalty,
+        None if start is None else start.decision.coefficients,
     )  # fmt: skip
     given = np.zeros(len(visits.day))
     given[first] = decision.fitted
+    given[visits.ended_early] = decision.predict(design[visits.ended_early])
     # A booster that nobody was asked about, and a second one: their own model, or a rate where they are few.
     boosted = ~np.isnan(visits.booster_day)
     # Visits before a course was first asked about are no part of any trial, and known only because it was, later.
@@ -226,7 +213,7 @@ def chances(visits: Visits, weight: Floats, *, ends_count: bool, start: Chances 
         others.append(b)
     again, lost = _seen_again(visits, weight, design, penalty, opened, ends_count, known[2:])
     return Chances(
-        np.where(first, given, 0.0),
+        np.where(first | visits.ended_early, given, 0.0),
         np.cumsum(-np.log1p(-np.minimum(given, 0.999))),
         np.cumsum(-np.log(np.maximum(again, 1e-3))),
         decision,
@@ -239,7 +226,7 @@ def decision_weights(start: Ints, visits: Visits, chances: Chances, weight: Floa
 
     The inverse of the probability of the arm, calibrated so that in each arm the strata and covariates of the decision
     have the totals of all trials, then stabilised by the share of the arm in the stratum. A trial not in an arm has
-    the weight of a clone there: the share of the arm.
+    the share alone: the weight of a clone that has not deviated yet.
 
     Parameters
     ----------
@@ -247,15 +234,15 @@ def decision_weights(start: Ints, visits: Visits, chances: Chances, weight: Floa
         Case weights of the visits, shape (n,); they enter the shares, not the result.
     """
     p, treated, mass = chances.treated[start], visits.treated[start], weight[start]
-    strata = visits.dummies[start]
-    size = np.maximum(strata.T @ mass, 1e-300)
+    strata, decided = visits.dummies[start], ~visits.ended_early[start]
+    size = np.maximum(strata.T @ (mass * decided), 1e-300)
     share = np.clip(strata @ ((strata.T @ (mass * treated)) / size), 1e-9, 1 - 1e-9)
     x = np.column_stack([strata, visits.x[start]])
     arms = []
-    for member, chance, part in ((treated, p, share), (~treated, 1 - p, 1 - share)):
+    for member, chance, part in ((treated, p, share), (~treated & decided, 1 - p, 1 - share)):
         held = member & (mass > 0)
         inverse = 1 / np.maximum(chance, 1e-9)
-        inverse[held] = calibrate(mass[held] * inverse[held], x[held], mass @ x) / mass[held]
+        inverse[held] = calibrate(mass[held] * inverse[held], x[held], (mass * decided) @ x) / mass[held]
         arms.append(np.where(member, part * inverse, part))
     return arms[0], arms[1]
 
@@ -271,12 +258,8 @@ def weights(trials: Trials, chances: Chances, decision: tuple[Floats, Floats], *
     log = between(chances.unseen, first - 1, before)
     if estimand == "per_protocol":
         log = log + between(chances.deviation, first, before)
-    return np.asarray(base_weights(trials, decision) * np.exp(log))
-
-
-def base_weights(trials: Trials, decision: tuple[Floats, Floats]) -> Floats:
-    """Return the weight of the decision for each record, shape (r,): that of its arm."""
-    return np.asarray(np.where(trials.arm == 1, decision[0][trials.trial], decision[1][trials.trial]))
+    base = np.where(trials.arm == 1, decision[0][trials.trial], decision[1][trials.trial])
+    return np.asarray(base * np.exp(log))
 
 
 def between(running: Floats, after: Ints, to: Ints) -> Floats:
@@ -293,10 +276,19 @@ def _model_or_rate(
     happened = float((weight * event).sum())
     if min(happened, float(weight.sum()) - happened) < FEWEST_EVENTS:
         return np.full(len(event), happened / float(weight.sum())), start
-    fit = logistic(
-        design, event.astype(float), weight, penalty=penalty, tolerance=1e-9, start=start, max_steps=_steps(start)
-    )
+    fit = _fit(design, event.astype(float), weight, penalty, start)
     return fit.fitted, fit.coefficients
+
+
+def _fit(design: Floats, outcome: Floats, weight: Floats, penalty: Floats, start: Floats | None) -> Logistic:
+    """Fit a logistic model; where covariates are discrete, to weighted counts of distinct rows: the same fit."""
+    options = {"penalty": penalty, "tolerance": 1e-9, "start": start, "max_steps": _steps(start)}
+    if len(design) > _FEW_ROWS and len(np.unique(design[:_FEW_ROWS], axis=0)) < _FEW_ROWS // 4:
+        cells = gather(design, outcome, weight)
+        if 4 * len(cells.weight) < len(design):
+            fit = logistic(cells.design, cells.outcome, cells.weight, **options)  # type: ignore[arg-type]
+            return replace(fit, fitted=fit.fitted[cells.cell])
+    return logistic(design, outcome, weight, **options)  # type: ignore[arg-type]
 
 
 def _steps(start: object) -> int:

@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Family = Literal["mean", "share"]
+# A weak prior on the logit scale: where nobody, or everybody, is in response a share stays inside 0 and 1.
+_PRECISION = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +86,29 @@ def outcome_model(
     """Fit the outcome (r,) of the records on `design` (r, q) with weights (r,); see :class:`OutcomeModel`."""
     if family == "mean":
         return OutcomeModel(linear(design, outcome, weight), nodes)
-    penalty = np.full(design.shape[1], 1e-4)
+    penalty = np.full(design.shape[1], _PRECISION)
     return OutcomeModel(logistic(design, outcome, weight, penalty=penalty, tolerance=1e-8, start=start), nodes)
 
 
 def standardise(
-    model: OutcomeModel, trials: Trials, visits: Visits, weight: Floats, days: Floats, *, interact: bool
-) -> Curves:
+    model: OutcomeModel, start: Ints, visits: Visits, weight: Floats, days: Floats, *, interact: bool,
+    alive: tuple[Floats, Floats] | None = None,
+) -> Curves:  # fmt: skip
     """Return the mean outcome over all trials of a stratum, had each been treated, and had none; by day.
 
     Parameters
     ----------
+    start
+        Rows at which the trials start, shape (t,).
     weight
         Case weights of the visits, shape (n,).
     days
         Days since the decision, shape (d,).
+    alive
+        Probability of no end by each day for each trial, treated and waiting, each (t, d): a share is of all trials,
+        and a target that ended is not in response.
     """
-    start, nodes = trials.start, model.nodes
+    nodes = model.nodes
     stratum, strata, x, mass = visits.stratum[start], visits.dummies[start], visits.x[start], weight[start]
     s, k, p = strata.shape[1], len(nodes), x.shape[1]
     size = np.maximum(strata.T @ mass, 1e-300)
@@ -110,13 +118,15 @@ def standardise(
     effect = b[s * (k + 1) : s * (2 * k + 1)].reshape(s, k) @ here[:, 1:].T
     of_x = b[s * (2 * k + 1) : s * (2 * k + 1) + p]
     arms = []
-    for arm in (1.0, 0.0):
+    for i, arm in enumerate((1.0, 0.0)):
         own = x @ (of_x + arm * b[s * (2 * k + 1) + p :] if interact else of_x)
         level = curve + arm * effect
         if isinstance(model.fit, Linear):
             value = level + ((strata.T @ (mass * own)) / size)[:, None]
         else:
-            value = (strata.T @ (mass[:, None] * special.expit(own[:, None] + level[stratum]))) / size[:, None]
+            share = special.expit(own[:, None] + level[stratum])
+            share = share if alive is None else share * alive[i]
+            value = (strata.T @ (mass[:, None] * share)) / size[:, None]
         value[strata.T @ mass <= 0] = np.nan
         arms.append(np.asarray(value))
     return Curves(arms[0], arms[1])
@@ -134,8 +144,11 @@ class Spells:
         Whether the end came in the interval, shape (r,).
     last
         Last visit before the interval closed or the end came, shape (r,).
-    weighed
-        As in :class:`Trials`.
+    early
+        Whether the end came while the trial still stood in both arms, shape (r,): within the grace period, before a
+        booster. It counts in both.
+    until
+        Days from the decision to the end, or to the close of the interval, shape (r,).
     bounds
         Days since the decision that bound the intervals, shape (m + 1,).
     """
@@ -145,7 +158,8 @@ class Spells:
     arm: Ints
     event: NDArray[np.bool_]
     last: Ints
-    weighed: NDArray[np.bool_]
+    early: NDArray[np.bool_]
+    until: Floats
     bounds: Floats
 
 
@@ -169,13 +183,13 @@ def spells(
     one, two = next_boosters(visits, start)
     one, two = one - zero, two - zero
     treated = visits.treated[start]
-    never = np.full(len(start), np.inf)
+    never, gone = np.full(len(start), np.inf), visits.ended_early[start]
     arms: list[tuple[NDArray[np.bool_], int, Floats]] = []
     if estimand == "intention_to_treat":
         arms = [(treated, 1, never), (~treated, 0, never)]
     elif design == "clone_censor":
         arms = [
-            (np.ones(len(start), bool), 1, np.where(treated, two, np.minimum(one, grace_day))),
+            (np.ones(len(start), bool), 1, np.where(treated, two, np.where(gone, never, np.minimum(one, grace_day)))),
             (np.ones(len(start), bool), 0, one),
         ]
     else:
@@ -191,27 +205,40 @@ def spells(
             free = (e > high) & (c >= high) & (k >= high)
             here = trial[happened | free]
             stop = np.minimum(until_end[here], high)
+            early = gone[here]
             last = np.searchsorted(key, visits.course[start[here]] * 1e6 + zero[here] + stop, "left") - 1
             last = np.maximum(last, start[here])
-            weighed = ~((arm == 1) & ~treated[here]) & ~((arm == 1) & (stop <= one[here]) & (design == "clone_censor"))
             columns.append(
-                (here, np.full(len(here), m), np.full(len(here), arm), happened[happened | free], last, weighed)
+                (here, np.full(len(here), m), np.full(len(here), arm), happened[happened | free], last, early, stop)
             )
     joined = [np.concatenate(c) for c in zip(*columns, strict=True)]
     return Spells(
         joined[0].astype(np.int64), joined[1].astype(np.int64), joined[2].astype(np.int64), joined[3].astype(bool),
-        joined[4].astype(np.int64), joined[5].astype(bool), bounds,
+        joined[4].astype(np.int64), joined[5].astype(bool), joined[6], bounds,
     )  # fmt: skip
 
 
 def spell_weights(
-    spells: Spells, start: Ints, chances: Chances, decision: tuple[Floats, Floats], *,
+    spells: Spells,
+    start: Ints,
+    visits: Visits,
+    chances: Chances,
+    decision: tuple[Floats, Floats],
+    *,
     estimand: Estimand,
-) -> Floats:  # fmt: skip
-    """Return the weights of the spells (r,): as for a record that lies after the last visit before the spell's end."""
-    # Who was last seen at visit k had to be seen again at the visits before it, and not be boosted at any up to it.
-    base = np.where(spells.arm == 1, decision[0][spells.trial], decision[1][spells.trial])
+) -> Floats:
+    """Return the weights of the spells (r,): of the decision, and of what followed up to the last visit before the end.
+
+    An end within the grace period counts in both arms: in that of the booster with the share of the arm, in the other
+    with the inverse probability of no booster by then.
+    """
     first, last = start[spells.trial], spells.last
+    base = np.where(spells.arm == 1, decision[0][spells.trial], decision[1][spells.trial])
+    delays = np.sort((visits.booster_day - visits.zero)[visits.treated])
+    by_then = np.searchsorted(delays, spells.until, "right") / max(len(delays), 1)
+    still = np.where(spells.arm == 1, 1.0, 1 / (1 - np.minimum(chances.treated[first] * by_then, 0.99)))
+    base = base * np.where(spells.early, still, 1.0)
+    # Who was last seen at visit k had to be seen again at the visits before it, and not be boosted at any up to it.
     log = np.where(last > first, between(chances.unseen, first - 1, np.maximum(last - 1, 0)), 0.0)
     if estimand == "per_protocol":
         log = log + between(chances.deviation, first, last)
@@ -219,7 +246,7 @@ def spell_weights(
 
 
 def spell_design(spells: Spells, start: Ints, visits: Visits, *, interact: bool) -> Floats:
-    """Return the design of the hazard: interval, stratum, effect by stratum, covariates at the decision; (r, q)."""
+    """Return the design of the hazard: stratum, interval, effect by stratum and its trend, covariates; (r, q)."""
     first = start[spells.trial]
     return _hazard_design(
         spells.interval,
@@ -231,24 +258,38 @@ def spell_design(spells: Spells, start: Ints, visits: Visits, *, interact: bool)
     )
 
 
-def standardise_risk(
-    fit: Logistic, start: Ints, visits: Visits, weight: Floats, bounds: Floats, *, interact: bool
-) -> Curves:
-    """Return the cumulative risk of the end at each bound after 0 over all trials of a stratum, by strategy."""
-    strata, x, mass = visits.dummies[start], visits.x[start], weight[start]
-    size = strata.T @ mass
+def end_free(
+    fit: Logistic, start: Ints, visits: Visits, bounds: Floats, days: Floats, *, interact: bool
+) -> tuple[Floats, Floats]:
+    """Return the probability of no end by each of `days` (d,) for each trial, treated and waiting, each (t, d).
+
+    Between the bounds of intervals the survival is linear.
+    """
+    strata, x = visits.dummies[start], visits.x[start]
+    between_bounds = hats(days, bounds)
     arms = []
     for arm in (1.0, 0.0):
-        free = np.ones(len(start))
-        value = np.full((strata.shape[1], len(bounds) - 1), np.nan)
+        free = [np.ones(len(start))]
         for m in range(len(bounds) - 1):
             rows = _hazard_design(
                 np.full(len(start), m), np.full(len(start), arm), strata, x, len(bounds) - 1, interact
             )
-            free = free * (1 - fit.predict(rows))
-            value[:, m] = strata.T @ (mass * (1 - free)) / np.maximum(size, 1e-300)
-        value[size <= 0] = np.nan
-        arms.append(value)
+            free.append(free[-1] * (1 - fit.predict(rows)))
+        arms.append(np.column_stack(free) @ between_bounds.T)
+    return arms[0], arms[1]
+
+
+def standardise_risk(
+    fit: Logistic, start: Ints, visits: Visits, weight: Floats, bounds: Floats, *, interact: bool
+) -> Curves:
+    """Return the cumulative risk of the end at each bound after 0 over all trials of a stratum, by strategy."""
+    strata, mass = visits.dummies[start], weight[start]
+    size = np.maximum(strata.T @ mass, 1e-300)
+    arms = []
+    for free in end_free(fit, start, visits, bounds, bounds[1:], interact=interact):
+        value = (strata.T @ (mass[:, None] * (1 - free))) / size[:, None]
+        value[strata.T @ mass <= 0] = np.nan
+        arms.append(np.asarray(value))
     return Curves(arms[0], arms[1])
 
 
@@ -264,7 +305,9 @@ def _design(time: Floats, arm: Floats, strata: Floats, x: Floats, nodes: Floats,
 
 def _hazard_design(interval: Ints, arm: Floats, strata: Floats, x: Floats, m: int, interact: bool) -> Floats:
     later = (interval[:, None] == np.arange(1, m)).astype(float)
-    parts = [strata, later, strata * arm[:, None], x]
+    # A treatment takes time to work: its effect by stratum, and a trend of it over the intervals.
+    trend = arm * (interval / max(m - 1, 1) - 0.5)
+    parts = [strata, later, strata * arm[:, None], trend[:, None], x]
     if interact:
         parts.append(arm[:, None] * x)
     return np.column_stack(parts)

@@ -40,7 +40,7 @@ def one(task: tuple[Scenario, str, int, int, int]) -> dict[str, Any]:
     scenario, outcome, patients, seed, resamples = task
     world = make(scenario, patients, seed)
     rows, courses = reductions(world)
-    plan = Plan(outcome, "per_protocol", "sequential", 30.0, DAYS)
+    plan = Plan(outcome, "per_protocol", "sequential" if outcome == "mean" else "clone_censor", 30.0, DAYS)
     data = prepare(rows, courses, STAGES, COVARIATES, plan, "any")
     whole = estimate(data, np.ones(len(data.visits.day)))
     at = np.searchsorted(data.grid, DAYS)
@@ -56,9 +56,7 @@ def one(task: tuple[Scenario, str, int, int, int]) -> dict[str, Any]:
 
 def naive(world: World, outcome: str) -> np.ndarray:
     """Return ever against never boosted at the last visit, by stage: what a simple table would show; shape (3,)."""
-    k = np.arange(world.pain.shape[1])
-    seen = (k <= world.gone_after[:, None]) & (k <= world.end_after[:, None])
-    last = (seen * k).max(axis=1)
+    last = (world.seen * np.arange(world.pain.shape[1])).max(axis=1)
     now = world.pain[np.arange(len(last)), last]
     value = {
         "mean": world.pain[:, 0] - now,

@@ -7,7 +7,7 @@
 with visits as (
     select
         assessment.course_id, assessment.definition, assessment.day as visit_day, assessment.met, assessment.source_id,
-        course.patient_id, course.next_course_day,
+        course.patient_id, coalesce(ending.day, 100000) as end_day,
         coalesce(max(case when assessment.met then 1 else 0 end) over (
             partition by assessment.course_id, assessment.definition
             order by assessment.day rows between unbounded preceding and 1 preceding
@@ -38,7 +38,7 @@ logged as (
     from visits
     inner join course.decision as decision on visits.course_id = decision.course_id
     where
-        decision.day between visits.visit_day and visits.visit_day + 30
+        decision.day between visits.visit_day and visits.visit_day + 30 and decision.day < visits.end_day
         and decision.day < coalesce(visits.next_visit_day, 100000)
     qualify row_number() over (
         partition by visits.course_id, visits.definition, visits.visit_day order by decision.day, decision.decision_id
@@ -63,7 +63,8 @@ select
     visits.met, visits.met_before,
     case when not visits.met then case when visits.met_before then 'regression' else 'insufficient' end end as situation,
     case when log_keeping.centre_id is null then 'visits' else 'decision log' end as origin,
-    log_keeping.centre_id is null or logged.decision_id is not null as asked,
+    log_keeping.centre_id is null
+    or (logged.decision_id is not null and coalesce(boosters.booster_day, 100000) >= logged.day) as asked,
     case when log_keeping.centre_id is not null then logged.decision = 'booster' end as decided,
     logged.trigger, logged.cost_barrier,
     boosters.booster_day,

@@ -1,23 +1,22 @@
 -- title: The scale, baseline and fixed covariates of each course of the cohort, or why it cannot enter a booster trial
 -- grain: course_id
--- source: course.profile, domain_scale, baseline, follow_up; endpoint.decision_point, end_event, watch; cohort.course, cohort.booster
+-- source: course.course, profile, domain_scale, baseline; endpoint.decision_point, end_event, watch; cohort.course, cohort.booster
+-- cut_day is the data cut, whatever came before it; a later course of the target ends this one (next_course_day).
 with measured as (
     select
         cohort.course_id, cohort.patient_id, cohort.stratum,
         profile.index_date, profile.stage, profile.site, profile.origin, profile.centre, profile.age_year, profile.sex,
-        profile.bmi, profile.symptom_months, profile.potential_follow_up_day,
-        question.definition,
-        baseline.scale,
-        case when question.unit = 'native' then baseline.value else baseline.worse100 end as baseline,
-        case when question.unit = 'native' and scale.direction = 'higher_better' then 1 else -1 end as sign
+        profile.bmi, profile.symptom_months, course.next_course_day,
+        date_diff('day', course.index_date, course.data_cut) as cut_day,
+        question.definition, baseline.scale, baseline.worse100 as baseline
     from cohort.course as cohort
+    inner join course.course as course on cohort.course_id = course.course_id
     inner join course.profile as profile on cohort.course_id = profile.course_id
     cross join cohort.booster as question
     left join course.domain_scale as chosen
         on cohort.course_id = chosen.course_id and question.domain = chosen.domain
     left join course.baseline as baseline
         on cohort.course_id = baseline.course_id and coalesce(question.scale, chosen.scale) = baseline.scale
-    left join catalogue.scale as scale on baseline.scale = scale.scale
 ),
 
 points as (
@@ -30,13 +29,12 @@ points as (
 )
 
 select
-    measured.course_id, measured.patient_id, measured.stratum, measured.scale, measured.sign,
-    cast(measured.baseline as decimal(12, 4)) as baseline,
+    measured.course_id, measured.patient_id, measured.stratum, measured.scale, measured.baseline,
     measured.stage, measured.site, measured.origin, measured.centre, measured.sex,
     cast(measured.age_year as decimal(12, 4)) as age,
     cast(measured.bmi as decimal(12, 4)) as bmi,
     cast(measured.symptom_months as decimal(12, 4)) as symptom_months,
-    ending.day as end_day, ending.role as end_role, watch.watched_to_day, measured.potential_follow_up_day,
+    ending.day as end_day, ending.role as end_role, watch.watched_to_day, measured.cut_day, measured.next_course_day,
     case
         when measured.index_date is null then 'no treatment session'
         when measured.baseline is null then 'no baseline of the scale'

@@ -3,13 +3,8 @@
 -- source: reduction.booster_course; course.score, session; endpoint.decision_point; what a look at the data would count
 -- It is wrong on purpose: a booster needs a benefit that fades, and time to be given. The result shows it beside its own.
 with last_score as (
-    select course.course_id,
-        max_by(
-            course.sign * (case when question.unit = 'native' then score.value else score.worse100 end - course.baseline),
-            score.day
-        ) as improvement
+    select course.course_id, max_by(course.baseline - score.worse100, score.day) as improvement
     from reduction.booster_course as course
-    cross join cohort.booster as question
     inner join course.score as score on course.course_id = score.course_id and course.scale = score.scale
     where score.day > 0 and score.day <= coalesce(course.end_day, 100000)
     group by course.course_id

@@ -2,17 +2,17 @@
 -- grain: course_id, visit_day
 -- source: reduction.booster_course; course.score, session; endpoint.decision_point; catalogue.programme_visit; cohort.booster
 -- Improvement is positive. A visit shows what was known on its day: the score, the one before, the best so far, never a
--- later one. Scores after the end of the target are set aside. next_state says how the watching went on after the visit.
+-- later one. Scores after the end of the target are set aside. next_state says how the watching went on after the visit:
+-- a later course of the target ends this one, and a planned visit that was missed although it was due means lost.
 with scores as (
     select
         course.course_id, score.day as visit_day, score.source_id,
-        cast(course.sign * (case when question.unit = 'native' then score.value else score.worse100 end - course.baseline)
-            as decimal(12, 4)) as improvement
+        cast(course.baseline - score.worse100 as decimal(12, 4)) as improvement
     from reduction.booster_course as course
-    cross join cohort.booster as question
     inner join course.score as score on course.course_id = score.course_id and course.scale = score.scale
-    where course.reason is null and score.day > 0 and score.day <= coalesce(course.end_day, 100000)
-        and (case when question.unit = 'native' then score.value else score.worse100 end) is not null
+    where
+        course.reason is null and score.worse100 is not null and score.day > 0
+        and score.day <= least(coalesce(course.end_day, 100000), coalesce(course.next_course_day, 100000))
 ),
 
 followed as (
@@ -61,11 +61,12 @@ select
     followed.next_day,
     case
         when followed.next_day is not null then 'seen'
-        when course.end_day <= coalesce(ahead.window_high_day, followed.visit_day) then 'ended'
-        when ahead.window_high_day <= course.potential_follow_up_day then 'lost'
+        when least(coalesce(course.end_day, 100000), coalesce(course.next_course_day, 100000))
+            <= coalesce(ahead.window_high_day, followed.visit_day) then 'ended'
+        when ahead.window_high_day <= course.cut_day then 'lost'
         else 'not_due'
     end as next_state,
-    course.end_day, course.end_role, course.watched_to_day, course.potential_follow_up_day,
+    course.end_day, course.end_role, course.next_course_day, course.watched_to_day, course.cut_day,
     followed.source_id
 from followed
 inner join reduction.booster_course as course on followed.course_id = course.course_id

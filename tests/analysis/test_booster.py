@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from analysis import booster_effect, booster_figures
 from analysis.booster_data import Plan, prepare
+from analysis.booster_model import estimate
 from analysis.booster_protocol import target_checklist, target_trial
 from analysis.cohort import definition_of, place, reduce
 from analysis.numerics.emulation import chances
@@ -64,7 +65,7 @@ def test_the_sql_makes_of_the_files_the_rows_that_the_arrays_of_the_world_hold(k
     place(knees, "stage", definition_of(knees, DEFINITION))
     knees.registry.con.execute(
         "create or replace table cohort.booster as "
-        f"select '{DEFINITION}' as definition, null::varchar as scale, 'pain' as domain, 'worse100' as unit"
+        f"select '{DEFINITION}' as definition, null::varchar as scale, 'pain' as domain"
     )
     courses, rows = reduce(knees, "reduction.booster_course", "reduction.booster_visit")
     ours, ours_courses = reductions(make(STRONG, 1500, 11))
@@ -92,7 +93,7 @@ def test_the_effect_is_recovered_by_stage_and_the_naive_comparison_has_the_wrong
             assert abs(found["estimate"] - true) < 3.5 * error
     naive = [number(result, "naive_ever_against_never", s)["estimate"] for s in ("early", "moderate")]
     assert max(naive) < 0 < min(number(result, "difference", s, DAYS[1])["low"] for s in ("early", "moderate"))
-    assert number(result, "test", "all")["estimate"] < 0.001
+    assert number(result, "test", "all")["estimate"] < 0.01
 
 
 @pytest.mark.parametrize("outcome", ["response", "end"])
@@ -116,13 +117,37 @@ def test_mean_days_in_response_lie_between_none_and_all_and_favour_the_booster_w
     assert number(result, "difference_mean_days", "early")["estimate"] == pytest.approx(boosted - waiting)
 
 
-@pytest.mark.parametrize("design", ["clone_censor", "g_formula"])
-def test_a_second_and_a_third_design_come_to_the_same_effect(knees, design):
-    """Their errors are correlated with the first design's; four points are well over its standard error."""
-    first, other = ask(knees), ask(knees, design=design)
+def test_outcome_regression_comes_near_the_weighted_design(knees):
+    """The third opinion leans on its model alone; three points are twice the standard error of either."""
+    first, other = ask(knees), ask(knees, design="g_formula")
     for stage in STAGES:
         one, two = (number(r, "difference", stage, DAYS[0])["estimate"] for r in (first, other))
-        assert abs(one - two) < 4
+        assert abs(one - two) < 3
+
+
+def test_clones_are_the_default_where_an_end_within_the_grace_period_matters(knees):
+    designs = {outcome: ask(knees, outcome=outcome).settings["design"] for outcome in ("pain", "response", "end")}
+    assert designs == {"pain": "sequential", "response": "clone_censor", "end": "clone_censor"}
+
+
+def test_how_often_courses_are_seen_does_not_change_the_share_in_response():
+    """Ended targets have no visits: a share by visits would fall with their number. Every other visit is taken away."""
+    rows, courses = reductions(make(replace(SCENARIOS[2], missed=0.0), 3000, 4))
+    plan = Plan("share", "per_protocol", "clone_censor", 30.0, (float(DAYS[0]), float(DAYS[1])))
+
+    def shares(frame: pl.DataFrame) -> np.ndarray:
+        data = prepare(frame, courses, STAGES, ("age", "bmi"), plan, "any")
+        curves = estimate(data, np.ones(len(data.visits.day))).curves
+        at = np.searchsorted(data.grid, plan.days)
+        return np.stack([curves.treated[:, at], curves.waiting[:, at]])
+
+    # Each visit is there twice, its copy the day before, without a decision.
+    twin = rows.with_columns(
+        visit_day=pl.col("visit_day") - 1, zero_day=pl.col("zero_day") - 1, asked=pl.lit(False),
+        booster_day=pl.lit(None, pl.Int64), next_state=pl.lit("seen"),
+    )  # fmt: skip
+    doubled = pl.concat([rows, twin.select(rows.columns)])
+    assert np.abs(shares(rows) - shares(doubled)).max() < 0.04
 
 
 def test_where_a_log_is_kept_it_is_the_risk_set_and_gives_the_same_answer(tmp_path, knees):
@@ -131,7 +156,7 @@ def test_where_a_log_is_kept_it_is_the_risk_set_and_gives_the_same_answer(tmp_pa
         logged = ask(registry.courses(programme="osteoarthritis"))
     plain = ask(knees)
     assert set(logged.settings["risk_set"]) == {"decision log"} and set(plain.settings["risk_set"]) == {"visits"}
-    # Decided and given on the day of the visit: both readings of the same facts are one.
+    # Every decision is made on the day of a visit, so that both readings of the same facts are one.
     one, other = (r.frame.filter(pl.col("quantity") == "difference")["estimate"].to_list() for r in (logged, plain))
     assert one == pytest.approx(other, nan_ok=True)
 
@@ -149,6 +174,7 @@ def test_the_gate_closes_where_positivity_is_broken_and_says_what_would_be_neede
     # The naive number is not the gate's to close: it is there to be seen for what it is.
     assert number(closed, "naive_ever_against_never", "early")["estimate"] is not None
     assert shown.withheld == () and any("shown anyway" in n for n in shown.notes)
+    assert shown.frame.filter(quantity="difference", stratum="early")["note"].str.starts_with("shown although").all()
     assert shown.frame.filter(pl.col("quantity") == "difference")["estimate"].is_not_null().any()
     answer = CliRunner().invoke(app, ["analyse", str(path), "booster-effect", "--definition", DEFINITION, "--json"])
     assert answer.exit_code == 5
@@ -165,6 +191,43 @@ def test_a_stage_with_fewer_than_ten_boosts_is_refused_and_the_others_are_not(wo
     assert early["estimate"] is None and early["note"].startswith("withheld")
     assert moderate["estimate"] is not None
     assert number(result, "difference", "all", DAYS[1])["estimate"] is None
+
+
+def test_what_is_hidden_for_being_small_cannot_be_found_by_subtraction(world_file):
+    """Three boosted courses of one stage: its numbers, its contrasts, the overall number and its note are hidden."""
+    with Registry.open(world_file) as registry:
+        few = registry.con.sql(
+            "select course_id from course.profile where stage = 'early' and n_boosters > 0 order by 1 offset 3"
+        ).pl()
+        courses = registry.courses(programme="osteoarthritis").exclude(few.with_columns(reason=pl.lit("for the test")))
+        shown = ask(courses, show_anyway=True).suppress()
+    tied = shown.frame.filter(pl.col("stratum").str.contains("early") | (pl.col("stratum") == "all"))
+    tied = tied.filter(~pl.col("quantity").str.starts_with("naive"))
+    assert tied["estimate"].is_null().all() and tied["n"].is_null().all()
+    assert not any(note.startswith("Early:") for note in shown.notes)
+    counts = shown.diagnostics.filter(pl.col("check") == "boosts in early")["value"]
+    assert counts.is_null().all()
+    assert shown.curves.filter(stratum="early").height == 0
+    assert number(shown, "difference", "moderate", DAYS[1])["estimate"] is not None
+
+
+def test_a_stratum_without_any_boost_has_no_effect_of_zero_but_none(world_file):
+    with Registry.open(world_file) as registry:
+        boosted = registry.con.sql("select course_id from course.profile where stage = 'early' and n_boosters > 0").pl()
+        courses = registry.courses(programme="osteoarthritis").exclude(
+            boosted.with_columns(reason=pl.lit("for the test"))
+        )
+        frame = ask(courses, show_anyway=True).frame
+    early = frame.filter(quantity="difference", stratum="early")
+    assert early["estimate"].is_null().all() and (early["note"] == "nobody was boosted").all()
+    assert frame.filter(quantity="difference", stratum="all")["estimate"].is_null().all()
+
+
+def test_all_courses_together_have_each_number_once(knees):
+    frame = ask(knees, by="all").frame
+    assert frame.filter(quantity="difference")["time_day"].to_list() == [182.0, 364.0]
+    assert float(ask(knees).say("e_value", "early").split()[0]) >= 1
+    assert ask(knees).say("test").startswith(("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"))
 
 
 @pytest.mark.parametrize(

@@ -217,11 +217,8 @@ class Given:
         self._insert("cohort.question", asked)
 
     def _booster(self, row: Row) -> None:
-        asked = {"definition": row.get("definition") or "KOOS-pain-physio", "scale": row.get("scale"), "domain": "pain",
-                 "unit": "worse100"}  # fmt: skip
-        self.con.execute(
-            "create table cohort.booster (definition varchar, scale varchar, domain varchar, unit varchar)"
-        )
+        asked = {"definition": row.get("definition") or "KOOS-pain-physio", "scale": row.get("scale"), "domain": "pain"}
+        self.con.execute("create table cohort.booster (definition varchar, scale varchar, domain varchar)")
         self._insert("cohort.booster", asked)
 
     def _decision(self, row: Row) -> None:

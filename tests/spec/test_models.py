@@ -45,8 +45,7 @@ def derived(synthetic_file: Path) -> Iterator[Registry]:
         )
         con.execute("create table cohort.loss as select 'L1' as loss")
         con.execute(
-            "create table cohort.booster as select 'OO-2004' as definition, null::varchar as scale, 'pain' as domain, "
-            "'worse100' as unit"
+            "create table cohort.booster as select 'OO-2004' as definition, null::varchar as scale, 'pain' as domain"
         )
         yield registry
 

@@ -25,3 +25,16 @@ def test_a_second_knee_and_a_second_course_have_baselines_of_their_own(two_knees
         Anna right 1 | moderate | 70       | -
     """,
     )
+
+
+def test_a_later_course_of_the_target_does_not_shorten_the_time_to_the_data_cut(two_knees_two_courses):
+    """To ask for time before the next course would be to know, at the decision, what was done later."""
+    two_knees_two_courses.derives(
+        "reduction.booster_course",
+        """
+        course       | cut_day | next_course_day
+        Anna left 1  | 2000    | 500
+        Anna left 2  | 1500    | -
+        Anna right 1 | 2000    | -
+    """,
+    )

@@ -65,7 +65,7 @@ def test_a_second_knee_and_a_second_course_are_followed_each_on_its_own(two_knee
         """
         course       | visit_day | improvement | previous | n_boosters_before | booster_day | next_state
         Anna left 1  | 90        | 2           | 0        | 0                 | -           | seen
-        Anna left 1  | 500       | -2          | 2        | 0                 | -           | not_due
+        Anna left 1  | 500       | -2          | 2        | 0                 | -           | ended
         Anna left 2  | 90        | 10          | 0        | 0                 | 100         | seen
         Anna left 2  | 180       | 11          | 10       | 1                 | -           | lost
         Anna right 1 | 90        | 3           | 0        | 0                 | -           | lost

@@ -5,9 +5,11 @@ from analysis.booster import booster_effect
 from analysis.describe import Description, describe
 from analysis.estimand import estimand
 from analysis.loss_of_response import loss_of_response, time_in_response
+from analysis.outlook import outlook
 from analysis.replacement import joint_replacement
 from analysis.response import time_to_response
 from analysis.result import Result
+from analysis.safety import safety
 from analysis.specifications import specifications
 from analysis.trajectories import trajectories
 
@@ -20,6 +22,8 @@ __all__ = [
     "estimand",
     "joint_replacement",
     "loss_of_response",
+    "outlook",
+    "safety",
     "specifications",
     "time_in_response",
     "time_to_response",

@@ -38,6 +38,8 @@ class Question(StrEnum):
     adjusted_response = "adjusted-response"
     specifications = "specifications"
     booster_effect = "booster-effect"
+    outlook = "outlook"
+    safety = "safety"
     joint_replacement = "joint-replacement"
     trajectories = "trajectories"
     describe = "describe"
@@ -200,6 +202,10 @@ def analyse(
         str | None, typer.Option(help="Outcome of a booster: a scale, a domain, response or end.")
     ] = None,
     estimand: Annotated[str | None, typer.Option(help="Of a booster: per_protocol or intention_to_treat.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Of an outlook: severity stage.")] = None,
+    age: Annotated[float | None, typer.Option(help="Of an outlook: age in years.")] = None,
+    tissue: Annotated[str | None, typer.Option(help="Of an outlook: cell source, e.g. adipose.")] = None,
+    dose_million: Annotated[float | None, typer.Option(help="Of an outlook: viable cells, millions.")] = None,
     situation: Annotated[str | None, typer.Option(help="Booster for: any, regression or insufficient.")] = None,
     show_anyway: Annotated[
         bool | None, typer.Option("--show-anyway", help="Show a booster effect although a check failed.")
@@ -229,6 +235,10 @@ def analyse(
         "outcome": outcome,
         "estimand": estimand,
         "situation": situation,
+        "stage": stage,
+        "age": age,
+        "tissue": tissue,
+        "dose_million": dose_million,
         "show_anyway": show_anyway,
     }
     options = _fitting(getattr(analysis, question.name), given, context)

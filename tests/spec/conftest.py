@@ -84,7 +84,8 @@ class Given:
             "sessions": self._session, "courses": self._course, "scores": self._scores, "answers": self._answers,
             "grades": self._grade, "events": self._event, "visits": self._visit, "patients": self._patient,
             "data cut": self._cut, "default definition": self._default, "cohort": self._cohort,
-            "question": self._question, "booster question": self._booster, "decisions": self._decision, "conditions": self._condition, "products": self._product,
+            "question": self._question, "booster question": self._booster, "decisions": self._decision, "harms": self._harm, "harm question": self._harm_question,
+            "outlook question": self._outlook, "conditions": self._condition, "products": self._product,
         }[section]  # fmt: skip
         writer(row)
 
@@ -227,6 +228,25 @@ class Given:
             {"id": next(self.next_id), **self._target(row), "date": _date(row["day"]), "decision": row["decision"],
              "trigger": row.get("trigger"), "cost_barrier": row.get("cost in the way")},
         )  # fmt: skip
+
+    def _harm(self, row: Row) -> None:
+        self._insert(
+            "record.adverse_event",
+            {"id": next(self.next_id), **self._target_or_patient(row), "onset_date": _date(row["day"]),
+             "category": row.get("category") or "pain_flare", "ctcae_grade": row.get("grade") or 1,
+             "serious": row.get("serious") == "yes", "related_product": row.get("related")},
+        )  # fmt: skip
+
+    def _harm_question(self, row: Row) -> None:
+        self.con.execute(
+            "create table cohort.harm (category varchar, least_grade integer, serious boolean, related_to varchar)"
+        )
+        self._insert("cohort.harm", {"category": row.get("category"), "least_grade": row.get("grade") or 1,
+                                     "serious": row.get("serious") == "yes", "related_to": row.get("related to")})  # fmt: skip
+
+    def _outlook(self, row: Row) -> None:
+        self.con.execute("create table cohort.outlook (definition varchar, domain varchar)")
+        self._insert("cohort.outlook", {"definition": row["definition"], "domain": row.get("domain") or "pain"})
 
     # -- showing ------------------------------------------------------------------------------------------------
 

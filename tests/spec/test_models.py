@@ -17,7 +17,11 @@ HERE = Path(__file__).parent
 MODELS = sorted(sqlmodels.models())
 PORTABLE = [name for name in MODELS if not name.startswith("summary.")]
 # The other reductions are specified by the analyses they belong to.
-SPECIFIED = [name for name in MODELS if not name.startswith("reduction.") or "response" in name or "booster" in name]
+SPECIFIED = [
+    name
+    for name in MODELS
+    if not name.startswith("reduction.") or "response" in name or "booster" in name or "harm" in name
+]
 SCHEMAS = {"record", "catalogue", "log", "cohort", "staging", "course", "endpoint", "reduction", "summary"}
 
 
@@ -46,6 +50,11 @@ def derived(synthetic_file: Path) -> Iterator[Registry]:
         con.execute("create table cohort.loss as select 'L1' as loss")
         con.execute(
             "create table cohort.booster as select 'OO-2004' as definition, null::varchar as scale, 'pain' as domain"
+        )
+        con.execute("create table cohort.outlook as select 'OO-2004' as definition, 'pain' as domain")
+        con.execute(
+            "create table cohort.harm as select null::varchar as category, 1 as least_grade, false as serious, "
+            "null::varchar as related_to"
         )
         yield registry
 

@@ -1,0 +1,240 @@
+"""Safety: how many adverse events per session and per year watched, with what is still possible where none was seen."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.cohort import By, Stratum, allowed, common_settings, place_courses, reduce
+from analysis.numerics.recurrent import mean_cumulative_function
+from analysis.result import Result, check, diagnostics_of, frame_of, row
+from analysis.safety_figures import mean_events
+from registry import Courses
+from registry.errors import NotEstimable, UsageError, choose
+
+Floats = NDArray[np.float64]
+
+RelatedTo = Literal["product", "procedure", "harvest"]
+HORIZON_DAYS = (30, 91, 365)
+_YEAR = 365.25
+
+
+def safety(
+    courses: Courses,
+    *,
+    by: By = "product",
+    category: str | None = None,
+    least_grade: int = 1,
+    serious: bool = False,
+    related_to: RelatedTo | None = None,
+    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    confidence: float = 0.95,
+) -> Result:
+    """Count adverse events by stratum: per session, per year watched, and over time for events that recur.
+
+    Parameters
+    ----------
+    courses
+        From :meth:`registry.Registry.courses`.
+    by
+        What separates the strata, e.g. ``product``, ``route``, ``origin`` or ``stage``.
+    category
+        One of the tick list, e.g. ``septic_arthritis``; default: all.
+    least_grade
+        CTCAE grade from which an event counts, 1 to 5.
+    serious
+        Count serious events only.
+    related_to
+        Count events at least possibly related to the product, the procedure or the harvest.
+    horizon_day
+        Days since the first session at which the mean cumulative number is reported.
+
+    Returns
+    -------
+    Result
+        ``events_per_100_sessions`` and ``events_per_100_years`` with exact limits, ``courses_with_event`` (share of 1,
+        exact limits), ``mean_events`` per course by day (robust to courses prone to many). Where none was seen the
+        estimate is 0 and the upper limit says what is still possible. `n` counts events, for shares courses with one;
+        `denominator` courses.
+
+    Raises
+    ------
+    NotEstimable
+        When no course has a session.
+    UsageError
+        When an option is not known.
+
+    References
+    ----------
+    Garwood 1936 Biometrika 28:437 (exact Poisson limits); Clopper & Pearson 1934 Biometrika 26:404; Hanley &
+    Lippman-Hand 1983 JAMA 249:1743 (nothing seen); Lawless & Nadeau 1995 Technometrics 37:158 (mean number).
+    """
+    con = courses.registry.con
+    listed = "select code from catalogue.vocabulary where vocabulary = 'adverse_event' order by position"
+    known = [str(r[0]) for r in con.sql(listed).fetchall()]
+    if category is not None:
+        choose(category, known, "category =")
+    if related_to is not None:
+        choose(related_to, allowed(RelatedTo), "related_to =")
+    if not 1 <= least_grade <= 5:
+        raise UsageError(f"least_grade = {least_grade} must be a CTCAE grade, 1 to 5.")
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    if min(horizon_day, default=0) < 1:
+        raise UsageError("horizon_day are days since the first session, 1 or more, e.g. (30, 91, 365).")
+    strata, kept = place_courses(courses, by)
+    con.execute(
+        "create or replace table cohort.harm as select cast(? as varchar) as category, "
+        "cast(? as integer) as least_grade, cast(? as boolean) as serious, cast(? as varchar) as related_to",
+        [category, least_grade, serious, related_to],
+    )
+    rows, happened = reduce(kept, "reduction.harm_course", "reduction.harm_event")
+    if rows.height == 0:
+        raise NotEstimable("No course of the selection has a session: there is nobody to count events in.")
+    days = np.array(sorted(set(horizon_day)), dtype=float)
+    frame: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for s in strata:
+        mine = rows.filter(pl.col("stratum") == s.code)
+        if mine.height == 0:
+            frame.append(row(s.code, "events_per_100_sessions", n=0, denominator=0, note="nobody in this stratum"))
+            continue
+        frame += _rates(mine, s.code, confidence)
+        over_time, drawn = _over_time(happened, mine, s, days, confidence)
+        frame += over_time
+        curves += drawn
+    what = _what(category, least_grade, serious, related_to)
+    settings = {
+        **common_settings(kept, strata, "safety", by),
+        "category": category,
+        "least_grade": least_grade,
+        "serious": serious,
+        "related_to": related_to,
+        "what": what,
+        "horizon_day": [int(d) for d in days],
+        "confidence": confidence,
+    }
+    left = courses.ids.to_frame().join(rows.select("course_id"), on="course_id", how="anti")
+    return Result(
+        question="safety",
+        title=f"Adverse events by {by}: {what}",
+        frame=frame_of(frame),
+        settings=settings,
+        attrition=kept.exclude(left.with_columns(reason=pl.lit("no session recorded"))).flow(),
+        diagnostics=diagnostics_of(
+            [
+                check("events of the selection", float(rows["n_events"].sum()), "information", True, what),
+            ]
+        ),
+        curves=frame_of(curves),
+        at_risk=frame_of(_at_risk(rows, strata, days)),
+        notes=(
+            "Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least.",
+            "Courses are watched to their last contact; who is never heard of again has told of no event.",
+        ),
+        draw=mean_events,
+    )
+
+
+def exact_rate(events: float, exposure: float, confidence: float) -> tuple[float, float, float]:
+    """Return a Poisson rate with exact limits (Garwood 1936); with no event the lower limit is 0.
+
+    ``low = chi2(alpha / 2, 2 x) / 2 t`` and ``high = chi2(1 - alpha / 2, 2 x + 2) / 2 t``.
+    """
+    alpha = 1 - confidence
+    low = stats.chi2.ppf(alpha / 2, 2 * events) / 2 if events > 0 else 0.0
+    high = stats.chi2.ppf(1 - alpha / 2, 2 * events + 2) / 2
+    return events / exposure, float(low) / exposure, float(high) / exposure
+
+
+def exact_share(part: int, whole: int, confidence: float) -> tuple[float, float, float]:
+    """Return a share with exact limits (Clopper & Pearson 1934); of none the upper is ``1 - (alpha / 2)^(1 / n)``."""
+    alpha = 1 - confidence
+    low = float(stats.beta.ppf(alpha / 2, part, whole - part + 1)) if part > 0 else 0.0
+    high = float(stats.beta.ppf(1 - alpha / 2, part + 1, whole - part)) if part < whole else 1.0
+    return part / whole, low, high
+
+
+def _rates(mine: pl.DataFrame, code: str, confidence: float) -> list[dict[str, Any]]:
+    events, with_event = int(mine["n_events"].sum()), mine.filter(pl.col("n_events") > 0).height
+    sessions, years = float(mine["n_sessions"].sum()), float(mine["watched_day"].sum()) / _YEAR
+    note = None
+    if events == 0:
+        note = (
+            f"none seen in {sessions:,.0f} sessions and {years:,.0f} years: the upper limit is what is still possible"
+        )
+    out = []
+    for quantity, exposure in (("events_per_100_sessions", sessions), ("events_per_100_years", years)):
+        rate, low, high = (100 * v for v in exact_rate(events, exposure, confidence))
+        out.append(row(code, quantity, estimate=rate, low=low, high=high, n=events, denominator=mine.height, note=note))
+    share, low, high = exact_share(with_event, mine.height, confidence)
+    out.append(row(code, "courses_with_event", estimate=share, low=low, high=high, n=with_event,
+                   denominator=mine.height, note=note))  # fmt: skip
+    return out
+
+
+def _over_time(
+    happened: pl.DataFrame, mine: pl.DataFrame, stratum: Stratum, days: Floats, confidence: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the mean cumulative number of events by day, and the curve of it."""
+    happened = happened.join(mine.select("course_id"), on="course_id", how="semi")
+    if happened.height == 0:
+        return [], []
+    number = {c: i for i, c in enumerate(mine["course_id"].to_list())}
+    # An event on the day of the first session happened just after it began.
+    cuts = happened.select("course_id", pl.col("day").cast(pl.Float64).clip(0.5), events=pl.col("n"))
+    windows = _windows(mine, cuts, number)
+    curve = mean_cumulative_function(*windows, level=confidence)
+    rows, drawn = [], []
+    for day in days:
+        k = int(np.searchsorted(curve.time, day, "right")) - 1
+        n = int(happened.filter(pl.col("day") <= day)["n"].sum())
+        value = (curve.mean[k], curve.lower[k], curve.upper[k]) if k >= 0 else (0.0, None, None)
+        rows.append(row(stratum.code, "mean_events", time_day=float(day), estimate=float(value[0]), n=n,
+                        low=value[1], high=value[2], denominator=mine.height))  # fmt: skip
+    for k, time in enumerate(curve.time):
+        if time <= days[-1]:
+            low, high = float(curve.lower[k]), float(curve.upper[k])
+            drawn.append(row(stratum.code, "mean_events", time_day=float(time), estimate=float(curve.mean[k]),
+                             low=low, high=high, denominator=mine.height))  # fmt: skip
+    return rows, drawn
+
+
+def _windows(mine: pl.DataFrame, cuts: pl.DataFrame, number: dict[int, int]) -> tuple[Floats, ...]:
+    """Cut the time watched of each course at its events: subject, start, stop and events at the stop."""
+    ends = mine.select("course_id", day=pl.col("watched_day").cast(pl.Float64), events=pl.lit(0, pl.Int64))
+    cuts = cuts.join(ends.select("course_id", last="day"), on="course_id").filter(pl.col("day") <= pl.col("last"))
+    rows = (
+        pl.concat([cuts.select("course_id", "day", "events"), ends])
+        .group_by("course_id", "day")
+        .agg(pl.col("events").sum())
+        .sort("course_id", "day")
+        .with_columns(start=pl.col("day").shift(1).over("course_id").fill_null(0.0))
+    )
+    subject = rows["course_id"].replace_strict(number, return_dtype=pl.Int64).to_numpy().astype(float)
+    return subject, rows["start"].to_numpy(), rows["day"].to_numpy(), rows["events"].to_numpy().astype(float)
+
+
+def _what(category: str | None, least_grade: int, serious: bool, related_to: str | None) -> str:
+    parts = [(category or "any adverse event").replace("_", " ")]
+    if least_grade > 1:
+        parts.append(f"grade {least_grade} or more")
+    if serious:
+        parts.append("serious")
+    if related_to:
+        parts.append(f"at least possibly related to the {related_to}")
+    return ", ".join(parts)
+
+
+def _at_risk(rows: pl.DataFrame, strata: list[Stratum], days: Floats) -> list[dict[str, Any]]:
+    out = []
+    for s in strata:
+        mine = rows.filter(pl.col("stratum") == s.code)
+        for day in (0.0, *days.tolist()):
+            n = mine.filter(pl.col("watched_day") >= day).height
+            out.append(row(s.code, "at_risk", time_day=day, n=n, denominator=mine.height))
+    return out

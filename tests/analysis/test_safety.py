@@ -1,0 +1,91 @@
+"""Safety: rates and limits against the definitions of their papers, and what is said where nothing was seen."""
+
+import polars as pl
+import pytest
+from scipy import optimize, stats
+
+from analysis import safety
+from analysis.safety import exact_rate, exact_share
+from registry.errors import NotEstimable, UsageError
+
+
+@pytest.mark.parametrize(("events", "exposure"), [(1, 10.0), (7, 120.0), (40, 33.0)])
+def test_limits_of_a_rate_are_the_rates_under_which_so_many_or_so_few_have_a_chance_of_one_in_forty(events, exposure):
+    """The definition of Garwood's limits, solved by root finding rather than by the chi-squared identity."""
+    _, low, high = exact_rate(events, exposure, 0.95)
+    lowest = optimize.brentq(lambda m: stats.poisson.sf(events - 1, m) - 0.025, 1e-9, 200)
+    highest = optimize.brentq(lambda m: stats.poisson.cdf(events, m) - 0.025, 1e-9, 200)
+    assert (low * exposure, high * exposure) == (pytest.approx(lowest, rel=1e-6), pytest.approx(highest, rel=1e-6))
+
+
+def test_of_no_event_the_upper_limit_is_that_of_the_rule_of_three_made_exact():
+    """Hanley & Lippman-Hand 1983: nothing in n, a one-sided 95 % limit near 3 / n; ours at 90 % is that limit."""
+    rate, low, high = exact_rate(0, 300.0, 0.90)
+    assert (rate, low) == (0.0, 0.0) and high == pytest.approx(2.9957 / 300, rel=1e-4)
+    share, low, high = exact_share(0, 300, 0.90)
+    assert (share, low) == (0.0, 0.0) and high == pytest.approx(1 - 0.05 ** (1 / 300), rel=1e-9)
+
+
+def test_limits_of_a_share_are_those_published_by_clopper_and_pearson():
+    """1 of 10: 0.0025 to 0.4450 (their chart; tables of the binomial)."""
+    assert exact_share(1, 10, 0.95) == (0.1, pytest.approx(0.0025, abs=5e-5), pytest.approx(0.4450, abs=5e-5))
+
+
+@pytest.fixture
+def everybody(six_programmes):
+    return six_programmes.courses()
+
+
+def test_every_event_of_a_treated_target_is_counted_once(everybody):
+    result = safety(everybody, by="programme")
+    counted = result.frame.filter(quantity="events_per_100_sessions")["n"].sum()
+    assert counted == everybody.registry.con.sql("select count(*) from course.harm").fetchone()[0] > 20
+
+
+def test_grades_add_up_and_fewer_are_serious(everybody):
+    def events(**options):
+        return safety(everybody, by="all", **options).frame.filter(quantity="events_per_100_years")["n"].item()
+
+    severe = everybody.registry.con.sql("select count(*) from course.harm where ctcae_grade >= 2").fetchone()[0]
+    assert events(least_grade=2) == severe < events()
+    assert events(serious=True) <= events()
+    assert events(related_to="product") < events()
+
+
+def test_the_mean_number_by_the_horizon_is_events_per_course_when_nobody_leaves_before(everybody):
+    """Day 0 is watched by all: the mean by day 1 is the events of the first day over the courses."""
+    result = safety(everybody, by="all", horizon_day=(1,))
+    n, of = result.frame.filter(quantity="mean_events").select("n", "denominator").row(0)
+    assert result.frame.filter(quantity="mean_events")["estimate"].item() == pytest.approx(n / of, rel=0.02)
+
+
+def test_where_nothing_was_seen_the_answer_is_an_upper_limit_not_silence(everybody):
+    frame = safety(everybody, by="all", category="ectopic_tissue").frame
+    assert frame["estimate"].to_list() == [0, 0, 0]
+    assert (frame["high"] > 0).all() and frame["note"].str.contains("still possible").all()
+    with pytest.raises(NotEstimable, match="No event was seen"):
+        safety(everybody, by="all", category="ectopic_tissue").plot()
+
+
+def test_what_leaves_hides_few_events_and_shows_none_as_none(everybody):
+    shown = safety(everybody, by="all", category="ectopic_tissue").suppress().frame
+    assert shown["estimate"].to_list() == [0, 0, 0]
+    few = safety(everybody, by="product", least_grade=3).suppress().frame
+    assert few.filter(pl.col("n").is_between(1, 4)).height == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"category": "pain_flair"}, "Did you mean 'pain_flare'"),
+        ({"least_grade": 6}, "1 to 5"),
+        ({"related_to": "clinic"}, "product"),
+    ],
+)
+def test_a_wrong_option_is_told(everybody, options, says):
+    with pytest.raises(UsageError, match=says):
+        safety(everybody, **options)
+
+
+def test_the_figure_says_its_numbers_in_words(everybody):
+    assert "Mean number per course" in safety(everybody, by="programme").plot().alt_text

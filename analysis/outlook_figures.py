@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _CASES = (("best_case", "best case", "#38761d", "--"), ("typical_case", "typical case", "#0b5394", "-"),
           ("failure_case", "failure case", "#a61c1c", ":"))  # fmt: skip
-_SHARES = (("share_in_response", "in response"), ("share_response_lost", "response lost"), ("share_worse", "worse"),
+_SHARES = (("share_in_response", "in\nresponse"), ("share_response_lost", "response\nlost"), ("share_worse", "worse"),
            ("end", "ended"))  # fmt: skip
 
 

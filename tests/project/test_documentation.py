@@ -17,7 +17,7 @@ def test_the_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
     from reports import demo
 
     monkeypatch.chdir(tmp_path)
-    demo.run(tmp_path / "demo", 150, 3, lambda _: None)
+    demo.run(tmp_path / "demo", 600, 3, lambda _: None)
     (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     exec(compile(block, "README.md", "exec"), {})
     out = capsys.readouterr().out

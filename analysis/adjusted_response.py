@@ -48,10 +48,11 @@ Covariate = Literal[
 
 # With fewer responses a stratum's own hazard cannot be told from chance, and it is left out.
 FEWEST_RESPONSES = 10
-# Where the hazard may change, as quantiles of the responses: as many pieces as the data bear, from the first that fits.
 # So much of a response is added in the middle of each piece of each stratum: less than one in all.
 _TRACE = 0.05
+# Where the hazard may change, as quantiles of the responses: as many pieces as the data bear, from the first that fits.
 _PIECES = ((0.2, 0.4, 0.6, 0.8, 0.93), (0.25, 0.5, 0.75, 0.9), (0.33, 0.67, 0.9), (0.5, 0.85), (0.7,))
+_DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
 _PER = {"age": 10.0, "bmi": 5.0, "baseline": 10.0, "symptom_months": 12.0}
 _UNIT = {"age": "10 years", "bmi": "5 kg/m²", "baseline": "10 points worse", "symptom_months": "12 months"}
 
@@ -68,7 +69,7 @@ class Design:
 def adjusted_response(
     courses: Courses,
     *,
-    covariates: tuple[Covariate, ...] = ("age", "sex", "baseline"),
+    covariates: tuple[Covariate, ...] | None = None,
     definition: str | None = None,
     by: By = "stage",
     confirmation: Confirmation = "confirmed",
@@ -88,8 +89,8 @@ def adjusted_response(
     courses, definition, by, confirmation, early_visits, booster_policy, horizon_day
         As :func:`analysis.time_to_response`.
     covariates
-        What was known at the first session; courses lacking one leave, with the reason. `baseline` is that of pain, or
-        of the programme's first domain, in points of 100, higher worse.
+        What was known at the first session; default: age, sex and baseline. Courses lacking one leave, with the
+        reason. `baseline` is that of pain, or of the programme's first domain, in points of 100, higher worse.
 
     Returns
     -------
@@ -107,8 +108,13 @@ def adjusted_response(
     ----------
     Farrington 1996 Stat Med 15:283; Lin & Wei 1989 JASA 84:1074 for the variance clustered by patient.
     """
-    for name in covariates:
+    for name in covariates or ():
         choose(name, allowed(Covariate), "covariates =")
+    if min(horizon_day, default=0) < 1:
+        raise UsageError("horizon_day are days since the first session, 1 or more, e.g. (91, 183, 365).")
+    covariates = tuple(c for c in _DEFAULT if c != by) if covariates is None else covariates
+    if len(set(covariates)) < len(covariates):
+        raise UsageError(f"covariates = {covariates} names one twice.")
     if not covariates or by in covariates:
         raise UsageError(
             f"covariates = {covariates} must name one or more, and not {by!r}, which separates the strata."
@@ -124,7 +130,9 @@ def adjusted_response(
     kept = kept.exclude(_lacking(kept, rows, covariates))
     rows = rows.drop_nulls(list(covariates)).sort("course_id")
     used, small = _enough(rows, strata)
-    rows = rows.filter(pl.col("stratum").is_in([s.code for s in used]))
+    alone = rows.filter(~pl.col("stratum").is_in([s.code for s in used])).select("course_id")
+    kept = kept.exclude(alone.with_columns(reason=pl.lit(f"stratum has fewer than {FEWEST_RESPONSES} responses")))
+    rows = rows.join(alone, on="course_id", how="anti").sort("course_id")
     design = _design(rows, covariates)
     fit, cuts = _fit(rows, design)
     days = np.array(sorted(set(horizon_day)), dtype=float)
@@ -174,7 +182,8 @@ def adjusted_response(
         at_risk=frame_of(_at_risk(rows, used, days)),
         notes=(
             "Ends of the target censor: the risk is that of responding had nothing ended it (time_to_response counts "
-            "what happened).",
+            "what happened). Risks are standardised over the courses of the strata fitted, taken as given.",
+            f"{_TRACE} of a response was added in each piece of each stratum, so that one without any has an estimate.",
             *design.notes,
         ),
         draw=figures.cumulative_incidence,
@@ -256,9 +265,7 @@ def _fit_pieces(rows: pl.DataFrame, x: Floats, names: tuple[str, ...], cuts: tup
     """Fit with a trace of a response in each piece of each stratum, or a piece without any would have no estimate."""
     data = _data(rows)
     strata = rows["stratum"].unique().sort().to_list()
-    last = max(float(data.left.max()), cuts[-1] + 1)
-    middles = [(low + high) / 2 for low, high in pairwise([0.0, *cuts, last])]
-    at = np.tile(middles, len(strata))
+    at = np.array([middle for s in strata for middle in _middles(cuts, _watched(rows, s))])
     traced = IntervalData(
         np.r_[data.left, at], np.r_[data.right, at], np.r_[data.kind, np.zeros(len(at), dtype=np.int64)],
         np.r_[data.count, np.full(len(at), _TRACE)],
@@ -266,9 +273,21 @@ def _fit_pieces(rows: pl.DataFrame, x: Floats, names: tuple[str, ...], cuts: tup
     patient = rows["patient_id"].to_numpy()
     return fit_proportional_hazards(
         traced, np.vstack([x, np.zeros((len(at), x.shape[1]))]), baseline=PiecewiseBaseline(cuts),
-        stratum=np.r_[rows["stratum"].to_numpy(), np.repeat(strata, len(middles))],
+        stratum=np.r_[rows["stratum"].to_numpy(), np.repeat(strata, len(cuts) + 1)],
         cluster=np.r_[patient, np.arange(len(at)) + patient.max() + 1], names=names,
     )  # fmt: skip
+
+
+def _middles(cuts: tuple[float, ...], watched: float) -> list[float]:
+    """Return the middle of each piece as far as a stratum was watched."""
+    return [(low + max(min(high, watched), low + 1)) / 2 for low, high in pairwise([0.0, *cuts, np.inf])]
+
+
+def _watched(rows: pl.DataFrame, stratum: str) -> float:
+    """Return the last day on which anybody of a stratum is known to be without response, or to have it."""
+    mine = rows.filter(pl.col("stratum") == stratum)
+    last = pl.when(pl.col("kind") == "response").then("right_day").otherwise("left_day")
+    return float(mine.select(last.max()).item())
 
 
 def _risk_rows(
@@ -280,26 +299,25 @@ def _risk_rows(
     risk = standardised_risk(fit, settings, within, strata=labels, level=confidence)
     out = []
     counts = {s.code: rows.filter(pl.col("stratum") == s.code) for s in used}
+    until = {s.code: _watched(rows, s.code) for s in used}
     for i, s in enumerate(used):
         mine = counts[s.code]
-        for d, day in enumerate(within):
+        for d, day in enumerate(days):
             n = mine.filter(pl.col("kind") == "response", pl.col("right_day") <= day).height
-            out.append(
-                row(s.code, "response", time_day=float(day), estimate=float(risk.estimate[i, d]), n=n,
-                    low=float(risk.lower[i, d]), high=float(risk.upper[i, d]), denominator=mine.height)
-            )  # fmt: skip
-        late = f"nobody was watched beyond day {fit.horizon:.0f}"
-        out += [row(s.code, "response", time_day=float(d), denominator=mine.height, note=late)
-                for d in days[days > fit.horizon]]  # fmt: skip
-    if contrasts:
-        for i, s in enumerate(used[1:], 1):
-            found = contrast(fit, risk, i, 0, level=confidence)
-            both = counts[s.code].height + counts[used[0].code].height
-            for d, day in enumerate(within):
-                out.append(
-                    row(f"{s.code} - {used[0].code}", "difference", time_day=float(day), denominator=both,
-                        estimate=float(found.estimate[d]), low=float(found.lower[d]), high=float(found.upper[d]))
-                )  # fmt: skip
+            shown: dict[str, Any] = {"note": f"nobody was watched beyond day {until[s.code]:.0f}"}
+            if day <= until[s.code]:
+                limits = (risk.estimate[i, d], risk.lower[i, d], risk.upper[i, d])
+                shown = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
+            out.append(row(s.code, "response", time_day=float(day), n=n, denominator=mine.height, **shown))
+    for i, s in enumerate(used[1:] if contrasts else [], 1):
+        found = contrast(fit, risk, i, 0, level=confidence)
+        both = counts[s.code].height + counts[used[0].code].height
+        for d, day in enumerate(within):
+            known = day <= min(until[s.code], until[used[0].code])
+            limits = (found.estimate[d], found.lower[d], found.upper[d])
+            shown = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True)) if known else {
+                "note": "not known in both"}  # fmt: skip
+            out.append(row(f"{s.code} - {used[0].code}", "difference", time_day=float(day), denominator=both, **shown))
     return out
 
 

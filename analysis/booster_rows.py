@@ -221,10 +221,10 @@ def explanation(frame: pl.DataFrame, strata: list[Stratum], outcome: str, last: 
         if not len(ours) or not len(naive) or ours[0] is None or naive[0] is None:
             continue
         lines.append(
-            f"{s.label}: courses ever boosted differed from those never boosted by {scale * naive[0]:+.1f} {unit}; "
-            f"compared at the decision, in like situations, a booster changed the outcome by {scale * ours[0]:+.1f} at "
-            f"day {last:.0f}. The first number is not the effect: those who were boosted were already losing, or had "
-            "not responded."
+            f"{s.label}: courses ever boosted differed from those never boosted by {_signed(scale * naive[0])} {unit}; "
+            "compared at the decision, in like situations, a booster changed the outcome by "
+            f"{_signed(scale * ours[0])} at day {last:.0f}. The first number is not the effect: those who were boosted "
+            "were already losing, or had not responded."
         )
     return tuple(lines)
 
@@ -253,6 +253,11 @@ def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[f
     p = data.visits.x.shape[1]
     factor = np.sqrt(size[-1] / max(size[-1] - p, size[-1] / 4, 1.0))
     return float(factor), np.asarray(stats.t.ppf(0.5 + confidence / 2, np.maximum(np.array(size) - 1, 1)))
+
+
+def _signed(value: float) -> str:
+    """Return a number with its sign and one decimal, nothing as +0.0."""
+    return f"{round(value, 1) + 0.0:+.1f}"
 
 
 def _with_all(curves: Floats, share: Floats) -> Floats:

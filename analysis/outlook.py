@@ -5,7 +5,6 @@ It describes what became of similar courses. It recommends nothing, and refuses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,36 +15,25 @@ from analysis.cohort import common_settings, definition_of, place, reduce
 from analysis.numerics.resampling import interval_of_probability
 from analysis.numerics.weighting import effective_sample_size
 from analysis.outlook_figures import fan
-from analysis.result import Result, check, diagnostics_of, frame_of, row
+from analysis.outlook_likeness import (
+    FEWEST_EFFECTIVE,
+    OVER,
+    Floats,
+    Seen,
+    alike,
+    is_tissue,
+    known_of,
+    weighted_quantile,
+)
+from analysis.outlook_validation import validate
+from analysis.result import Result, diagnostics_of, frame_of, row
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# How far apart courses may be and still be alike: a weight of 0.6 at one of these, 0.14 at two.
-AGE_YEARS, DOSE_LOG10 = 10.0, 0.3
-# A course of another tissue, route, donor relation or sex still says something, but little.
-UNLIKE = 0.25
-# Fewer effective courses cannot carry a tenth percentile.
-FEWEST_EFFECTIVE = 30.0
 _CASES = {"failure_case": 0.10, "typical_case": 0.50, "best_case": 0.90}
 _STATES = ("in_response", "response_lost")
-_FOLDS = 5
-_MOST_HELD_OUT = 1500
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Courses at one planned visit: improvement (nan if not seen), state, likeness (k,), patient number."""
-
-    day: float
-    visit: str
-    improvement: Floats
-    state: NDArray[np.str_]
-    course: NDArray[np.int64]
-    likeness: Floats
-    patient: NDArray[np.int64]
 
 
 def outlook(
@@ -85,14 +73,14 @@ def outlook(
     Result
         By planned visit (``time_day``): ``failure_case``, ``typical_case``, ``best_case`` (10th, 50th and 90th
         percentile of improvement in points of 100), ``share_in_response``, ``share_response_lost``, ``share_worse``,
-        ``end`` (shares of 1 of all due). `n` counts courses seen, `denominator` those due. ``similar`` gives the
-        effective number of courses behind it.
+        ``end`` (shares of 1 of all due). `n` counts the courses behind a case, or those a share counts, and
+        `denominator` of how many. ``similar`` gives the effective number of courses.
         Diagnostics: coverage of the 10-90 % range and discrimination for response, cross-validated by patient.
 
     Raises
     ------
     NotEstimable
-        When fewer than thirty effective courses are like it, at any visit.
+        When fewer than thirty effective courses are like it, at every visit.
     UsageError
         When a value is not held by the registry; the message lists those that are.
 
@@ -119,6 +107,7 @@ def outlook(
     named = {"age": age, "sex": sex, "tissue": tissue, "donor": donor, "dose_million": dose_million, "route": route}
     _check_profile(profile, stage, named)
     (rows,) = reduce(kept, "reduction.outlook_visit")
+    kept = kept.exclude(_not_behind(profile, rows, stage))
     likeness = _likeness(profile, stage, named)
     seen = _by_visit(rows, likeness)
     worse = _worse_points(kept)
@@ -156,7 +145,7 @@ def outlook(
         frame=frame_of(frame),
         settings=settings,
         attrition=kept.flow(),
-        diagnostics=diagnostics_of(_validate(rows, profile, stage, named, seen)),
+        diagnostics=diagnostics_of(validate(rows, profile, stage, named, seen)),
         notes=(
             "A description of similar courses, not a recommendation: they were not assigned their treatment at random.",
             "Changes, and states of targets that go on, are of those seen at the visit: who stays away may fare "
@@ -165,6 +154,14 @@ def outlook(
         ),
         draw=fan,
     )
+
+
+def _not_behind(profile: pl.DataFrame, rows: pl.DataFrame, stage: str) -> pl.DataFrame:
+    """Return the courses that no number rests on, with the reason."""
+    other = profile.filter(pl.col("stage") != stage).select("course_id", reason=pl.lit("another severity stage"))
+    due = rows.select("course_id").unique()
+    without = profile.join(due, on="course_id", how="anti").select("course_id", reason=pl.lit("no visit due yet"))
+    return pl.concat([other, without]).unique("course_id", keep="first", maintain_order=True)
 
 
 def _domain(courses: Courses) -> str:
@@ -196,7 +193,7 @@ def _check_profile(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> 
     if named["tissue"] is not None:
         origins = profile["origin"].drop_nulls().unique().sort().to_list()
         stems = sorted({o.split("_")[0] for o in origins} - set(origins))
-        if not any(_is_tissue(o, named["tissue"]) for o in origins):
+        if not any(is_tissue(o, named["tissue"]) for o in origins):
             choose(named["tissue"], [*origins, *stems], "tissue =")
     if named["age"] is not None and not 0 < named["age"] < 120:
         raise UsageError(f"age = {named['age']} must be in years, between 0 and 120.")
@@ -204,27 +201,12 @@ def _check_profile(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> 
         raise UsageError(f"dose_million = {named['dose_million']} must be viable cells in millions, more than 0.")
 
 
-def _is_tissue(origin: str, tissue: str) -> bool:
-    return origin == tissue or origin.startswith(f"{tissue}_")
-
-
 def _likeness(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> pl.DataFrame:
-    """Return ``course_id, likeness``; what is not recorded of a course is taken as unlike."""
-    weight = pl.lit(1.0)
-    if named["age"] is not None:
-        z = (pl.col("age_year").cast(pl.Float64) - named["age"]) / AGE_YEARS
-        weight = weight * (-0.5 * z**2).exp().fill_null(UNLIKE)
-    if named["dose_million"] is not None:
-        z = (pl.col("dose").cast(pl.Float64).log10() - float(np.log10(named["dose_million"]))) / DOSE_LOG10
-        weight = weight * (-0.5 * z**2).exp().fill_null(UNLIKE)
-    for name in ("sex", "donor", "route"):
-        if named[name] is not None:
-            same = (pl.col(name) == named[name]).fill_null(False)
-            weight = weight * pl.when(same).then(1.0).otherwise(UNLIKE)
-    if named["tissue"] is not None:
-        same = (pl.col("origin") == named["tissue"]) | pl.col("origin").str.starts_with(f"{named['tissue']}_")
-        weight = weight * pl.when(same.fill_null(False)).then(1.0).otherwise(UNLIKE)
-    return profile.filter(pl.col("stage") == stage).select("course_id", likeness=weight)
+    """Return ``course_id, likeness`` for the courses of the stage."""
+    mine = profile.filter(pl.col("stage") == stage)
+    known = known_of(mine, named)
+    weight = alike(known, named) if known else np.ones(mine.height)
+    return mine.select("course_id").with_columns(likeness=pl.Series(weight))
 
 
 def _by_visit(rows: pl.DataFrame, likeness: pl.DataFrame) -> list[Seen]:
@@ -242,18 +224,10 @@ def _by_visit(rows: pl.DataFrame, likeness: pl.DataFrame) -> list[Seen]:
     return out
 
 
-def weighted_quantile(values: Floats, weight: Floats, shares: Floats) -> Floats:
-    """Return quantiles at `shares` (k,) of `values` (n,) with weights (n,): linear between middles of their weights."""
-    order = np.argsort(values, kind="stable")
-    held = weight[order]
-    place = (np.cumsum(held) - held / 2) / held.sum()
-    return np.asarray(np.interp(shares, place, values[order]), dtype=float)
-
-
 def _numbers(at: Seen, weight: Floats, worse: float) -> Floats:
     """Return the three cases, then shares in response, lost, worse and ended; nan where nobody was seen."""
-    scored = ~np.isnan(at.improvement) & (weight > 0)
-    over = np.isin(at.state, ("ended", "dead"))
+    over = np.isin(at.state, OVER)
+    scored = ~np.isnan(at.improvement) & ~over & (weight > 0)
     going = (at.state != "not_seen") & ~over & (weight > 0)
     if not scored.any() or not going.any():
         return np.full(7, np.nan)
@@ -265,18 +239,31 @@ def _numbers(at: Seen, weight: Floats, worse: float) -> Floats:
     return np.asarray(np.r_[cases, held, lost, worsened, ended], dtype=float)
 
 
+def _counts(at: Seen, worse: float) -> list[tuple[int, int]]:
+    """Return for each of the numbers how many courses it counts, and of how many."""
+    over = np.isin(at.state, OVER)
+    scored, going = ~np.isnan(at.improvement) & ~over, (at.state != "not_seen") & ~over
+    cases = [(int(scored.sum()), len(at.state))] * len(_CASES)
+    states = [(int((going & (at.state == s)).sum()), int(going.sum())) for s in _STATES]
+    worsened = (int((scored & (at.improvement <= -worse)).sum()), int(scored.sum()))
+    return [*cases, *states, worsened, (int((at.state == "ended").sum()), len(at.state))]
+
+
 def _rows_of(
     at: Seen, worse: float, confidence: float, resamples: int, rng: np.random.Generator
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    scored = ~np.isnan(at.improvement)
-    n, of = int((at.state != "not_seen").sum()), len(at.state)
+    scored = ~np.isnan(at.improvement) & ~np.isin(at.state, OVER)
+    counts = _counts(at, worse)
     effective = effective_sample_size(at.likeness[scored]) if scored.any() else 0.0
     names = [*_CASES, "share_in_response", "share_response_lost", "share_worse", "end"]
-    similar = row("all", "similar", time_day=at.day, estimate=effective, n=n, denominator=of,
+    similar = row("all", "similar", time_day=at.day, estimate=effective, n=counts[0][0], denominator=counts[0][1],
                   note="effective number of courses like this one")  # fmt: skip
     if effective < FEWEST_EFFECTIVE:
         why = f"{at.visit}: fewer than {FEWEST_EFFECTIVE:.0f} effective courses are like this one, so nothing is said."
-        empty = [row("all", q, time_day=at.day, n=n, denominator=of, note="too few like this one") for q in names]
+        empty = [
+            row("all", q, time_day=at.day, n=n, denominator=of, note="too few like this one")
+            for q, (n, of) in zip(names, counts, strict=True)
+        ]
         return [*empty, {**similar, "estimate": None}], [why]
     value = _numbers(at, at.likeness, worse)
     patients = int(at.patient.max()) + 1
@@ -286,83 +273,8 @@ def _rows_of(
     low, high = np.nanquantile(again, [tail, 1 - tail], axis=0)
     low[3:], high[3:] = interval_of_probability(value[3:], again[:, 3:], confidence, effective)
     rows = [
-        row(
-            "all",
-            q,
-            time_day=at.day,
-            estimate=float(value[i]),
-            low=float(low[i]),
-            high=float(high[i]),
-            n=n,
-            denominator=of,
-        )
+        row("all", q, time_day=at.day, estimate=float(value[i]), low=float(low[i]), high=float(high[i]),
+            n=counts[i][0], denominator=counts[i][1])
         for i, q in enumerate(names)
-    ]
+    ]  # fmt: skip
     return [*rows, similar], []
-
-
-def _validate(
-    rows: pl.DataFrame, profile: pl.DataFrame, stage: str, named: dict[str, Any], seen: list[Seen]
-) -> list[dict[str, Any]]:
-    """Predict courses of the stage from those of other patients: does the range hold eight in ten?"""
-    at = min(seen, key=lambda s: abs(s.day - 365))
-    scored = np.flatnonzero(~np.isnan(at.improvement))
-    held = profile.filter(pl.col("stage") == stage)
-    order = {c: i for i, c in enumerate(held["course_id"].to_list())}
-    take = np.array([order[c] for c in at.course.tolist()])
-    features = _features(held, named)[take]
-    rng = np.random.default_rng(0)
-    fold = rng.integers(0, _FOLDS, int(at.patient.max()) + 1)[at.patient]
-    test = scored if len(scored) <= _MOST_HELD_OUT else rng.choice(scored, _MOST_HELD_OUT, replace=False)
-    inside, predicted, truth = [], [], []
-    for i in test:
-        train = scored[fold[scored] != fold[i]]
-        weight = np.exp(-0.5 * ((features[train] - features[i]) ** 2).sum(axis=1))
-        if effective_sample_size(weight) < FEWEST_EFFECTIVE:
-            continue
-        low, high = weighted_quantile(at.improvement[train], weight, np.array([0.1, 0.9]))
-        inside.append(low <= at.improvement[i] <= high)
-        predicted.append(weight[at.state[train] == "in_response"].sum() / weight.sum())
-        truth.append(at.state[i] == "in_response")
-    checks = [check("courses predicted from others", len(inside), ">= 30", len(inside) >= 30, at.visit)]
-    if len(inside) >= 30:
-        covered = float(np.mean(inside))
-        near = abs(covered - 0.8) <= 0.1
-        checks.append(
-            check("share within the 10-90 % range", covered, "0.7 to 0.9", near, "cross-validated by patient")
-        )
-        event = np.array(truth)
-        if event.any() and not event.all():
-            area = _auc(np.array(predicted), event)
-            note = "area under the curve for being in response; 0.5 tells nobody apart within the stage"
-            checks.append(check("discrimination within the stage", area, "information", True, note))
-            gap = abs(float(np.mean(predicted)) - float(event.mean()))
-            checks.append(
-                check("calibration in the large", gap, "<= 0.05", gap <= 0.05, "predicted against seen share")
-            )
-    return checks
-
-
-def _features(held: pl.DataFrame, named: dict[str, Any]) -> Floats:
-    """Return what likeness is judged by on its own scale, (n, k): distance one is a weight of 0.6."""
-    far = float(np.sqrt(-2 * np.log(UNLIKE)))
-    columns = []
-    if named["age"] is not None:
-        columns.append(held["age_year"].cast(pl.Float64) / AGE_YEARS)
-    if named["dose_million"] is not None:
-        columns.append(held["dose"].cast(pl.Float64).log10() / DOSE_LOG10)
-    for name, column in (("sex", "sex"), ("donor", "donor"), ("route", "route"), ("tissue", "origin")):
-        if named[name] is not None:
-            columns.append(held[column].rank("dense").cast(pl.Float64) * far)
-    if not columns:
-        return np.zeros((held.height, 1))
-    return np.column_stack([c.fill_null(c.mean()).fill_null(0.0).to_numpy() for c in columns])
-
-
-def _auc(score: Floats, event: Bools) -> float:
-    """Return the probability that a course with the event scored higher than one without (ties count half)."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(score)
-    n = int(event.sum())
-    return float((ranks[event].sum() - n * (n + 1) / 2) / (n * (len(event) - n)))

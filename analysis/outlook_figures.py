@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.figures import _DAYS_A_MONTH, _STYLE
+from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +29,8 @@ def fan(result: Result) -> Figure:
 
     style: Any = _STYLE
     known = result.frame.filter(pl.col("estimate").is_not_null())
+    if known.filter(pl.col("quantity") == "typical_case").height == 0:
+        raise NotEstimable("Every number is withheld or suppressed: there is nothing to draw.")
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(7.6, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
@@ -51,9 +54,12 @@ def fan(result: Result) -> Figure:
         for k, day in enumerate(days):
             at = {r["quantity"]: r for r in known.filter(pl.col("time_day") == day).to_dicts()}
             place = np.arange(len(_SHARES)) + (k - (len(days) - 1) / 2) * width
-            value = np.array([at[q]["estimate"] for q, _ in _SHARES])
+            value = np.array([at[q]["estimate"] if q in at else np.nan for q, _ in _SHARES])
             reach = np.array(
-                [[v - at[q]["low"], at[q]["high"] - v] for v, (q, _) in zip(value, _SHARES, strict=True)]
+                [
+                    [v - at[q]["low"], at[q]["high"] - v] if q in at else [0.0, 0.0]
+                    for v, (q, _) in zip(value, _SHARES, strict=True)
+                ]
             ).T
             right.bar(
                 place, value, width * 0.92, color=shades[k % len(shades)], label=f"{day / _DAYS_A_MONTH:.0f} months"

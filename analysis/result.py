@@ -131,17 +131,29 @@ class Result:
             note = pl.when(small).then(pl.lit(f"suppressed: fewer than {smallest}")).otherwise("note")
             return frame.with_columns(*covered, note.alias("note"))
 
+        cell = pl.struct("stratum", "time_day")
+        shown_small = self.frame.filter(
+            (few.fill_null(False) | in_tiny) & pl.col("quantity").is_in(["response", "end"])
+        )
+        hidden = {(r["stratum"], r["time_day"]) for r in shown_small.select("stratum", "time_day").to_dicts()}
+        # The range over definitions is one of theirs; a difference on a day gives away the side hidden on that day.
+        beside = cell.map_elements(lambda c: _rests_on(c["stratum"], c["time_day"], hidden), return_dtype=pl.Boolean)
+        beside &= pl.col("quantity").eq("range") | pl.col("quantity").str.starts_with("difference")
+        # Many events may be those of a few: where few courses had one, no number of events is shown.
+        prone = tiny.filter(pl.col("quantity") == "courses_with_event")["stratum"].to_list()
+        prone_events = pl.col("stratum").is_in(prone) & pl.col("quantity").str.contains("events")
         # A test, or a number, over strata some of which are hidden would say something about them.
         whole = "all" not in [s["code"] for s in self.settings.get("strata", ())]
         overall = (pl.col("stratum") == "all") & pl.lit(len(main) > 0 and whole)
         apart = pl.col("quantity").str.starts_with("difference") & given_away
-        small = few.fill_null(False) | in_tiny | apart | overall
+        small = few.fill_null(False) | in_tiny | apart | overall | beside | prone_events
         return dataclasses.replace(
             self,
             frame=hide(self.frame, small),
-            curves=self.curves.filter(~in_tiny & ~few.fill_null(False)),
+            curves=self.curves.filter(~in_tiny & ~few.fill_null(False) & ~prone_events),
             regions=self.regions.filter(~pl.col("stratum").is_in(main)),
             at_risk=hide(self.at_risk, ((n > 0) & (n < smallest)).fill_null(False)),
+            attrition=shown_flow(self.attrition, smallest),
             diagnostics=self._shown_checks(smallest),
             notes=tuple(n for n in self.notes if not n.startswith(self._labels(main))),
             settings=self._shown_settings(smallest),
@@ -152,8 +164,9 @@ class Result:
         return tuple(f"{s['label']}: " for s in self.settings.get("strata", ()) if s["code"] in codes)
 
     def _shown_checks(self, smallest: int) -> pl.DataFrame:
-        """Return the checks with small counts blanked: those that are to be at least so many."""
-        few = (pl.col("value") > 0) & (pl.col("value") < smallest) & pl.col("limit").str.starts_with(">= ")
+        """Return the checks with small counts blanked: those that count, or are to be at least so many."""
+        counts = pl.col("limit").str.starts_with(">= ") | (pl.col("limit") == "a count")
+        few = (pl.col("value") > 0) & (pl.col("value") < smallest) & counts
         return self.diagnostics.with_columns(pl.when(~few).then("value").alias("value"))
 
     def _shown_settings(self, smallest: int) -> dict[str, Any]:
@@ -193,14 +206,15 @@ class Result:
         if row["estimate"] is None:
             return str(row["note"] or "not known")
         level = round(100 * self.settings.get("confidence", 0.95))
-        share = quantity.startswith(("response", "share", "end"))
+        share = _is_share(quantity, self.settings)
         shown = {
             c: f"{100 * row[c]:.0f}" if share else f"{row[c]:.3g}"
             for c in ("estimate", "low", "high")
             if row[c] is not None
         }
         text = f"{shown['estimate']}{' %' if share else ''}"
-        return f"{text} ({level} % CI {shown['low']} to {shown['high']})" if {"low", "high"} <= shown.keys() else text
+        what = "from" if quantity == "range" else f"{level} % CI"
+        return f"{text} ({what} {shown['low']} to {shown['high']})" if {"low", "high"} <= shown.keys() else text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for machines: ``question, frame, settings, attrition, diagnostics, notes, withheld``."""
@@ -273,6 +287,24 @@ def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
     )
 
 
+def shown_flow(flow: pl.DataFrame, smallest: int = SMALLEST_CELL) -> pl.DataFrame:
+    """Return a flow of courses (``reason, n``) with small reasons put together; the first and last row are totals.
+
+    They are joined with the next smallest until the joint row has `smallest` courses, since it is the difference of
+    the totals and the other rows anyhow.
+    """
+    reasons = flow[1:-1]
+    order = reasons.with_row_index().filter(pl.col("n") > 0).sort("n")
+    if order.height == 0 or order["n"][0] >= smallest:
+        return flow
+    joined = order.filter((pl.col("n") < smallest) | (pl.col("n").cum_sum().shift(1).fill_null(0) < smallest))
+    rest = reasons.with_row_index().filter(~pl.col("index").is_in(joined["index"].to_list())).drop("index")
+    other = pl.DataFrame(
+        {"reason": ["other reasons, each of few courses"], "n": [joined["n"].sum()]}, schema=flow.schema
+    )
+    return pl.concat([flow[:1], rest, other, flow[-1:]])
+
+
 def check(name: str, value: float | None, limit: str, passed: bool, note: str = "") -> dict[str, Any]:
     """Return one row of the diagnostics frame."""
     return {"check": name, "value": value, "limit": limit, "passed": passed, "note": note}
@@ -287,6 +319,18 @@ def diagnostics_of(checks: list[dict[str, Any]]) -> pl.DataFrame:
 def versions() -> dict[str, str]:
     """Return the versions that a number depends on."""
     return {name: importlib.metadata.version(name) for name in ("catamnesis", "duckdb", "numpy", "scipy")}
+
+
+def _rests_on(stratum: str, time_day: float | None, hidden: set[tuple[str, float | None]]) -> bool:
+    """Say whether a stratum, or a side of a difference ``a - b``, is hidden on that day."""
+    return any((side, time_day) in hidden for side in (stratum, *stratum.split(" - ")))
+
+
+def _is_share(quantity: str, settings: dict[str, Any]) -> bool:
+    """Say whether a number is a share of 1, said in per cent."""
+    if quantity.startswith(("difference", "naive")):
+        return settings.get("question") == "adjusted_response" or settings.get("outcome") in ("response", "end")
+    return quantity.startswith(("response", "share", "end", "range", "courses_with_event"))
 
 
 def _cell(value: Any) -> str:

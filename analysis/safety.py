@@ -56,10 +56,11 @@ def safety(
     Returns
     -------
     Result
-        ``events_per_100_sessions`` and ``events_per_100_years`` with exact limits, ``courses_with_event`` (share of 1,
-        exact limits), ``mean_events`` per course by day (robust to courses prone to many). Where none was seen the
-        estimate is 0 and the upper limit says what is still possible. `n` counts events, for shares courses with one;
-        `denominator` courses.
+        ``events_per_100_sessions`` and ``events_per_100_course_years`` with exact limits, ``courses_with_event`` (share
+        of 1, exact limits), ``mean_events`` per course by day (robust to courses prone to many; null after the last
+        course watched). Where none was seen the estimate is 0 and the upper limit says what is still possible. Rates
+        per year and means count events up to the last contact, over the time up to it; the other two count all. `n`
+        counts events, for shares courses with one; `denominator` courses.
 
     Raises
     ------
@@ -125,16 +126,14 @@ def safety(
         frame=frame_of(frame),
         settings=settings,
         attrition=kept.exclude(left.with_columns(reason=pl.lit("no session recorded"))).flow(),
-        diagnostics=diagnostics_of(
-            [
-                check("events of the selection", float(rows["n_events"].sum()), "information", True, what),
-            ]
-        ),
+        diagnostics=diagnostics_of([_later(rows)]),
         curves=frame_of(curves),
         at_risk=frame_of(_at_risk(rows, strata, days)),
         notes=(
             "Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least.",
             "Courses are watched to their last contact; who is never heard of again has told of no event.",
+            "The exact limits take courses, and events of one course, as independent; the mean number does not need "
+            "the latter. Two treated sides of one person count as two courses, and a year of both as two course-years.",
         ),
         draw=mean_events,
     )
@@ -162,15 +161,16 @@ def exact_share(part: int, whole: int, confidence: float) -> tuple[float, float,
 def _rates(mine: pl.DataFrame, code: str, confidence: float) -> list[dict[str, Any]]:
     events, with_event = int(mine["n_events"].sum()), mine.filter(pl.col("n_events") > 0).height
     sessions, years = float(mine["n_sessions"].sum()), float(mine["watched_day"].sum()) / _YEAR
-    note = None
-    if events == 0:
-        note = (
-            f"none seen in {sessions:,.0f} sessions and {years:,.0f} years: the upper limit is what is still possible"
-        )
+    seen = f"none seen in {sessions:,.0f} sessions and {years:,.0f} course-years"
+    note = f"{seen}: the upper limit is what is still possible" if events == 0 else None
     out = []
-    for quantity, exposure in (("events_per_100_sessions", sessions), ("events_per_100_years", years)):
-        rate, low, high = (100 * v for v in exact_rate(events, exposure, confidence))
-        out.append(row(code, quantity, estimate=rate, low=low, high=high, n=events, denominator=mine.height, note=note))
+    exposures = {
+        "events_per_100_sessions": (events, sessions),
+        "events_per_100_course_years": (int(mine["n_watched_events"].sum()), years),
+    }
+    for quantity, (n, exposure) in exposures.items():
+        rate, low, high = (100 * v for v in exact_rate(n, exposure, confidence))
+        out.append(row(code, quantity, estimate=rate, low=low, high=high, n=n, denominator=mine.height, note=note))
     share, low, high = exact_share(with_event, mine.height, confidence)
     out.append(row(code, "courses_with_event", estimate=share, low=low, high=high, n=with_event,
                    denominator=mine.height, note=note))  # fmt: skip
@@ -181,27 +181,40 @@ def _over_time(
     happened: pl.DataFrame, mine: pl.DataFrame, stratum: Stratum, days: Floats, confidence: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the mean cumulative number of events by day, and the curve of it."""
-    happened = happened.join(mine.select("course_id"), on="course_id", how="semi")
-    if happened.height == 0:
-        return [], []
+    happened = happened.filter("watched").join(mine.select("course_id"), on="course_id", how="semi")
     number = {c: i for i, c in enumerate(mine["course_id"].to_list())}
     # An event on the day of the first session happened just after it began.
     cuts = happened.select("course_id", pl.col("day").cast(pl.Float64).clip(0.5), events=pl.col("n"))
-    windows = _windows(mine, cuts, number)
-    curve = mean_cumulative_function(*windows, level=confidence)
+    curve = mean_cumulative_function(*_windows(mine, cuts, number), level=confidence)
     rows, drawn = [], []
+    last = min(float(days[-1]), float(mine["watched_day"].cast(pl.Float64).to_numpy().max()))
+    counted = {"denominator": mine.height}
     for day in days:
+        watched = mine.filter(pl.col("watched_day") >= day).height
         k = int(np.searchsorted(curve.time, day, "right")) - 1
         n = int(happened.filter(pl.col("day") <= day)["n"].sum())
-        value = (curve.mean[k], curve.lower[k], curve.upper[k]) if k >= 0 else (0.0, None, None)
-        rows.append(row(stratum.code, "mean_events", time_day=float(day), estimate=float(value[0]), n=n,
-                        low=value[1], high=value[2], denominator=mine.height))  # fmt: skip
+        # Of none seen, those watched all the way say what is still possible (Garwood 1936).
+        if watched == 0:
+            value: dict[str, Any] = {"note": f"nobody is watched to day {day:.0f}"}
+        elif n == 0:
+            note = f"none seen by then; {watched:,} watched so long"
+            value = {"estimate": 0.0, "low": 0.0, "high": exact_rate(0, watched, confidence)[2], "note": note}
+        else:
+            value = {"estimate": float(curve.mean[k]), "low": float(curve.lower[k]), "high": float(curve.upper[k])}
+        rows.append(row(stratum.code, "mean_events", time_day=float(day), n=n, **counted, **value))
     for k, time in enumerate(curve.time):
-        if time <= days[-1]:
-            low, high = float(curve.lower[k]), float(curve.upper[k])
+        if time <= last:
             drawn.append(row(stratum.code, "mean_events", time_day=float(time), estimate=float(curve.mean[k]),
-                             low=low, high=high, denominator=mine.height))  # fmt: skip
-    return rows, drawn
+                             low=float(curve.lower[k]), high=float(curve.upper[k]), **counted,
+                             n=int(happened.filter(pl.col("day") <= time)["n"].sum())))  # fmt: skip
+    return rows, (drawn if happened.height else [])
+
+
+def _later(rows: pl.DataFrame) -> dict[str, Any]:
+    """Return the check of how many events were reported after the last contact."""
+    later = float((rows["n_events"] - rows["n_watched_events"]).sum())
+    note = "events known only because they happened: in the rates per session, not in those per year or the means"
+    return check("events reported after the last contact", later, "a count", True, note)
 
 
 def _windows(mine: pl.DataFrame, cuts: pl.DataFrame, number: dict[int, int]) -> tuple[Floats, ...]:

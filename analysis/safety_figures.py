@@ -23,9 +23,9 @@ def mean_events(result: Result) -> Figure:
 
     shown = [s for s in result.settings["strata"] if (result.curves["stratum"] == s["code"]).any()]
     if not shown:
-        raise NotEstimable(
-            f"No event was seen ({result.settings['what']}), so there is no curve; .frame has the limits."
-        )
+        hidden = result.frame["note"].str.starts_with("suppressed").any()
+        why = "Too few events to show" if hidden else "No event was seen"
+        raise NotEstimable(f"{why} ({result.settings['what']}), so there is no curve; .frame has the limits.")
     last = max(result.settings["horizon_day"])
     style: Any = _STYLE
     with matplotlib.rc_context(style):

@@ -70,6 +70,8 @@ def specifications(
     ----------
     Steegen 2016 Perspect Psychol Sci 11:702 (multiverse); Simonsohn 2020 Nat Hum Behav 4:1208 (specification curve).
     """
+    if not confirmations:
+        raise UsageError("confirmations must name at least one rule: ('confirmed',), ('first',) or both.")
     for rule in confirmations:
         choose(rule, allowed(ConfirmationName), "confirmations =")
     if min(horizon_day, default=0) < 1:

@@ -82,7 +82,10 @@ class Courses:
         """
         for name in equal:
             choose(name, _EQUAL, "Selection")
-        rules: list[tuple[str, str, list[Any]]] = [("no session recorded", "index_date is not null", [])]
+        rules: list[tuple[str, str, list[Any]]] = [
+            ("consent withdrawn for all data", "not withdrawn_all", []),
+            ("no session recorded", "index_date is not null", []),
+        ]
         for name, value in {**equal, "stage": stage}.items():
             if value is not None:
                 values = [value] if isinstance(value, str) else list(value)

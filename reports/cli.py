@@ -188,7 +188,9 @@ def analyse(
     context: typer.Context,
     registry: RegistryPath,
     question: Annotated[Question, typer.Argument(help="What to ask.")],
-    by: Annotated[str, typer.Option(help="What separates the strata.")] = "stage",
+    by: Annotated[
+        str | None, typer.Option(help="What separates the strata; default: stage, of safety product.")
+    ] = None,
     definition: Annotated[str | None, typer.Option(help="Response definition; default: the programme's.")] = None,
     programme: Annotated[str | None, typer.Option(help="Only courses of this programme.")] = None,
     site: Annotated[str | None, typer.Option(help="Only this anatomical site.")] = None,
@@ -241,7 +243,7 @@ def analyse(
         "dose_million": dose_million,
         "show_anyway": show_anyway,
     }
-    options = _fitting(getattr(analysis, question.name), given, context)
+    options = answers.options_of(getattr(analysis, question.name), given, answers.typed(context, given))
     try:
         result = getattr(analysis, question.name)(courses, **options)
     except NotEstimable as error:
@@ -263,6 +265,21 @@ def report(registry: RegistryPath, out: Out = Path("report")) -> None:
 
     path = write_report(_open(registry), out)
     typer.echo(f"Report: {path}")
+
+
+@app.command()
+def publish(
+    registry: RegistryPath,
+    out: Out = Path("published"),
+    keep: Annotated[int, typer.Option(help="Number of reports to keep.")] = 12,
+) -> None:
+    """Write the report on a schedule: only if something changed, `latest` never broken, a failure seen."""
+    from reports.publish import publish as run
+
+    done = run(registry, out, keep=keep)
+    typer.echo(f"{done.state}: {done.page}")
+    for line in done.changes:
+        typer.echo(f"  {line}")
 
 
 @app.command()
@@ -296,20 +313,6 @@ def demo(
     from reports.demo import run
 
     run(out, patients, seed, typer.echo)
-
-
-def _fitting(question: Any, given: dict[str, Any], context: typer.Context) -> dict[str, Any]:
-    """Return the options that `question` takes; one that was typed and does not fit is an error, not ignored."""
-    import inspect
-
-    from registry.errors import UsageError
-
-    takes = inspect.signature(question).parameters
-    for name, value in given.items():
-        typed = context.get_parameter_source(name)
-        if name not in takes and value is not None and typed is not None and typed.name == "COMMANDLINE":
-            raise UsageError(f"--{name.replace('_', '-')} is not an option of {question.__name__.replace('_', '-')}.")
-    return {name: value for name, value in given.items() if name in takes and value is not None}
 
 
 def _open(path: Path) -> Any:

@@ -28,4 +28,5 @@ def count(value: int | None) -> str:
 
 def number(value: float | None) -> str:
     """Return a number with one decimal."""
-    return "–" if value is None else f"{value:,.1f}"
+    # Rounded first, or a little less than nothing would be printed as -0.0.
+    return "–" if value is None else f"{round(value, 1) + 0.0:,.1f}"

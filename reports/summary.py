@@ -28,6 +28,8 @@ from registry.errors import NotEstimable
 from reports import disclosure
 from reports.booster_section import booster_section
 from reports.formats import count, number, percent, replace_file
+from reports.numbers import changes, numbers
+from reports.safety_section import safety_results, safety_section
 
 _HORIZONS = (91, 183, 365, 730)
 
@@ -46,13 +48,20 @@ class Section:
     replacement: Result | None
     trajectory: Result | None
     booster: Result | None
+    harms: list[Result]
     characteristics: Description
     completeness: pl.DataFrame
     status: pl.DataFrame
     withheld: list[str] = field(default_factory=list)
 
+    @property
+    def results(self) -> list[Result]:
+        """Every result whose numbers are on the page."""
+        some = (self.response, self.in_response, self.replacement, self.trajectory, self.booster, *self.harms[:1])
+        return [r for r in some if r is not None]
 
-def write_report(registry: Registry, out: Path) -> Path:
+
+def write_report(registry: Registry, out: Path, before: dict[str, Any] | None = None) -> Path:
     """Write ``index.html`` and ``numbers.json`` into `out`; the page is replaced only when the new one is whole.
 
     Parameters
@@ -61,6 +70,8 @@ def write_report(registry: Registry, out: Path) -> Path:
         Opened for reading.
     out
         Folder, made if it is not there.
+    before
+        ``numbers.json`` of the report before; the page then says what changed since.
 
     Returns
     -------
@@ -69,15 +80,16 @@ def write_report(registry: Registry, out: Path) -> Path:
     """
     sections = [_section(registry, *row) for row in _programmes(registry)]
     out.mkdir(parents=True, exist_ok=True)
-    replace_file(
-        out / "numbers.json", json.dumps(_numbers(registry, sections), default=str, ensure_ascii=False, indent=1)
-    )
+    found = numbers(registry, [(s.programme, s.label, s.results) for s in sections])
+    found["changes"] = changes(before, found) if before else []
+    since = {"data_cut": before["data_cut"], "lines": found["changes"]} if before else None
+    replace_file(out / "numbers.json", json.dumps(found, default=str, ensure_ascii=False, indent=1))
     page = out / "index.html"
-    replace_file(page, render(registry, sections))
+    replace_file(page, render(registry, sections, since))
     return page
 
 
-def render(registry: Registry, sections: list[Section]) -> str:
+def render(registry: Registry, sections: list[Section], since: dict[str, Any] | None = None) -> str:
     """Return the page as HTML; nothing in it is fetched from anywhere."""
     environment = Environment(
         loader=PackageLoader("reports"),
@@ -95,6 +107,7 @@ def render(registry: Registry, sections: list[Section]) -> str:
         counts=registry.counts(),
         sections=[_context(s) for s in sections],
         read_first=_read_first(registry, sections),
+        since=since,
         loads=registry.sql("select * from log.load order by load_id").to_dicts(),
         refused=_refused(registry),
         defects=registry.check().group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
@@ -145,6 +158,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         replacement=answer(joint_replacement) if has_end and has_end[0] else None,
         trajectory=answer(trajectories),
         booster=answer(booster_effect) if response is not None and _has_boosters(registry, programme) else None,
+        harms=safety_results(courses),
         characteristics=describe(courses, by="stage").suppress(),
         completeness=_completeness(registry, programme),
         status=registry.con.execute(
@@ -187,6 +201,7 @@ def _context(section: Section) -> dict[str, Any]:
         "in_response": _answer(section.in_response, "share_in_response", section.programme + "-in-response"),
         "replacement": _answer(section.replacement, "end", section.programme + "-end"),
         "trajectory": _answer(section.trajectory, "mean_change", section.programme + "-trajectory"),
+        "harms": safety_section(section.harms),
         "booster": booster_section(section.booster, section.programme + "-booster"),
         "characteristics": _characteristics(section.characteristics),
         "completeness": _visit_table(section.completeness),
@@ -322,20 +337,3 @@ def _refused(registry: Registry) -> list[dict[str, Any]]:
         .sort("n", "rule", descending=[True, False])
         .to_dicts()
     )
-
-
-def _numbers(registry: Registry, sections: list[Section]) -> dict[str, Any]:
-    """Return every number of the page for machines, small cells suppressed."""
-    return {
-        "data_cut": registry.data_cut,
-        "smallest_cell": SMALLEST_CELL,
-        "programmes": {
-            s.programme: {
-                r.question: {"frame": r.frame.to_dicts(), "notes": r.notes}
-                for r in (s.response, s.in_response, s.replacement, s.trajectory, s.booster)
-                if r is not None
-            }
-            for s in sections
-        },
-        "versions": versions(),
-    }

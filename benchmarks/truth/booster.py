@@ -155,6 +155,7 @@ def main() -> None:
         broken = list(pool.map(one, [(NO_OVERLAP, "mean", a.patients, 1000 + i, 0) for i in range(min(a.seeds, 200))]))
     fired = float(np.mean([f["closed"] for f in broken]))
     command = f"python benchmarks/truth/booster.py --seeds {a.seeds} --coverage-seeds {a.coverage_seeds}"
+    command += f" --resamples {a.resamples}"
     made = {"command": command, "rows": rows, "withheld_where_positivity_is_broken": fired}
     a.out.parent.mkdir(parents=True, exist_ok=True)
     a.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 -- title: Courses in time: first session, end of the planned series, next course, data cut
 -- grain: course_id
--- source: record.course, course.session, log.load
+-- source: staging.consent; record.course, course.session, log.load
 with sessions as (
     select
         course_id,
@@ -24,7 +24,11 @@ dated as (
         course.id as course_id, course.patient_id, course.target_id, course.course_no, course.programme,
         sessions.index_date, sessions.index_session_id, sessions.last_planned_session_day,
         sessions.n_planned_sessions, sessions.n_boosters,
-        coalesce(own.data_cut, overall.data_cut) as data_cut,
+        -- Who withdrew consent for future data is watched to that day.
+        least(
+            coalesce(own.data_cut, overall.data_cut),
+            coalesce(consent.until_date, own.data_cut, overall.data_cut)
+        ) as data_cut,
         coalesce(course.evaluation_earliest_day, programme.evaluation_earliest_day) as evaluation_earliest_day,
         programme.evaluation_tolerance_day, programme.evaluation_latest_day,
         min(sessions.index_date) over (
@@ -34,6 +38,7 @@ dated as (
     inner join catalogue.programme as programme on course.programme = programme.programme
     left join sessions on course.id = sessions.course_id
     left join record.patient as patient on course.patient_id = patient.id
+    left join staging.consent as consent on course.patient_id = consent.patient_id
     left join staging.data_cut as own on patient.centre_id = own.centre_id
     cross join overall
 )

@@ -7,6 +7,8 @@ select
     decision.decision, decision.trigger, decision.state_at_decision, decision.deciding_factor, decision.cost_barrier
 from record.decision as decision
 inner join course.course as course on decision.target_id = course.target_id
+inner join staging.consent as consent on decision.patient_id = consent.patient_id
 where
-    decision.date >= course.index_date
+    decision.date <= coalesce(consent.until_date, decision.date)
+    and decision.date >= course.index_date
     and date_diff('day', course.index_date, decision.date) < coalesce(course.next_course_day, 100000)

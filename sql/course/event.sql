@@ -1,6 +1,6 @@
 -- title: Events by day of each course they concern, with the role that the programme gives them
 -- grain: course_id, event_id
--- source: record.event, catalogue.programme_event; an event of the whole patient concerns each of the patient's courses
+-- source: staging.consent; record.event, catalogue.programme_event; an event of the whole patient concerns each of the patient's courses
 -- Known to the month or year only, it counts on the last day it can have happened: whoever was seen before was well.
 with placed as (
     select
@@ -11,6 +11,8 @@ with placed as (
             else event.date
         end as last_date
     from record.event as event
+    inner join staging.consent as consent on event.patient_id = consent.patient_id
+    where event.date <= coalesce(consent.until_date, event.date)
 ),
 
 dated as (

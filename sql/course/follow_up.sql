@@ -18,6 +18,7 @@ visits as (
         on visit.patient_id = course.patient_id and coalesce(visit.target_id, course.target_id) = course.target_id
     where
         visit.status in ('done', 'out_of_window')
+        and date_diff('day', course.index_date, visit.date) <= date_diff('day', course.index_date, course.data_cut)
         and date_diff('day', course.index_date, visit.date) <= coalesce(course.next_course_day, 100000)
     group by course.course_id
 ),

@@ -12,7 +12,8 @@ with placed as (
     from record.adverse_event as harm
     inner join course.course as course
         on harm.patient_id = course.patient_id and coalesce(harm.target_id, course.target_id) = course.target_id
-    where harm.onset_date >= course.index_date
+    inner join staging.consent as consent on harm.patient_id = consent.patient_id
+    where harm.onset_date >= course.index_date and harm.onset_date <= coalesce(consent.until_date, harm.onset_date)
 )
 
 select

@@ -27,7 +27,7 @@ series as (
 
 select
     course.course_id, course.patient_id, course.target_id, course.programme, course.course_no, course.index_date,
-    course.potential_follow_up_day, course.next_course_day, course.n_boosters,
+    course.potential_follow_up_day, course.next_course_day, course.n_boosters, consent.withdrawn_all,
     target.site, target.side, diagnosis.diagnosis, diagnosis.symptom_months,
     stage.stage, stage.scheme, stage.grade,
     centre.centre, patient.sex, year(course.index_date) - patient.birth_year as age_year,
@@ -41,6 +41,7 @@ select
     end as dose_band
 from course.course as course
 inner join record.patient as patient on course.patient_id = patient.id
+inner join staging.consent as consent on course.patient_id = consent.patient_id
 inner join record.target as target on course.target_id = target.id
 left join record.centre as centre on patient.centre_id = centre.id
 left join diagnosis on course.target_id = diagnosis.target_id

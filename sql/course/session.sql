@@ -1,6 +1,6 @@
 -- title: Treatment sessions by day of their course
 -- grain: session_id
--- source: record.treatment_session
+-- source: staging.consent; record.treatment_session
 -- A booster is a later session meant as one, or a session beyond the planned series given after evaluation was due.
 with first_session as (
     select course_id, min(date) as index_date
@@ -20,6 +20,8 @@ dated as (
     inner join first_session on session.course_id = first_session.course_id
     inner join record.course as course on session.course_id = course.id
     inner join catalogue.programme as programme on course.programme = programme.programme
+    inner join staging.consent as consent on session.patient_id = consent.patient_id
+    where session.date <= coalesce(consent.until_date, session.date)
 )
 
 select

@@ -1,16 +1,11 @@
 -- title: Sessions, time watched and adverse events asked about of each course of the cohort
 -- grain: course_id
--- source: cohort.course; reduction.harm_event; course.harm, session, follow_up
+-- source: cohort.course; reduction.harm_event; course.session, follow_up
 -- Watched to the last contact: an event nobody was there to tell of is not known not to have happened.
 with counted as (
-    select course_id, sum(n) as n_events
+    select
+        course_id, sum(n) as n_events, coalesce(sum(n) filter (where watched), 0) as n_watched_events
     from reduction.harm_event
-    group by course_id
-),
-
-told as (
-    select course_id, max(day) as last_day
-    from course.harm
     group by course_id
 ),
 
@@ -22,10 +17,10 @@ sessions as (
 
 select
     cohort.course_id, cohort.patient_id, cohort.stratum, sessions.n_sessions,
-    greatest(coalesce(follow_up.last_contact_day, 0), coalesce(told.last_day, 0), 1) as watched_day,
-    cast(coalesce(counted.n_events, 0) as bigint) as n_events
+    greatest(coalesce(follow_up.last_contact_day, 0), 1) as watched_day,
+    cast(coalesce(counted.n_events, 0) as bigint) as n_events,
+    cast(coalesce(counted.n_watched_events, 0) as bigint) as n_watched_events
 from cohort.course as cohort
 inner join sessions on cohort.course_id = sessions.course_id
 inner join course.follow_up as follow_up on cohort.course_id = follow_up.course_id
 left join counted on cohort.course_id = counted.course_id
-left join told on cohort.course_id = told.course_id

@@ -1,13 +1,15 @@
 -- title: What became of each course of the cohort by each planned visit: change, state, or the end of the target
 -- grain: course_id, position
 -- source: course.planned_score, baseline, domain_scale; endpoint.assessment, end_event; catalogue.programme_visit; cohort.outlook
--- Improvement is positive. A target that ended before the visit has no score there and is in state ended (or dead) from
--- then on. A visit not due by the data cut has no row; one that was due and missed has a row without a score.
+-- Improvement is positive. A target that ended before the visit has no score there and is in state ended, dead or treated
+-- anew from then on. A visit not due by the data cut has no row, whatever happened: those who ended would else be counted
+-- before the others. One that was due and missed has a row without a score.
 with asked as (
     select
         cohort.course_id, cohort.patient_id, visit.planned_visit, visit.position, visit.target_day,
         visit.window_low_day, visit.window_high_day, question.definition,
-        ending.day as end_day, ending.role as end_role, course.potential_follow_up_day,
+        least(coalesce(ending.day, 100000), coalesce(course.next_course_day, 100000)) as end_day,
+        case when ending.day <= coalesce(course.next_course_day, 100000) then ending.role else 'switch' end as end_role,
         baseline.scale, baseline.worse100 as baseline
     from cohort.course as cohort
     cross join cohort.outlook as question
@@ -18,6 +20,7 @@ with asked as (
     inner join course.baseline as baseline
         on chosen.course_id = baseline.course_id and chosen.scale = baseline.scale
     left join endpoint.end_event as ending on cohort.course_id = ending.course_id
+    where date_diff('day', course.index_date, course.data_cut) >= visit.window_high_day
 ),
 
 scored as (
@@ -26,13 +29,13 @@ scored as (
     inner join course.planned_score as score
         on asked.course_id = score.course_id and asked.scale = score.scale
         and asked.planned_visit = score.planned_visit and score.choice = 1
-    where score.day <= coalesce(asked.end_day, 100000)
+    where score.day <= asked.end_day
 ),
 
 judged as (
     select
         asked.course_id, asked.position,
-        max_by(assessment.met, assessment.day) as met,
+        max_by(assessment.met, case when assessment.day >= asked.window_low_day then assessment.day end) as met,
         max(case when assessment.met and assessment.day < asked.window_low_day then 1 else 0 end) as met_before
     from asked
     inner join endpoint.assessment as assessment
@@ -47,7 +50,8 @@ select
     cast(scored.improvement as decimal(12, 4)) as improvement,
     case
         when asked.end_day <= asked.window_high_day and asked.end_role = 'death' then 'dead'
-        when asked.end_day <= asked.window_high_day then 'ended'
+        when asked.end_day <= asked.window_high_day and asked.end_role = 'end' then 'ended'
+        when asked.end_day <= asked.window_high_day then 'treated_anew'
         when scored.course_id is null or judged.met is null then null
         when judged.met then 'in_response'
         when judged.met_before = 1 then 'response_lost'
@@ -56,4 +60,3 @@ select
 from asked
 left join scored on asked.course_id = scored.course_id and asked.position = scored.position
 left join judged on asked.course_id = judged.course_id and asked.position = judged.position
-where asked.potential_follow_up_day >= asked.window_high_day or asked.end_day <= asked.window_high_day

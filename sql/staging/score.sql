@@ -1,6 +1,6 @@
 -- title: Every measured value in the unit of its scale, and as 0 (best) to 100 (worst)
 -- grain: score_id
--- source: record.measurement; staging.item_score where items exist, in place of a reported score of the same day
+-- source: staging.consent; record.measurement; staging.item_score where items exist, in place of a reported score of the same day
 with reported as (
     select
         measurement.id as score_id, measurement.patient_id, measurement.target_id, measurement.date, measurement.scale,
@@ -44,3 +44,7 @@ select
     scores.score_id as source_id
 from scores
 inner join catalogue.scale as scale on scores.scale = scale.scale
+inner join staging.consent as consent on scores.patient_id = consent.patient_id
+where
+    not consent.withdrawn_all
+    and scores.date <= coalesce(consent.until_date, scores.date)

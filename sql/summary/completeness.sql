@@ -9,4 +9,5 @@ select
     count(*) filter (where visit.due and visit.seen) as n_seen
 from summary.visit_window as visit
 inner join course.profile as profile on visit.course_id = profile.course_id
+where not profile.withdrawn_all
 group by profile.programme, coalesce(profile.stage, 'not known'), visit.planned_visit

@@ -29,6 +29,7 @@ judged as (
         latest.state, programme.definition, windows.next_due_date, windows.next_due_visit, windows.n_missed,
         windows.last_due_seen, course.data_cut, course.evaluation_latest_day,
         case
+            when consent.withdrawn_all then 'withdrawn'
             when course.index_date is null then 'not_treated'
             when ending.day is not null then 'ended'
             when course.next_course_day is not null then 'ended'
@@ -44,6 +45,7 @@ judged as (
     from course.course as course
     inner join catalogue.programme as programme on course.programme = programme.programme
     inner join course.follow_up as follow_up on course.course_id = follow_up.course_id
+    inner join staging.consent as consent on course.patient_id = consent.patient_id
     left join endpoint.end_event as ending on course.course_id = ending.course_id
     left join latest on course.course_id = latest.course_id
     left join windows on course.course_id = windows.course_id
@@ -52,6 +54,7 @@ judged as (
 select
     course_id, programme, status,
     case status
+        when 'withdrawn' then 'consent withdrawn for all data: not in any analysis'
         when 'not_treated' then 'no session recorded'
         when 'ended' then 'replacement, death, other treatment, or a later course'
         when 'too_early' then 'before the evaluation window'
@@ -64,7 +67,7 @@ select
         when 'insufficient' then 'not met so far, evaluation window open: review'
     end as rule,
     definition, last_assessed_day, potential_follow_up_day,
-    case when status not in ('ended', 'not_treated') then next_due_visit end as next_due_visit,
-    case when status not in ('ended', 'not_treated') then next_due_date end as next_due_date,
+    case when status not in ('ended', 'not_treated', 'withdrawn') then next_due_visit end as next_due_visit,
+    case when status not in ('ended', 'not_treated', 'withdrawn') then next_due_date end as next_due_date,
     coalesce(n_missed, 0) as n_overdue
 from judged

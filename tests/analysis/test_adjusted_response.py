@@ -73,6 +73,14 @@ def test_a_stage_without_ten_responses_is_left_out_with_the_reason(knees):
     assert empty["estimate"].is_null().all() and (empty["note"] == "fewer than 10 responses").all()
 
 
+def test_the_courses_standardised_over_are_those_of_the_strata_fitted(knees):
+    result = adjusted_response(knees, confirmation="first", horizon_day=(365, 5000))
+    response = result.frame.filter(quantity="response", time_day=365.0)
+    assert response["denominator"].sum() == result.attrition["n"][-1]
+    late = result.frame.filter(quantity="response", time_day=5000.0, stratum="early")
+    assert late["estimate"][0] is None and late["note"][0].startswith("nobody was watched beyond day")
+
+
 def test_courses_lacking_a_covariate_leave_with_the_reason_and_are_counted(knees):
     few = adjusted_response(knees, covariates=("age", "bmi"), confirmation="first")
     left = dict(few.attrition.iter_rows())

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from analysis import outlook
-from analysis.outlook import _auc, weighted_quantile
+from analysis.outlook_likeness import weighted_quantile
+from analysis.outlook_validation import auc
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
@@ -40,7 +41,7 @@ def test_with_equal_weights_a_quantile_is_that_of_hazen():
 
 def test_the_area_under_the_curve_by_hand():
     """Of four pairs three are in order and one is tied: 3.5 / 4."""
-    assert _auc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, False])) == 3.5 / 4
+    assert auc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, False])) == 3.5 / 4
 
 
 def test_without_a_profile_the_cases_are_the_percentiles_of_the_stage(knees):

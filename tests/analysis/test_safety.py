@@ -44,7 +44,7 @@ def test_every_event_of_a_treated_target_is_counted_once(everybody):
 
 def test_grades_add_up_and_fewer_are_serious(everybody):
     def events(**options):
-        return safety(everybody, by="all", **options).frame.filter(quantity="events_per_100_years")["n"].item()
+        return safety(everybody, by="all", **options).frame.filter(quantity="events_per_100_course_years")["n"].item()
 
     severe = everybody.registry.con.sql("select count(*) from course.harm where ctcae_grade >= 2").fetchone()[0]
     assert events(least_grade=2) == severe < events()
@@ -61,17 +61,37 @@ def test_the_mean_number_by_the_horizon_is_events_per_course_when_nobody_leaves_
 
 def test_where_nothing_was_seen_the_answer_is_an_upper_limit_not_silence(everybody):
     frame = safety(everybody, by="all", category="ectopic_tissue").frame
-    assert frame["estimate"].to_list() == [0, 0, 0]
-    assert (frame["high"] > 0).all() and frame["note"].str.contains("still possible").all()
+    assert frame["estimate"].to_list() == [0] * 6
+    assert (frame["high"] > 0).all() and frame["note"].str.contains("none seen").all()
     with pytest.raises(NotEstimable, match="No event was seen"):
         safety(everybody, by="all", category="ectopic_tissue").plot()
 
 
 def test_what_leaves_hides_few_events_and_shows_none_as_none(everybody):
     shown = safety(everybody, by="all", category="ectopic_tissue").suppress().frame
-    assert shown["estimate"].to_list() == [0, 0, 0]
+    assert shown["estimate"].to_list() == [0] * 6
     few = safety(everybody, by="product", least_grade=3).suppress().frame
     assert few.filter(pl.col("n").is_between(1, 4)).height == 0
+
+
+def test_beyond_the_last_course_watched_nothing_is_said(everybody):
+    last = safety(everybody, by="all", horizon_day=(30, 40_000)).frame.filter(quantity="mean_events")
+    assert last["estimate"].is_null().to_list() == [False, True]
+    assert last["note"][1] == "nobody is watched to day 40000"
+
+
+def test_events_after_the_last_contact_count_per_session_and_not_per_year(everybody):
+    frame = safety(everybody, by="all").frame
+    n = {q: frame.filter(quantity=f"events_per_100_{q}")["n"].item() for q in ("sessions", "course_years")}
+    sql = "select count(*) from course.harm join course.follow_up using (course_id) where day > last_contact_day"
+    assert n["sessions"] - n["course_years"] == everybody.registry.con.sql(sql).fetchone()[0]
+
+
+def test_a_figure_that_is_hidden_does_not_say_that_nothing_was_seen(everybody):
+    few = safety(everybody, by="all", least_grade=3)
+    assert 0 < few.frame.filter(quantity="courses_with_event")["n"].item() < 5
+    with pytest.raises(NotEstimable, match="Too few events to show"):
+        few.suppress().plot()
 
 
 @pytest.mark.parametrize(

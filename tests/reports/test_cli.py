@@ -117,6 +117,13 @@ def test_an_answer_that_cannot_be_given_is_withheld_with_exit_code_5(run, loaded
     assert "not measured" in json.loads(out)["withheld"][0]
 
 
+def test_a_question_keeps_its_own_default_and_says_what_it_needs(run, loaded):
+    answer = json.loads(run("analyse", loaded, "safety", "--json")[1])
+    assert answer["settings"]["by"] == "product"
+    code, _, error = run("analyse", loaded, "outlook", "--programme", "osteoarthritis")
+    assert code == 2 and "outlook needs --stage" in error and "Traceback" not in error
+
+
 def test_a_figure_is_written_beside_the_answer(run, loaded, tmp_path):
     assert run("analyse", loaded, "joint-replacement", "--figure", tmp_path / "f.png")[0] == 0
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"

@@ -67,7 +67,7 @@ def test_no_patient_number_or_pseudonym_is_on_the_page(html, page):
 
 def test_the_numbers_file_says_what_the_page_says(page):
     numbers = json.loads((page.parent / "numbers.json").read_text())
-    frame = numbers["programmes"]["osteoarthritis"]["time_to_response"]["frame"]
+    frame = numbers["programmes"]["osteoarthritis"]["results"]["time_to_response"]["frame"]
     small = [r for r in frame if r["n"] is not None and 0 < r["n"] < numbers["smallest_cell"]]
     assert frame and small == []
 

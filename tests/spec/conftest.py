@@ -103,7 +103,9 @@ class Given:
         person = str(row["patient"])
         return self._new(
             "patient", person, patient_key=person, centre_id=self._centre(row), birth_year=row.get("born") or 1960, sex=row.get("sex") or "female",
-            height_cm=row.get("height"), enrolment_date=_date(row.get("enrolled") or "-400"),
+            height_cm=row.get("height"),
+            withdrawn_date=_date(row["withdrawn"]) if row.get("withdrawn") else None, withdrawal_scope=row.get("scope"),
+            enrolment_date=_date(row.get("enrolled") or "-400"),
         )  # fmt: skip
 
     def _centre(self, row: Row) -> int | None:

@@ -32,9 +32,9 @@ def test_a_second_knee_and_a_second_course_are_watched_each_to_its_own_last_cont
     """).derives(
         "reduction.harm_course",
         """
-        course       | n_sessions | watched_day | n_events
-        Anna left 1  | 2          | 90          | 1
-        Anna left 2  | 1          | 10          | 1
-        Anna right 1 | 1          | 180         | 0
+        course       | n_sessions | watched_day | n_events | n_watched_events
+        Anna left 1  | 2          | 90          | 1        | 1
+        Anna left 2  | 1          | 1           | 1        | 0
+        Anna right 1 | 1          | 180         | 0        | 0
     """,
     )

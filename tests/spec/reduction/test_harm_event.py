@@ -9,6 +9,11 @@ CASE = """
         Anna    | left  | 2      | 500
         Anna    | right | 1      | 0
 
+        scores
+        patient | side  | day | KOOS/pain
+        Anna    | left  | 2   | 45
+        Anna    | left  | 600 | 45
+
         harms
         patient | side  | day | category   | grade | serious | related
         Anna    | left  | 2   | pain_flare | 1     | no      | possible
@@ -32,10 +37,10 @@ def test_a_second_knee_and_a_second_course_are_counted_apart(given):
     given(CASE.format(question="- | 1 | no | -")).derives(
         "reduction.harm_event",
         """
-        course       | day | n
-        Anna left 1  | 2   | 2
-        Anna left 2  | 10  | 1
-        Anna right 1 | 9   | 1
+        course       | day | n | watched
+        Anna left 1  | 2   | 2 | yes
+        Anna left 2  | 10  | 1 | yes
+        Anna right 1 | 9   | 1 | no
     """,
     )
 

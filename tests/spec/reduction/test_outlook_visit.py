@@ -63,7 +63,7 @@ def test_a_visit_that_was_due_and_missed_stays_without_a_score(given):
 
 
 @pytest.mark.parametrize(("kind", "state"), [("TKA", "ended"), ("death", "dead")])
-def test_after_the_end_of_the_target_every_visit_is_ended_also_those_beyond_the_data_cut(given, kind, state):
+def test_after_the_end_of_the_target_every_visit_due_by_the_data_cut_is_ended(given, kind, state):
     became(
         given,
         f"""
@@ -71,7 +71,6 @@ def test_after_the_end_of_the_target_every_visit_is_ended_also_those_beyond_the_
         3 months      | 5           | no_response
         6 months      | -           | {state}
         12 months     | -           | {state}
-        24 months     | -           | {state}
         """,
         scores={90: 45},
         events=f"Anna | {'left' if kind == 'TKA' else '-'} | 150 | {kind}",

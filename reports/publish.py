@@ -1,0 +1,182 @@
+"""The report on a schedule: nothing is done twice, `latest` is always a whole report, and a failure is seen."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import analysis
+import registry as registry_package
+import reports
+from registry import Registry, sqlmodels
+from registry.errors import CatamnesisError, RegistryBusy, UsageError
+from reports.formats import replace_file
+from reports.summary import write_report
+
+STATUS = "status.json"
+LATEST = "latest"
+_NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z-[0-9a-f]{8}")
+_MARK = "<!-- status -->"
+_BANNER = re.compile(re.escape(_MARK) + r"(<p class=\"held\" role=\"alert\">.*?</p>)?", re.DOTALL)
+_CODE = (".py", ".html", ".csv", ".toml", ".sql")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a run did.
+
+    Attributes
+    ----------
+    state
+        ``published`` or ``unchanged``.
+    page
+        The page that `latest` now shows.
+    changes
+        What changed since the report before, in sentences; empty in the first.
+    """
+
+    state: str
+    page: Path
+    changes: tuple[str, ...] = ()
+
+
+def publish(path: Path, out: Path, *, keep: int = 12) -> Published:
+    """Write a report into a folder of its own under `out` and point ``latest`` to it, unless nothing changed.
+
+    Same record, same derivation and same code give the same fingerprint, and no new report. A failure leaves the last
+    good report in place with a banner that says so, and its reason in ``status.json``.
+
+    Parameters
+    ----------
+    path
+        The registry, derived.
+    out
+        Folder that is served or copied; made if it is not there.
+    keep
+        Number of reports kept; older ones are removed.
+
+    Raises
+    ------
+    UsageError
+        When the registry is not there or not derived, `keep` is less than 1, or `out` holds something else.
+    RegistryBusy
+        When another run is publishing into `out`.
+    """
+    if keep < 1:
+        raise UsageError(f"--keep {keep}: at least the last report is kept.")
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / LATEST).exists() and not (out / LATEST).is_symlink():
+        raise UsageError(f"{out / LATEST} was not made by this command. Give another folder with --out.")
+    with _alone(out):
+        try:
+            done = _publish(path, out, keep)
+        except Exception as error:
+            # Only our own messages are known to name no patient.
+            ours = isinstance(error, CatamnesisError)
+            why = str(error) if ours else f"{type(error).__name__}; see the log of the run"
+            _state(out, "failed", why=why)
+            _banner(out, f"The report of {_now():%Y-%m-%d %H:%M} UTC failed, so this is the last good one. {why}")
+            raise
+    return done
+
+
+def _publish(path: Path, out: Path, keep: int) -> Published:
+    with Registry.open(path) as registry:
+        if registry.stale():
+            raise UsageError(f"{path} was loaded after it was derived. Run: catamnesis derive {path}")
+        mark = _fingerprint(registry)
+        last = _last(out)
+        if last is not None and last.name.endswith(mark):
+            _banner(out, None)
+            _state(out, "unchanged", report=last.name)
+            return Published("unchanged", out / LATEST / "index.html")
+        name = f"{_now():%Y-%m-%dT%H%M%SZ}-{mark}"
+        part = out / f".{name}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        before = json.loads((last / "numbers.json").read_text("utf-8")) if last is not None else None
+        write_report(registry, part, before)
+    part.rename(out / name)
+    _point(out, name)
+    _banner(out, None)
+    told = json.loads((out / name / "numbers.json").read_text("utf-8"))["changes"]
+    _state(out, "published", report=name, changes=told)
+    for old in sorted(p for p in out.iterdir() if _NAME.fullmatch(p.name))[:-keep]:
+        shutil.rmtree(old)
+    for old in out.glob(".*.part"):
+        shutil.rmtree(old, ignore_errors=True)
+    return Published("published", out / LATEST / "index.html", tuple(told))
+
+
+def _fingerprint(registry: Registry) -> str:
+    """Return eight digits that change with the record, its derivation, the catalogues or the code."""
+    digest = hashlib.sha256()
+    for table in ("log.load", "log.source_file", "log.meta"):
+        digest.update(str(registry.con.sql(f"from {table} order by all").fetchall()).encode())
+    folders = [Path(str(m.__file__)).parent for m in (registry_package, analysis, reports)]
+    for folder in [*folders, sqlmodels.folder()]:
+        for file in sorted(p for p in folder.rglob("*") if p.suffix in _CODE):
+            digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _last(out: Path) -> Path | None:
+    """Return the folder that `latest` points to, if it is whole."""
+    latest = out / LATEST
+    whole = latest.is_symlink() and (latest / "index.html").exists() and (latest / "numbers.json").exists()
+    return out / latest.readlink() if whole else None
+
+
+def _point(out: Path, name: str) -> None:
+    """Point `latest` to a report in one step: a reader sees the old one or the new one."""
+    beside = out / f".{LATEST}"
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(name, target_is_directory=True)
+    beside.replace(out / LATEST)
+
+
+def _banner(out: Path, words: str | None) -> None:
+    """Put a banner into the page that `latest` shows, or take it out."""
+    page = out / LATEST / "index.html"
+    if not page.exists():
+        return
+    text = page.read_text("utf-8")
+    shown = f'<p class="held" role="alert">{escape(words)}</p>' if words else ""
+    changed = _BANNER.sub(lambda _: _MARK + shown, text, count=1)
+    if changed != text:
+        replace_file(page.resolve(), changed)
+
+
+def _state(out: Path, state: str, **more: Any) -> None:
+    content = {"state": state, "at": _now().isoformat(timespec="seconds"), **more}
+    replace_file(out / STATUS, json.dumps(content, ensure_ascii=False, indent=1))
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold `out` for one run; a run that died leaves nothing locked, since the system frees its lock."""
+    try:
+        import fcntl
+    except ImportError:
+        raise UsageError("Publishing needs a POSIX system. Here, use: catamnesis report") from None
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RegistryBusy(f"Another run is publishing into {out}. Try again when it has ended.") from None
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

@@ -1,0 +1,43 @@
+"""Safety in the summary report: adverse events by product, with what is still possible where none was seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from analysis import Result, safety
+from registry import Courses
+from registry.errors import NotEstimable
+
+_QUANTITIES = ("events_per_100_sessions", "events_per_100_course_years", "courses_with_event")
+
+
+def safety_results(courses: Courses) -> list[Result]:
+    """Return suppressed results of any adverse event, and of serious ones, by product; none if there is no session."""
+    try:
+        return [safety(courses, by="product", serious=serious).suppress() for serious in (False, True)]
+    except NotEstimable:
+        return []
+
+
+def safety_section(results: list[Result]) -> list[dict[str, Any]]:
+    """Return one table a result: rows by product with their three numbers."""
+    return [
+        {
+            "title": "Serious adverse events" if r.settings["serious"] else "Adverse events of any grade",
+            "rows": [row for s in r.settings["strata"] if (row := _row(r, s)) is not None],
+            "notes": list(r.notes),
+        }
+        for r in results
+    ]
+
+
+def _row(result: Result, stratum: dict[str, Any]) -> dict[str, Any] | None:
+    mine = result.frame.filter(pl.col("stratum") == stratum["code"])
+    numbers = {r["quantity"]: r for r in mine.filter(pl.col("quantity").is_in(_QUANTITIES)).to_dicts()}
+    first = numbers.get(_QUANTITIES[0])
+    if first is None:
+        return None
+    return {"label": stratum["label"], "courses": first["denominator"], "events": first["n"],
+            "cells": [numbers[q] for q in _QUANTITIES if q in numbers]}  # fmt: skip

@@ -1,0 +1,173 @@
+"""The report on a schedule: unchanged is said, a failure breaks nothing and is seen, and changes have their reason."""
+
+import fcntl
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from registry import Registry, derive, ingest
+from registry.errors import RegistryBusy, UsageError
+from reports import publish as module
+from reports.numbers import changes
+from reports.publish import publish
+from synthetic import Design, simulate, sources
+
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "publish-on-a-schedule.md"
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A registry with one clinic in it, the files of a second, and its first report."""
+    folder = tmp_path_factory.mktemp("publish")
+    design = Design(patients=160, seed=4, programmes={"osteoarthritis": 1.0})
+    sources.write_clinics(simulate(design), folder / "clinics")
+    Registry.create(folder / "r.duckdb", key=b"k" * 32).close()
+    ingest.load(folder / "r.duckdb", [min((folder / "clinics").iterdir())])
+    derive(folder / "r.duckdb")
+    assert publish(folder / "r.duckdb", folder / "out").state == "published"
+    return folder
+
+
+@pytest.fixture
+def case(start, tmp_path):
+    shutil.copytree(start, tmp_path / "case", symlinks=True)
+    return tmp_path / "case"
+
+
+def state(out: Path) -> dict:
+    return json.loads((out / "status.json").read_text("utf-8"))
+
+
+def test_with_the_same_record_and_code_nothing_is_written_again(case):
+    before = (case / "out" / "latest" / "index.html").read_bytes()
+    done = publish(case / "r.duckdb", case / "out")
+    assert done.state == state(case / "out")["state"] == "unchanged"
+    assert (case / "out" / "latest" / "index.html").read_bytes() == before
+
+
+def test_a_new_load_gives_a_new_report_that_says_what_changed(case):
+    first = (case / "out" / "latest").readlink()
+    ingest.load(case / "r.duckdb", [max((case / "clinics").iterdir())])
+    derive(case / "r.duckdb")
+    done = publish(case / "r.duckdb", case / "out")
+    assert done.state == "published" and (case / "out" / "latest").readlink() != first
+    with Registry.open(case / "r.duckdb") as registry:
+        assert any(line.startswith(f"{registry.counts()['patient']:,} patients, before ") for line in done.changes)
+    html = done.page.read_text("utf-8")
+    assert "What changed since the report before" in html and all(line.split(",")[0] in html for line in done.changes)
+    assert publish(case / "r.duckdb", case / "out").state == "unchanged"
+
+
+def test_a_failure_leaves_the_last_good_report_with_a_banner_and_a_reason_and_heals(case, monkeypatch):
+    good = (case / "out" / "latest").readlink()
+    ingest.load(case / "r.duckdb", [max((case / "clinics").iterdir())])
+    with pytest.raises(UsageError, match="catamnesis derive"):
+        publish(case / "r.duckdb", case / "out")
+    page = case / "out" / "latest" / "index.html"
+    for _ in range(2):
+        assert (case / "out" / "latest").readlink() == good and state(case / "out")["state"] == "failed"
+        assert page.read_text("utf-8").count('role="alert"') == 1
+        derive(case / "r.duckdb")
+        monkeypatch.setattr(module, "write_report", broken)
+        with pytest.raises(ZeroDivisionError):
+            publish(case / "r.duckdb", case / "out")
+    assert state(case / "out")["why"] == "ZeroDivisionError; see the log of the run"
+    assert "patient 17" not in page.read_text("utf-8")
+    monkeypatch.undo()
+    publish(case / "r.duckdb", case / "out")
+    assert not list((case / "out").glob(".*.part")) and state(case / "out")["state"] == "published"
+    assert 'role="alert"' not in page.read_text("utf-8")
+
+
+def broken(registry, out, before):
+    out.mkdir()
+    (out / "index.html").write_text("half a pa")
+    raise ZeroDivisionError("patient 17")
+
+
+def test_two_runs_do_not_meet(case):
+    with (case / "out" / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RegistryBusy, match="Another run"):
+            publish(case / "r.duckdb", case / "out")
+    assert state(case / "out")["state"] == "published"
+
+
+def test_old_reports_go_and_the_one_shown_stays(case):
+    for day in range(1, 5):
+        (case / "out" / f"2020-01-0{day}T000000Z-{day:08x}").mkdir()
+    (case / "out" / "notes of the clinic").mkdir()
+    ingest.load(case / "r.duckdb", [max((case / "clinics").iterdir())])
+    derive(case / "r.duckdb")
+    publish(case / "r.duckdb", case / "out", keep=2)
+    left = sorted(p.name for p in (case / "out").iterdir() if p.is_dir() and not p.is_symlink())
+    assert len(left) == 3 and left[-1] == "notes of the clinic"
+    assert (case / "out" / "latest").readlink().name == left[1]
+
+
+def test_a_folder_that_is_not_ours_is_not_touched(case, tmp_path):
+    (tmp_path / "theirs" / "latest").mkdir(parents=True)
+    with pytest.raises(UsageError, match="not made by this command"):
+        publish(case / "r.duckdb", tmp_path / "theirs")
+
+
+def report(share: float, definition: str = "OO-2004", **more) -> dict:
+    row = {"stratum": "early", "quantity": "response", "time_day": 365.0, "estimate": share}
+    results = {"time_to_response": {"definition": definition, "frame": [row]}}
+    return {"data_cut": "2026-01-01", "counts": {"patient": 100}, "versions": {"catamnesis": "0.1.0"},
+            "programmes": {"oa": {"label": "Osteoarthritis", "results": results}}, **more}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (report(0.50), []),
+        (report(0.53), ["Osteoarthritis, early: 53 % in response within 12 months, before 50 %."]),
+        (report(0.50, "MCII"), ["Osteoarthritis: time to response is now by MCII, before by OO-2004."]),
+        (report(0.50, counts={"patient": 140}), ["140 patients, before 100."]),
+        (report(0.50, counts={"patient": None}), []),
+        (report(0.50, versions={"catamnesis": "0.2.0"}), ["Versions: catamnesis 0.1.0 → 0.2.0."]),
+        (report(0.50, data_cut="2026-02-01"), ["The data now reach to 2026-02-01; before, to 2026-01-01."]),
+        (report(0.50, programmes={}), ["Osteoarthritis is no longer in the report."]),
+    ],
+)
+def test_what_changed_is_told_with_its_reason(now, told):
+    assert changes(report(0.50), now) == told
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+
+
+def test_the_timer_of_the_guide_is_one_that_systemd_takes(tmp_path):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed")
+    for text in blocks("ini"):
+        name = text.splitlines()[0].removeprefix("# ").strip()
+        (tmp_path / name).write_text(re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", text), encoding="utf-8")
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *sorted(map(str, tmp_path.iterdir()))], capture_output=True, text=True
+    )
+    assert found.returncode == 0 and str(tmp_path) not in found.stderr, found.stderr
+    for text in blocks("ini"):
+        for when in re.findall(r"OnCalendar=(.*)", text):
+            assert subprocess.run(["systemd-analyze", "calendar", when], capture_output=True).returncode == 0
+
+
+def test_the_commands_of_the_guide_are_those_of_the_program(case, monkeypatch, capsys):
+    from reports import cli
+
+    lines = re.findall(r"catamnesis (?:derive|publish) [^&\n]*", "\n".join(blocks("ini") + blocks("cron")))
+    assert len(lines) == 4
+    monkeypatch.chdir(case)
+    for line in lines:
+        words = line.replace("/srv/registry/knees.duckdb", "r.duckdb").replace("/srv/www/outcomes", "out").split()
+        monkeypatch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+    assert "unchanged" in capsys.readouterr().out

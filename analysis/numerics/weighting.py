@@ -150,7 +150,7 @@ def sandwich(
     """Return the covariance (p, p) clustered by `cluster` (n,) of a logistic or linear fit.
 
     Scores ``weight × residual × design`` are added up within clusters before they are squared. With `small_sample`,
-    times G / (G - 1) (n - 1) / (n - p), the HC1 of Stata and of R's ``sandwich::vcovCL``.
+    times G / (G - 1), as ``sandwich::vcovCL`` of R does for a generalised linear model.
 
     References
     ----------
@@ -161,8 +161,7 @@ def sandwich(
     total = np.add.reduceat(((weight * residual)[:, None] * design)[order], starts, axis=0)
     covariance = bread @ (total.T @ total) @ bread
     if small_sample:
-        groups, n, p = len(starts), len(cluster), design.shape[1]
-        covariance *= groups / (groups - 1) * (n - 1) / (n - p)
+        covariance *= len(starts) / (len(starts) - 1)
     return np.asarray(covariance)
 
 

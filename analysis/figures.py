@@ -96,6 +96,23 @@ def at_home_in_a_cell() -> None:
         shell.display_formatter.formatters["image/png"].for_type(Figure, lambda figure: png(figure, dpi=100))
 
 
+def svg_file(figure: Figure, prefix: str) -> str:
+    """Return the figure as an SVG file of its own: :func:`svg` with its size and namespaces."""
+    width, height = figure.get_size_inches()
+    text = svg(figure, prefix).replace("<svg ", f'<svg width="{72 * width:.0f}pt" height="{72 * height:.0f}pt" ', 1)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}'
+
+
+def pdf(figure: Figure) -> bytes:
+    """Return the figure as PDF without a date in it, letters as outlines of embedded fonts."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**_STYLE, "pdf.fonttype": 42}):
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    return buffer.getvalue()
+
+
 def png(figure: Figure, dpi: int = 200) -> bytes:
     """Return the figure as PNG without a date in it."""
     buffer = io.BytesIO()

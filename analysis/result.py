@@ -40,6 +40,9 @@ REGIONS = {
     "high": pl.Float64,
 }
 
+# Questions whose differences are of shares.
+_OF_SHARES = ("time_to_response", "adjusted_response", "loss_of_response", "time_in_response", "joint_replacement")
+
 # Fewer courses than this in a cell could point to a person: such numbers are withheld from what leaves the registry.
 SMALLEST_CELL = 5
 
@@ -206,7 +209,7 @@ class Result:
         if row["estimate"] is None:
             return str(row["note"] or "not known")
         level = round(100 * self.settings.get("confidence", 0.95))
-        share = _is_share(quantity, self.settings)
+        share = is_share(quantity, self.settings)
         shown = {
             c: f"{100 * row[c]:.0f}" if share else f"{row[c]:.3g}"
             for c in ("estimate", "low", "high")
@@ -326,11 +329,13 @@ def _rests_on(stratum: str, time_day: float | None, hidden: set[tuple[str, float
     return any((side, time_day) in hidden for side in (stratum, *stratum.split(" - ")))
 
 
-def _is_share(quantity: str, settings: dict[str, Any]) -> bool:
+def is_share(quantity: str, settings: dict[str, Any]) -> bool:
     """Say whether a number is a share of 1, said in per cent."""
+    if "days" in quantity:
+        return False
     if quantity.startswith(("difference", "naive")):
-        return settings.get("question") == "adjusted_response" or settings.get("outcome") in ("response", "end")
-    return quantity.startswith(("response", "share", "end", "range", "courses_with_event"))
+        return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end")
+    return quantity.startswith(("response", "share", "end", "range", "courses_with_event", "death", "seen"))
 
 
 def _cell(value: Any) -> str:

@@ -71,7 +71,9 @@ def models() -> dict[str, Model]:
     """
     found = {model.name: model for model in (_read(path) for path in sorted(folder().glob("*/*.sql")))}
     try:
-        order = TopologicalSorter({name: model.reads & found.keys() for name, model in found.items()}).static_order()
+        # Sorted, or the order (and with it the stamp of a derivation) would hang on the hashes of one process.
+        reads = {name: sorted(model.reads & found.keys()) for name, model in found.items()}
+        order = TopologicalSorter(reads).static_order()
         return {name: found[name] for name in order}
     except CycleError as error:
         raise CatamnesisError(f"SQL models read each other in a circle: {' -> '.join(error.args[1])}.") from None

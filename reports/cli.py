@@ -14,6 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
+from reports import leaving
+from reports.arguments import AsJson, Out, RegistryPath, opened
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -23,10 +26,6 @@ app = typer.Typer(
 
 # Rows listed in text; --json has them all.
 _SHOWN = 8
-
-RegistryPath = Annotated[Path, typer.Argument(metavar="REG", help="The registry: a DuckDB file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder to write into; made if it is not there.")]
 
 
 class Question(StrEnum):
@@ -135,7 +134,7 @@ def derive(registry: RegistryPath, as_json: AsJson = False) -> None:
 @app.command()
 def check(registry: RegistryPath, as_json: AsJson = False) -> None:
     """List open defects: rows that contradict each other."""
-    reg = _open(registry)
+    reg = opened(registry)
     found = reg.check()
     if as_json:
         _print_json({"open": found.height, "defects": found.to_dicts()})
@@ -154,7 +153,7 @@ def check(registry: RegistryPath, as_json: AsJson = False) -> None:
 @app.command()
 def status(registry: RegistryPath, as_json: AsJson = False) -> None:
     """Show counts, where courses stand, and what is overdue."""
-    reg = _open(registry)
+    reg = opened(registry)
     courses = reg.status()
     by_status = courses.group_by("programme", "status").len("courses").sort("programme", "status")
     overdue = courses.filter((courses["n_overdue"] > 0) & ~courses["status"].is_in(["ended", "not_treated"]))
@@ -222,7 +221,7 @@ def analyse(
     from registry.errors import NotEstimable
     from reports import answers
 
-    reg = _open(registry)
+    reg = opened(registry)
     selection = {"programme": programme, "site": site, "diagnosis": diagnosis}
     courses = reg.courses(
         min_potential_follow_up_day=min_potential_follow_up_day, **{k: v for k, v in selection.items() if v is not None}
@@ -259,30 +258,6 @@ def analyse(
 
 
 @app.command()
-def report(registry: RegistryPath, out: Out = Path("report")) -> None:
-    """Write the summary report: one page that opens without a network."""
-    from reports.summary import write_report
-
-    path = write_report(_open(registry), out)
-    typer.echo(f"Report: {path}")
-
-
-@app.command()
-def publish(
-    registry: RegistryPath,
-    out: Out = Path("published"),
-    keep: Annotated[int, typer.Option(help="Number of reports to keep.")] = 12,
-) -> None:
-    """Write the report on a schedule: only if something changed, `latest` never broken, a failure seen."""
-    from reports.publish import publish as run
-
-    done = run(registry, out, keep=keep)
-    typer.echo(f"{done.state}: {done.page}")
-    for line in done.changes:
-        typer.echo(f"  {line}")
-
-
-@app.command()
 def simulate(
     out: Out,
     patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 600,
@@ -315,12 +290,6 @@ def demo(
     run(out, patients, seed, typer.echo)
 
 
-def _open(path: Path) -> Any:
-    from registry import Registry
-
-    return Registry.open(path)
-
-
 def _day(text: str | None) -> dt.date | None:
     from registry.errors import UsageError
 
@@ -343,6 +312,10 @@ def _print_load(report: Any) -> None:
 
 def _print_json(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(content, ensure_ascii=False, default=str))
+
+
+for command in leaving.COMMANDS:
+    app.command()(command)
 
 
 if __name__ == "__main__":

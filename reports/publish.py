@@ -119,14 +119,19 @@ def _publish(path: Path, out: Path, keep: int) -> Published:
 
 def _fingerprint(registry: Registry) -> str:
     """Return eight digits that change with the record, its derivation, the catalogues or the code."""
-    digest = hashlib.sha256()
+    return hashlib.sha256("".join(code_and_record(registry)).encode()).hexdigest()[:8]
+
+
+def code_and_record(registry: Registry) -> tuple[str, str]:
+    """Return a hash of the code with its catalogues and SQL, and one of the loads and the derivation of a registry."""
+    code, record = hashlib.sha256(), hashlib.sha256()
     for table in ("log.load", "log.source_file", "log.meta"):
-        digest.update(str(registry.con.sql(f"from {table} order by all").fetchall()).encode())
+        record.update(str(registry.con.sql(f"from {table} order by all").fetchall()).encode())
     folders = [Path(str(m.__file__)).parent for m in (registry_package, analysis, reports)]
     for folder in [*folders, sqlmodels.folder()]:
         for file in sorted(p for p in folder.rglob("*") if p.suffix in _CODE):
-            digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()[:8]
+            code.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return code.hexdigest(), record.hexdigest()
 
 
 def _last(out: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """Creating, opening, sharing: what is not there or not ours is said in one line."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -90,6 +91,23 @@ def test_a_new_load_makes_what_was_derived_stale(clinic):
     clinic.load(clinic.add("measurements", date="2022-07-01"))
     with Registry.open(clinic.path) as registry:
         assert registry.stale()
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "5"])
+def test_a_registry_derived_in_one_process_is_not_stale_in_another(clinic, seed):
+    """Python gives each process its own order of sets; a stamp that hung on it was stale every other time."""
+    clinic.write_good()
+    clinic.load()
+    derive(clinic.path)
+    ask = f"from registry import Registry; print(Registry.open({str(clinic.path)!r}).stale())"
+    told = subprocess.run(
+        [sys.executable, "-c", ask],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == "False"
 
 
 def test_nothing_typed_at_a_registry_can_change_it(clinic):

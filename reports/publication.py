@@ -1,0 +1,263 @@
+"""Publication package: tables, figures, numbers and methods of one programme, and their making again byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analysis import (
+    Result,
+    booster_effect,
+    describe,
+    estimand,
+    figures,
+    joint_replacement,
+    loss_of_response,
+    safety,
+    time_in_response,
+    time_to_response,
+    trajectories,
+)
+from analysis.describe import Description
+from analysis.result import SMALLEST_CELL
+from registry import Courses, Registry
+from registry.errors import NotEstimable, UsageError, choose
+from reports import tables
+from reports.publish import code_and_record
+
+MANIFEST = "MANIFEST.json"
+# In the order of a paper: who, response, how long, what else, boosters, harm.
+_QUESTIONS: dict[str, Callable[[Courses], Result]] = {
+    "characteristics": describe,
+    "time_to_response": time_to_response,
+    "loss_of_response": loss_of_response,
+    "time_in_response": time_in_response,
+    "trajectories": trajectories,
+    "joint_replacement": joint_replacement,
+    "booster_effect": booster_effect,
+    "safety": safety,
+}
+
+
+@dataclass(frozen=True)
+class Package:
+    """What was written.
+
+    Attributes
+    ----------
+    folder
+        The package.
+    files
+        Its files, as paths within it, without the manifest.
+    left_out
+        Questions that the data cannot answer, with the reason.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    left_out: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """How a package made again compares: the files that differ, are missing now or are new; and why, if it is known."""
+
+    differ: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+def export(registry: Registry, out: Path, programme: str) -> Package:
+    """Write tables (CSV, HTML, LaTeX), figures (PDF, SVG, PNG 600 dpi), numbers, methods and estimands of a programme.
+
+    Only aggregate numbers leave, small cells suppressed; no row of a patient does. The same registry and the same code
+    give the same bytes.
+
+    Parameters
+    ----------
+    registry
+        Opened for reading, derived.
+    out
+        Folder that is not there yet, or holds an earlier package, which is replaced when the new one is whole.
+    programme
+        Whose courses.
+
+    Raises
+    ------
+    UsageError
+        When `out` holds something else, the programme is not known, or the registry is not derived.
+    """
+    known = [str(r[0]) for r in registry.con.sql("select distinct programme from course.profile order by 1").fetchall()]
+    choose(programme, known, "programme")
+    if registry.stale():
+        raise UsageError(f"{registry.path} was loaded after it was derived. Run: catamnesis derive {registry.path}")
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise UsageError(f"{out} holds files that are not of a package. Give another folder with --out.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".package-") as part:
+        found, left_out = _answers(registry.courses(programme=programme))
+        files = _write(Path(part), registry, programme, found, left_out)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(part, out)
+    return Package(out, files, left_out)
+
+
+def reproduce(registry: Registry, package: Path) -> Reproduced:
+    """Make a package again from a registry, and say which files differ and what else did.
+
+    Raises
+    ------
+    UsageError
+        When there is no package.
+    """
+    if not (package / MANIFEST).exists():
+        raise UsageError(f"{package} is not a package: it has no {MANIFEST}.")
+    told = json.loads((package / MANIFEST).read_text("utf-8"))
+    with tempfile.TemporaryDirectory() as part:
+        export(registry, Path(part) / "again", told["programme"])
+        again = json.loads((Path(part) / "again" / MANIFEST).read_text("utf-8"))
+    kept = {name: _hash(package / name) if (package / name).exists() else None for name in told["files"]}
+    names = sorted({*kept, *again["files"]})
+    differ = tuple(n for n in names if kept.get(n) != again["files"].get(n))
+    why = [f"{n} was changed or removed after the package was made" for n in kept if kept[n] != told["files"][n]]
+    for key, words in (("record", "the registry holds other data"), ("code", "the code or the catalogues are others")):
+        if told[key] != again[key]:
+            why.append(words)
+    before = told["versions"]
+    why += [f"{k} {before.get(k)} then, {v} now" for k, v in again["versions"].items() if before.get(k) != v]
+    return Reproduced(differ, tuple(why))
+
+
+def _answers(courses: Courses) -> tuple[dict[str, Result], dict[str, str]]:
+    found: dict[str, Result] = {}
+    left_out: dict[str, str] = {}
+    for name, question in _QUESTIONS.items():
+        try:
+            result = question(courses)
+        except NotEstimable as error:
+            left_out[name] = str(error)
+            continue
+        if result.withheld:
+            # The naive numbers beside it are there to be distrusted: alone they would be quoted.
+            left_out[name] = "; ".join(result.withheld)
+            continue
+        found[name] = result.suppress()
+    return found, left_out
+
+
+def _write(
+    folder: Path, registry: Registry, programme: str, found: dict[str, Result], left_out: dict[str, str]
+) -> tuple[str, ...]:
+    for name in ("tables", "figures", "numbers"):
+        (folder / name).mkdir()
+    n_figure = 0
+    listed: list[tuple[str, str]] = []
+    for n_table, (name, result) in enumerate(found.items(), 1):
+        result.frame.write_csv(folder / "numbers" / f"{name}.csv")
+        stem = f"table_{n_table}_{name}"
+        frame = result.table() if isinstance(result, Description) else tables.wide(result)
+        title = f"Table {n_table}. {result.title}"
+        tables.write(folder / "tables" / stem, frame, title, _footnotes(result))
+        listed.append((f"tables/{stem}", result.title))
+        drawn = _figure(result)
+        if drawn is not None:
+            n_figure += 1
+            stem = f"figure_{n_figure}_{name}"
+            (folder / "figures" / f"{stem}.svg").write_text(figures.svg_file(drawn, stem), encoding="utf-8")
+            (folder / "figures" / f"{stem}.pdf").write_bytes(figures.pdf(drawn))
+            (folder / "figures" / f"{stem}.png").write_bytes(figures.png(drawn, dpi=600))
+            listed.append((f"figures/{stem}", str(getattr(drawn, "alt_text", result.title))))
+    (folder / "methods.md").write_text(_methods(registry, found, left_out), encoding="utf-8")
+    (folder / "README.md").write_text(_contents(registry, programme, listed, left_out), encoding="utf-8")
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    code, record = code_and_record(registry)
+    manifest = {
+        "programme": programme,
+        "data_cut": str(registry.data_cut),
+        "smallest_cell": SMALLEST_CELL,
+        "record": record,
+        "code": code,
+        "versions": next(iter(found.values())).settings["versions"] if found else {},
+        "settings": {name: r.settings for name, r in found.items()},
+        "left_out": left_out,
+        "files": {name: _hash(folder / name) for name in files},
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, default=str, sort_keys=True)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return tuple(files)
+
+
+def _figure(result: Result) -> Any:
+    """Return the figure, or nothing where the question has none or its numbers are hidden."""
+    try:
+        return result.plot()
+    except NotEstimable:
+        return None
+
+
+def _footnotes(result: Result) -> list[str]:
+    s = result.settings
+    lines = [f"Data to {s['data_cut']}. Cells of fewer than {SMALLEST_CELL} courses are suppressed."]
+    if "confidence" in s:
+        lines.append(f"In brackets: {100 * s['confidence']:.0f} % limits.")
+    if s.get("definition"):
+        lines.append(
+            f"Response: {s['definition_label']} ({s['definition']} v{s['definition_version']}; "
+            f"{s['definition_source']})."
+        )
+    return [*lines, *result.notes]
+
+
+def _methods(registry: Registry, found: dict[str, Result], left_out: dict[str, str]) -> str:
+    used = {k: v for r in found.values() for k, v in r.settings["versions"].items()}
+    versions = ", ".join(f"{k} {v}" for k, v in used.items())
+    lines = [
+        "# Methods, as run",
+        "",
+        f"Courses of treatment were followed to {registry.data_cut}, the latest extraction. Numbers were made with "
+        f"{versions}; each analysis below is told from the settings that made it, in words of ICH E9(R1).",
+    ]
+    for result in found.values():
+        lines += ["", f"## {result.title}", ""]
+        flow = result.attrition
+        left = "; ".join(f"{n:,} {reason}" for reason, n in flow[1:-1].iter_rows() if n)
+        lines.append(f"{flow['n'][-1]:,} of {flow['n'][0]:,} courses were used" + (f" ({left})." if left else "."))
+        try:
+            lines += ["", "| attribute | value |", "|---|---|"]
+            lines += [f"| {a} | {v} |" for a, v in estimand(result).iter_rows()]
+        except UsageError:
+            lines[-3:] = []
+        failed = result.diagnostics.filter(~pl.col("passed"))
+        checks = "; ".join(f"{r['check']} ({r['limit']})" for r in failed.to_dicts())
+        lines += ["", f"Checks that failed: {checks}." if checks else "All checks passed."]
+        lines += [f"- {note}" for note in _footnotes(result)[1:]]
+    missing = [f"- {name.replace('_', ' ')}: {why}" for name, why in left_out.items()]
+    return "\n".join([*lines, *(["", "## Not estimated", "", *missing] if missing else []), ""])
+
+
+def _contents(registry: Registry, programme: str, listed: list[tuple[str, str]], left_out: dict[str, str]) -> str:
+    lines = [
+        f"# Publication package: {programme.replace('_', ' ')}, data to {registry.data_cut}",
+        "",
+        "Aggregate numbers only, small cells suppressed; no row is of a patient. `catamnesis reproduce` makes every "
+        f"file again from the registry and compares it with `{MANIFEST}`.",
+        "",
+        "| file | holds |",
+        "|---|---|",
+        *(f"| `{stem}.*` | {what} |" for stem, what in listed),
+        "| `numbers/*.csv` | every number: stratum, quantity, day, estimate, limits, counts, note |",
+        "| `methods.md` | each analysis in the attributes of ICH E9(R1), its flow and its checks |",
+        *(f"| (left out) {name.replace('_', ' ')} | {why} |" for name, why in left_out.items()),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

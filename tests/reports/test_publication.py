@@ -1,0 +1,158 @@
+"""The publication package: the same bytes again, only aggregates, and readers that we did not write read it."""
+
+import csv
+import json
+import re
+import shutil
+import struct
+import subprocess
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from bs4 import BeautifulSoup
+
+from analysis import time_to_response
+from registry import Registry, derive, ingest
+from registry.errors import UsageError
+from reports.publication import export, reproduce
+from synthetic import Design, simulate, sources
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    design = Design(patients=500, seed=6, programmes={"osteoarthritis": 1.0})
+    simulated = simulate(design)
+    sources.write_template(simulated, folder / "files")
+    Registry.create(folder / "r.duckdb", key=b"k" * 32).close()
+    ingest.load(folder / "r.duckdb", [folder / "files"])
+    derive(folder / "r.duckdb")
+    with Registry.open(folder / "r.duckdb") as registry:
+        yield registry, export(registry, folder / "out" / "package", "osteoarthritis")
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    shutil.copytree(made[1].folder, tmp_path / "package")
+    return tmp_path / "package"
+
+
+def test_a_package_is_made_again_byte_for_byte(made):
+    registry, package = made
+    again = reproduce(registry, package.folder)
+    assert (again.differ, again.why) == ((), ())
+    assert len(package.files) > 30
+
+
+def test_what_differs_is_named_with_the_reason(made, copy):
+    (copy / "numbers" / "time_to_response.csv").write_text("mended by hand")
+    manifest = json.loads((copy / "MANIFEST.json").read_text("utf-8"))
+    manifest["record"], manifest["versions"]["scipy"] = "other", "0.1"
+    (copy / "MANIFEST.json").write_text(json.dumps(manifest), encoding="utf-8")
+    again = reproduce(made[0], copy)
+    assert again.differ == ("numbers/time_to_response.csv",)
+    assert any("was changed or removed" in w for w in again.why) and "the registry holds other data" in again.why
+    assert any(w.startswith("scipy 0.1 then, ") for w in again.why)
+
+
+def test_the_numbers_are_those_of_the_analysis_read_by_pandas(made):
+    registry, package = made
+    ours = time_to_response(registry.courses(programme="osteoarthritis")).suppress().frame
+    theirs = pd.read_csv(package.folder / "numbers" / "time_to_response.csv", float_precision="round_trip")
+    assert list(theirs.columns) == ours.columns and len(theirs) == ours.height
+    for column in ("estimate", "low", "high", "time_day", "n", "denominator"):
+        mine = ours[column].cast(pl.Float64).to_numpy()
+        np.testing.assert_array_equal(theirs[column].to_numpy(float), mine)
+
+
+def test_the_table_says_the_same_in_csv_and_html_and_latex(made):
+    tables = made[1].folder / "tables"
+    (path,) = tables.glob("table_*_time_to_response.csv")
+    rows = list(csv.reader(path.read_text("utf-8").splitlines()))
+    page = BeautifulSoup(path.with_suffix(".html").read_text("utf-8"), "html.parser")
+    assert [[cell.text for cell in line.find_all(["th", "td"])] for line in page.find_all("tr")] == rows
+    tex = path.with_suffix(".tex").read_text("utf-8")
+    body = re.search(r"\\midrule\n(.*?)\\bottomrule", tex, re.DOTALL).group(1).strip().splitlines()
+    assert len(body) == len(rows) - 1
+    assert all(line.count(" & ") == len(rows[0]) - 1 and line.endswith(r"\\") for line in body)
+
+
+def test_shares_are_in_per_cent_and_a_tiny_p_is_not_said_to_be_zero(made):
+    (path,) = (made[1].folder / "tables").glob("table_*_time_to_response.csv")
+    rows = {(r["quantity"], r["stratum"]): r for r in csv.DictReader(path.read_text("utf-8").splitlines())}
+    frame = pl.read_csv(made[1].folder / "numbers" / "time_to_response.csv")
+    year = frame.filter(quantity="response", stratum="early", time_day=365.0).row(0, named=True)
+    expected = f"{100 * year['estimate']:.1f} ({100 * year['low']:.1f} to {100 * year['high']:.1f})"
+    assert rows["response, %", "Early"]["12 months"] == expected
+    assert rows["p, strata alike", "all"]["overall"] == "<0.001"
+    assert ("difference, percentage points", "Moderate − Early") in rows
+
+
+def test_no_small_count_and_no_patient_leaves(made):
+    registry, package = made
+    for path in (package.folder / "numbers").glob("*.csv"):
+        n = pl.read_csv(path, infer_schema_length=None)["n"].drop_nulls().cast(pl.Int64)
+        assert n.filter(n.is_between(1, 4)).len() == 0, path.name
+    keys = registry.con.sql("select patient_key from record.patient").fetchall()
+    text = "".join(
+        p.read_text("utf-8") for p in package.folder.rglob("*") if p.suffix in (".csv", ".md", ".json", ".html")
+    )
+    assert not any(str(key) in text for (key,) in keys)
+    flows = re.findall(r"(\d[\d,]*) of [\d,]+ courses were used(?: \(([^)]*)\))?", text)
+    assert flows and all(
+        int(n.replace(",", "")) >= 5 for _, left in flows for n in re.findall(r"(?:^|; )([\d,]+) ", left)
+    )
+
+
+def test_figures_are_whole_and_of_a_printable_size(made):
+    figures = made[1].folder / "figures"
+    pages = sorted(figures.glob("*.pdf"))
+    assert len(pages) >= 4
+    for page in pages:
+        data = page.read_bytes()
+        assert data.startswith(b"%PDF") and b"CreationDate" not in data
+        svg = ET.fromstring(page.with_suffix(".svg").read_text("utf-8"))
+        assert svg.tag.endswith("svg") and len(svg.attrib["aria-label"]) > 40
+        width, _ = struct.unpack(">II", page.with_suffix(".png").read_bytes()[16:24])
+        assert 3.3 * 600 <= width <= 7.5 * 600  # one column of a journal to two
+
+
+def test_an_effect_that_the_gate_closed_is_left_out_with_its_naive_numbers(made):
+    package = made[1]
+    assert "booster_effect" in package.left_out
+    assert not [f for f in package.files if "booster" in f]
+    methods = (package.folder / "methods.md").read_text("utf-8")
+    assert "## Not estimated" in methods and package.left_out["booster_effect"] in methods
+
+
+def test_every_analysis_has_its_estimand_and_its_flow_in_the_methods(made):
+    methods = (made[1].folder / "methods.md").read_text("utf-8")
+    assert methods.count("| attribute | value |") == 5
+    assert methods.count(" courses were used") == len(list((made[1].folder / "numbers").iterdir()))
+
+
+def test_latex_takes_the_tables(made, tmp_path):
+    latex = shutil.which("pdflatex")
+    if latex is None:
+        pytest.skip("LaTeX is not installed")
+    bodies = [p.read_text("utf-8") for p in sorted((made[1].folder / "tables").glob("*.tex"))]
+    (tmp_path / "all.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}" + "".join(bodies) + "\\end{document}", "utf-8"
+    )
+    subprocess.run(
+        [latex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"], cwd=tmp_path, check=True, capture_output=True
+    )
+
+
+def test_a_folder_with_other_files_is_refused_and_a_wrong_programme_told(made, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="not of a package"):
+        export(made[0], tmp_path, "osteoarthritis")
+    assert (tmp_path / "thesis.txt").exists()
+    with pytest.raises(UsageError, match="osteoarthritis"):
+        export(made[0], tmp_path / "p", "osteoarthrosis")
+    with pytest.raises(UsageError, match="is not a package"):
+        reproduce(made[0], tmp_path)

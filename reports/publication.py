@@ -209,8 +209,9 @@ def _footnotes(result: Result) -> list[str]:
         lines.append(f"In brackets: {100 * s['confidence']:.0f} % limits.")
     if s.get("definition"):
         lines.append(
-            f"Response: {s['definition_label']} ({s['definition']} v{s['definition_version']}; "
-            f"{s['definition_source']})."
+            f"Response: {s['definition_label']} ({s['definition']} v{s['definition_version']}"
+            + ("" if any(str(s["definition_source"]) in n for n in result.notes) else f"; {s['definition_source']}")
+            + ")."
         )
     return [*lines, *result.notes]
 

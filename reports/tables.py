@@ -70,7 +70,7 @@ def _cell(r: dict[str, Any], share: bool) -> str:
         return "<0.001" if r["estimate"] < 0.001 else f"{r['estimate']:.3f}"
 
     def text(value: float) -> str:
-        shown = f"{100 * value if share else value:,.1f}"
+        shown = f"{100 * value if share else value:,.{0 if 'day' in r['quantity'] else 1}f}"
         if not share and abs(value) < 1:
             shown = f"{value:.2f}"
         return "0" + shown[2:] if shown.startswith("-0") and float(shown) == 0 else shown.replace("-", "−")

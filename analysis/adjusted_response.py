@@ -19,6 +19,7 @@ from analysis.cohort import (
     EarlyVisits,
     Stratum,
     allowed,
+    check_confidence,
     common_settings,
     definition_of,
     place,
@@ -119,8 +120,7 @@ def adjusted_response(
         raise UsageError(
             f"covariates = {covariates} must name one or more, and not {by!r}, which separates the strata."
         )
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    check_confidence(confidence)
     chosen = definition_of(courses, definition)
     strata, kept = place(
         courses, by, chosen, confirmation=confirmation, early_visits=early_visits, end_policy="censor",
@@ -145,11 +145,7 @@ def adjusted_response(
     grid = np.unique(np.r_[np.arange(15.0, min(days.max(), fit.horizon) + 1, 15.0), days[days <= fit.horizon]])
     settings = {
         **common_settings(kept, strata, "adjusted_response", by),
-        "definition": chosen.definition,
-        "definition_version": chosen.version,
-        "definition_label": chosen.label,
-        "definition_source": chosen.source,
-        "definition_verified": chosen.verified,
+        **chosen.settings,
         "confirmation": confirmation,
         "early_visits": early_visits,
         "booster_policy": booster_policy,

@@ -16,6 +16,7 @@ from analysis.cohort import (
     By,
     Stratum,
     allowed,
+    check_confidence,
     common_settings,
     definition_of,
     place,
@@ -137,11 +138,7 @@ def booster_effect(
     settings = {
         **common_settings(kept, strata, "booster_effect", by),
         **{k: v for k, v in asked.items() if k != "kind"},
-        "definition": chosen.definition,
-        "definition_version": chosen.version,
-        "definition_label": chosen.label,
-        "definition_source": chosen.source,
-        "definition_verified": chosen.verified,
+        **chosen.settings,
         "estimand": estimand,
         "situation": situation,
         "design": design,
@@ -186,8 +183,7 @@ def _check(
         raise UsageError("horizon_day are days after the decision, 1 or more, e.g. (183, 365).")
     if not 0 <= grace_day < min(horizon_day):
         raise UsageError(f"grace_day = {grace_day} must be 0 or more and less than the first of horizon_day.")
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    check_confidence(confidence)
     if resamples < 20:
         raise UsageError(f"resamples = {resamples}: at least 20 are needed for an interval, 200 for a report.")
 

@@ -41,10 +41,33 @@ class Definition:
     source: str
     verified: bool
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a result tells of the definition it was judged by."""
+        return {
+            "definition": self.definition,
+            "definition_version": self.version,
+            "definition_label": self.label,
+            "definition_source": self.source,
+            "definition_verified": self.verified,
+        }
+
 
 def allowed(options: object) -> tuple[str, ...]:
     """Return the values of a ``Literal``."""
     return tuple(get_args(options))
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse a confidence that is no share, e.g. 95.
+
+    Raises
+    ------
+    UsageError
+        When it does not lie between 0.5 and 1.
+    """
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
 
 
 def definition_of(courses: Courses, name: str | None) -> Definition:

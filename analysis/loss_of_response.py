@@ -13,6 +13,7 @@ from analysis.cohort import (
     By,
     Confirmation,
     Definition,
+    check_confidence,
     common_settings,
     definition_of,
     place,
@@ -187,8 +188,7 @@ def _fitted(
     courses: Courses, question: str, definition: str | None, loss: str, by: By, confirmation: Confirmation,
     booster_policy: BoosterPolicy, change_day: tuple[int, ...], confidence: float,
 ) -> tuple[Fitted, dict[str, Any], Courses, tuple[str, ...]]:  # fmt: skip
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    check_confidence(confidence)
     points = np.array(change_day, dtype=float)
     if (np.diff(points, prepend=0.0) <= 0).any():
         raise UsageError(f"change_day = {change_day} must be days after treatment, each later than the one before.")
@@ -200,11 +200,7 @@ def _fitted(
     fitted = fit_cohort(strata, cells, patterns, shares, points, confidence)
     settings = {
         **common_settings(kept, strata, question, by),
-        "definition": chosen.definition,
-        "definition_version": chosen.version,
-        "definition_label": chosen.label,
-        "definition_source": chosen.source,
-        "definition_verified": chosen.verified,
+        **chosen.settings,
         **rule,
         "confirmation": confirmation,
         "booster_policy": booster_policy,

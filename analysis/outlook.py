@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.cohort import common_settings, definition_of, place, reduce
+from analysis.cohort import check_confidence, common_settings, definition_of, place, reduce
 from analysis.numerics.resampling import interval_of_probability
 from analysis.numerics.weighting import effective_sample_size
 from analysis.outlook_figures import fan
@@ -88,8 +88,7 @@ def outlook(
     ----------
     Kernel-weighted quantiles: Yu & Jones 1998 JASA 93:228. Discrimination: Hanley & McNeil 1982 Radiology 143:29.
     """
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    check_confidence(confidence)
     if resamples < 20:
         raise UsageError(f"resamples = {resamples}: at least 20 are needed for an interval, 200 for a report.")
     chosen = definition_of(courses, definition)
@@ -126,11 +125,7 @@ def outlook(
     said = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in named.items() if v is not None)
     settings = {
         **common_settings(kept, strata, "outlook", "stage"),
-        "definition": chosen.definition,
-        "definition_version": chosen.version,
-        "definition_label": chosen.label,
-        "definition_source": chosen.source,
-        "definition_verified": chosen.verified,
+        **chosen.settings,
         "profile": {"stage": stage, **{k: v for k, v in named.items() if v is not None}},
         "domain": domain,
         "worse_points": worse,

@@ -14,6 +14,7 @@ from analysis.cohort import (
     Definition,
     EarlyVisits,
     EndPolicy,
+    check_confidence,
     common_settings,
     definition_of,
     patient_clusters,
@@ -89,8 +90,7 @@ def time_to_response(
     ----------
     Turnbull 1976; Hudgens, Satten & Longini 2001; Sun 1996; Fay & Shaw 2010. See docs/methods/time-to-response.md.
     """
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    check_confidence(confidence)
     if resamples < 20:
         raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more.")
     chosen = definition_of(courses, definition)
@@ -110,11 +110,7 @@ def time_to_response(
     samples = _bootstrap(cells, patterns, fits, grid_of(days), resamples, seed)
     settings = {
         **common_settings(kept, strata, "time_to_response", by),
-        "definition": chosen.definition,
-        "definition_version": chosen.version,
-        "definition_label": chosen.label,
-        "definition_source": chosen.source,
-        "definition_verified": chosen.verified,
+        **chosen.settings,
         "confirmation": confirmation,
         "early_visits": early_visits,
         "end_policy": end_policy,

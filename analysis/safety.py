@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.cohort import By, Stratum, allowed, common_settings, place_courses, reduce
+from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, place_courses, reduce
 from analysis.numerics.recurrent import mean_cumulative_function
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from analysis.safety_figures import mean_events
@@ -83,8 +83,7 @@ def safety(
         choose(related_to, allowed(RelatedTo), "related_to =")
     if not 1 <= least_grade <= 5:
         raise UsageError(f"least_grade = {least_grade} must be a CTCAE grade, 1 to 5.")
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    check_confidence(confidence)
     if min(horizon_day, default=0) < 1:
         raise UsageError("horizon_day are days since the first session, 1 or more, e.g. (30, 91, 365).")
     strata, kept = place_courses(courses, by)

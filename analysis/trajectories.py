@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis import trajectory_figures
-from analysis.cohort import By, Stratum, allowed, common_settings, place_courses, reduce
+from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, place_courses, reduce
 from analysis.numerics.covariance import StructureName
 from analysis.numerics.marginal_means import Method, mean_rows
 from analysis.numerics.repeated import MmrmFit
@@ -19,7 +19,7 @@ from analysis.trajectory_model import Inference, clustered, fit_with_fallback, i
 from analysis.trajectory_question import Adjust, IntercurrentPolicy, Measured, Unit, ask
 from analysis.trajectory_sums import Sums, Visit, design_of, rows_of, sums_of
 from registry import Courses
-from registry.errors import NotEstimable, UsageError, choose
+from registry.errors import NotEstimable, choose
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -93,8 +93,7 @@ def trajectories(
     """
     choose(structure, allowed(StructureName), "structure =")
     choose(degrees_of_freedom, allowed(Method), "degrees_of_freedom =")
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+    check_confidence(confidence)
     strata, kept = place_courses(courses, by)
     policies = {"unit": unit, "end_policy": end_policy, "booster_policy": booster_policy}
     measured = ask(kept, scale, visits, adjust, **policies)

@@ -92,17 +92,25 @@ def export(registry: Registry, out: Path, programme: str) -> Package:
     Raises
     ------
     UsageError
-        When `out` holds something else, the programme is not known, or the registry is not derived.
+        When `out` holds something else, the programme is not known or has fewer than five courses, or the registry is
+        not derived.
     """
     known = [str(r[0]) for r in registry.con.sql("select distinct programme from course.profile order by 1").fetchall()]
+    if not known:
+        raise UsageError(f"{registry.path} holds no course. Load files first: catamnesis load {registry.path} files/")
     choose(programme, known, "programme")
+    courses = registry.courses(programme=programme)
+    if len(courses) < SMALLEST_CELL:
+        raise UsageError(
+            f"{programme} has fewer than {SMALLEST_CELL} courses: what would leave could point to a person."
+        )
     if registry.stale():
         raise UsageError(f"{registry.path} was loaded after it was derived. Run: catamnesis derive {registry.path}")
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
         raise UsageError(f"{out} holds files that are not of a package. Give another folder with --out.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".package-") as part:
-        found, left_out = _answers(registry.courses(programme=programme))
+        found, left_out = _answers(courses)
         files = _write(Path(part), registry, programme, found, left_out)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(part, out)

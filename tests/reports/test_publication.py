@@ -156,3 +156,8 @@ def test_a_folder_with_other_files_is_refused_and_a_wrong_programme_told(made, t
         export(made[0], tmp_path / "p", "osteoarthrosis")
     with pytest.raises(UsageError, match="is not a package"):
         reproduce(made[0], tmp_path)
+    with (
+        Registry.create(tmp_path / "empty.duckdb", key=b"k" * 32) as empty,
+        pytest.raises(UsageError, match="no course"),
+    ):
+        export(empty, tmp_path / "p", "osteoarthritis")

@@ -11,6 +11,7 @@ from analysis.response import time_to_response
 from analysis.result import Result
 from analysis.safety import safety
 from analysis.specifications import specifications
+from analysis.states_by_visit import states_by_visit, swimmer
 from analysis.trajectories import trajectories
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "outlook",
     "safety",
     "specifications",
+    "states_by_visit",
+    "swimmer",
     "time_in_response",
     "time_to_response",
     "trajectories",

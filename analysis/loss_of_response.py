@@ -36,8 +36,8 @@ from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
 HORIZON_DAYS = (91, 183, 365, 730)
-# About the planned visits of the first year: what lies between two visits cannot be told apart.
-CHANGE_DAYS = (91, 183, 365)
+# About the planned visits of two years: what lies between two visits cannot be told apart.
+CHANGE_DAYS = (91, 183, 365, 730)
 
 
 def loss_of_response(
@@ -144,6 +144,7 @@ def time_in_response(
     -------
     Result
         Quantities ``share_in_response``, ``share_response_lost``, ``end``, ``share_dead`` by day (shares of 1),
+        ``ever_in_response`` (responded by that day, also where the response came and went between two visits),
         ``mean_days_in_response`` (days), ``difference`` and ``difference_mean_days`` between strata, the ``test`` of
         equal mean times, and ``share_in_response_observed`` at planned visits as seen, without a model.
 
@@ -194,9 +195,9 @@ def _fitted(
         raise UsageError(f"change_day = {change_day} must be days after treatment, each later than the one before.")
     chosen = definition_of(courses, definition)
     strata, kept = place(courses, by, chosen, confirmation=confirmation, booster_policy=booster_policy)
-    rule = _rule(kept, loss)
+    rule = rule_of(kept, loss)
     cells, patterns, shares = reduce(kept, "reduction.panel_cell", "reduction.panel_cluster", "reduction.panel_share")
-    kept = kept.exclude(_not_followed(kept))
+    kept = kept.exclude(not_followed(kept))
     fitted = fit_cohort(strata, cells, patterns, shares, points, confidence)
     settings = {
         **common_settings(kept, strata, question, by),
@@ -208,12 +209,12 @@ def _fitted(
         "confidence": confidence,
         "time_unit": "day, not coarsened",
         "variance": "sandwich, clustered by patient across strata",
-        "end_label": _end_label(kept),
+        "end_label": end_label(kept),
     }
     return fitted, settings, kept, _notes(chosen, rule, confirmation, fitted)
 
 
-def _rule(courses: Courses, loss: str) -> dict[str, Any]:
+def rule_of(courses: Courses, loss: str) -> dict[str, Any]:
     """Return what the catalogue says of rule `loss` for the programmes of the cohort; put it before the reductions."""
     con = courses.registry.con
     held = [r[0] for r in con.sql("select distinct loss from catalogue.loss_definition order by 1").fetchall()]
@@ -236,7 +237,8 @@ def _rule(courses: Courses, loss: str) -> dict[str, Any]:
             "loss_verified": all(r[4] for r in rows)}  # fmt: skip
 
 
-def _not_followed(courses: Courses) -> pl.DataFrame:
+def not_followed(courses: Courses) -> pl.DataFrame:
+    """Return the courses of the cohort that no visit or end was seen of, with the reason."""
     return courses.registry.con.sql(
         "select course_id, case when course.index_date is null then 'no treatment session' "
         "when not exists (select 1 from course.baseline b where b.course_id = cohort.course_id) "
@@ -247,7 +249,8 @@ def _not_followed(courses: Courses) -> pl.DataFrame:
     ).pl()
 
 
-def _end_label(courses: Courses) -> str:
+def end_label(courses: Courses) -> str:
+    """Return what ends a target in the programmes of the cohort, in words."""
     found = courses.registry.con.execute(
         "select distinct end_label from catalogue.programme where list_contains(?, programme) order by 1",
         [programmes_of(courses)],

@@ -15,6 +15,7 @@ from analysis.multistate_rows import (
     after_response,
     count_of,
     difference_rows,
+    first_response,
     limits,
     mean_days,
     occupation,
@@ -129,8 +130,14 @@ def share_rows(fitted: Fitted, code: str, days: Floats) -> list[dict[str, Any]]:
         entered = moves.filter(pl.col("to_state") == STATES[state], pl.col("from_state") != STATES[state])
         first = entered.filter(pl.col("from_state") == "no_response_yet") if state == RESPONSE else entered
         happened[name] = [count_of(first.filter(pl.col("stop_day") <= d)) for d in days]
-    return state_rows(fitted, code, quantities, days, occupation, happened=happened, of=fitted.courses(code),
-                      beyond=fitted.last_day(code))  # fmt: skip
+    of, beyond = fitted.courses(code), fitted.last_day(code)
+    ever = {"ever_in_response": happened["share_in_response"]}
+    return [
+        *state_rows(fitted, code, quantities, days, occupation, happened=happened, of=of, beyond=beyond),
+        *state_rows(
+            fitted, code, {"ever_in_response": RESPONSE}, days, first_response, happened=ever, of=of, beyond=beyond
+        ),
+    ]
 
 
 def mean_rows(fitted: Fitted, code: str, horizon: float) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 States: 0 no response yet, 1 in response, 2 response lost, 3 ended, 4 dead. Intensities are constant within bands of
 time since treatment (Kalbfleisch & Lawless 1985, JASA 80:863): response, loss and return have their own in each band
-that shows enough of them; the end has one while in response and one outside it; death has one for all. Strata are
+that can tell it; the end has one while in response and one outside it; death has one for all. Strata are
 fitted apart, which is the model with every effect of the stratum; what they share is patients: the covariance knows.
 """
 
@@ -25,9 +25,11 @@ STATES = ("no_response_yet", "in_response", "response_lost", "ended", "dead")
 WAITING, RESPONSE, LOST, ENDED, DEAD = range(5)
 # The sets of states that CENSORED moves refer to.
 LIVE, UNSEEN = range(2)
-# An intensity of a band rests on at least as many moves, else the band shares that of its neighbour: with fewer the
-# maximum often lies at zero, where no interval can be had from curvature.
+# A band has an intensity of its own when it shows as many moves, or was watched so long that as many were expected at
+# the rate of all days: few moves in much time say that the intensity is low. Else it shares that of its neighbour.
 FEWEST_MOVES = 5.0
+# So far below the rate of all days (1/400) an intensity that is not determined is zero, rather than not told apart.
+_NONE_LOG = -6.0
 
 _WAYS = ((WAITING, RESPONSE), (RESPONSE, LOST), (LOST, RESPONSE))
 _NO_COVARIATES = np.zeros((1, 0))
@@ -69,7 +71,9 @@ def fit_stratum(moves: PanelMoves, change_points: Floats) -> StratumFit:
         When the likelihood has no maximum that could be found, with the reason.
     """
     inside = change_points[change_points < moves.stop.max(initial=0)]
-    groups, notes = _groups(_moves_by_band(moves, inside), inside)
+    shown, watched = _moves_by_band(moves, inside), _time_by_band(moves, inside)
+    groups, notes = _groups(shown, watched, inside)
+    rates = np.log(np.maximum(shown.sum(axis=1), 1e-300) / np.maximum(watched.sum(axis=1), 1e-300))
     left_out: frozenset[str] = frozenset()
     while True:
         model, names = _model(moves, groups, inside, left_out)
@@ -77,7 +81,7 @@ def fit_stratum(moves: PanelMoves, change_points: Floats) -> StratumFit:
             return StratumFit(None, None, np.full(len(change_points) + 1, -1), ("nothing was seen to happen",))
         fit = fit_panel_markov(model, moves, _NO_COVARIATES)
         undetermined = np.flatnonzero(np.isnan(np.diag(fit.covariance)))
-        simpler = _simplify(groups, left_out, names, fit, undetermined)
+        simpler = _simplify(groups, left_out, names, fit, undetermined, rates)
         if simpler is None:
             break
         groups, left_out, why = simpler
@@ -90,21 +94,36 @@ def fit_stratum(moves: PanelMoves, change_points: Floats) -> StratumFit:
 
 
 def _simplify(
-    groups: Ints, left_out: frozenset[str], names: list[tuple[int, int] | str], fit: PanelFit, undetermined: Ints
-) -> tuple[Ints, frozenset[str], str] | None:
-    """Return a model with one parameter less where the data do not determine it, or None if all is told."""
-    for j in undetermined:
-        name = names[j]
+    groups: Ints, left_out: frozenset[str], names: list[tuple[int, int] | str], fit: PanelFit, undetermined: Ints,
+    rates: Floats,
+) -> tuple[Ints, frozenset[str], str] | None:  # fmt: skip
+    """Return a model with fewer parameters where the data do not determine them, or None if all is told."""
+    ways = [names[j] for j in undetermined]
+    zero = [name for j, name in zip(undetermined, ways, strict=True)
+            if not isinstance(name, str) and fit.theta[j] < rates[name[0]] + _NONE_LOG]  # fmt: skip
+    if zero:
+        fewer = groups.copy()
+        for way in {way for way, _ in zero}:
+            gone = np.isin(groups[way], [group for w, group in zero if w == way])
+            left = np.unique(groups[way][~gone & (groups[way] >= 0)])
+            fewer[way] = np.where(gone | (groups[way] < 0), -1, np.searchsorted(left, groups[way]))
+        told = "; ".join(" → ".join(STATES[i] for i in _WAYS[way]) for way in sorted({way for way, _ in zero}))
+        return (
+            fewer,
+            left_out,
+            f"{told}: the likelihood is highest with none in some bands of days; taken as none there",
+        )
+    for name in ways:
         if isinstance(name, str):
             why = f"{name}: the likelihood is highest without it; left out of the model"
             return groups, left_out | {name}, why
         way, group = name
         if groups[way].max() > 0:
-            merged = groups.copy()
-            merged[way] = np.where(groups[way] >= max(group, 1), groups[way] - 1, groups[way])
+            fewer = groups.copy()
+            fewer[way] = np.where(groups[way] >= max(group, 1), groups[way] - 1, groups[way])
             r, s = (STATES[i] for i in _WAYS[way])
             return (
-                merged,
+                fewer,
                 left_out,
                 f"{r} → {s}: a band that the data do not tell apart shares its neighbour's intensity",
             )
@@ -124,27 +143,45 @@ def _moves_by_band(moves: PanelMoves, change_points: Floats) -> Floats:
     return np.array([np.bincount(middle[s], moves.count[s], n_bands) for s in shows])
 
 
-def _groups(shown: Floats, change_points: Floats) -> tuple[Ints, tuple[str, ...]]:
-    """Number the intensities of each way, (3, B), -1 where the way was never seen; say which bands share one."""
-    groups = np.zeros(shown.shape, dtype=np.int64)
+def _time_by_band(moves: PanelMoves, change_points: Floats) -> Floats:
+    """Return the days for which somebody was last seen waiting, in response, or lost, by band, (3, B)."""
+    edges = np.array([0.0, *change_points, np.inf])
+    inside = np.minimum(moves.stop[:, None], edges[1:]) - np.maximum(moves.start[:, None], edges[:-1])
+    days = np.maximum(inside, 0.0) * moves.count[:, None]
+    return np.array([days[moves.from_state == origin].sum(axis=0) for origin, _ in _WAYS])
+
+
+def _groups(shown: Floats, watched: Floats, change_points: Floats) -> tuple[Ints, tuple[str, ...]]:
+    """Number the intensities of each way, (3, B); -1 where it is zero. Say which bands share one and which show none.
+
+    From the left, a band is closed once it has shown enough or was watched enough; what is left over at the end joins
+    the last one closed.
+    """
+    groups = np.full(shown.shape, -1, dtype=np.int64)
     notes: list[str] = []
     edges = [0.0, *change_points, np.inf]
-    for way, counts in enumerate(shown):
+    days = [f"({edges[b]:g}, {edges[b + 1]:g}]" for b in range(shown.shape[1])]
+    for way, (counts, time) in enumerate(zip(shown, watched, strict=True)):
         if counts.sum() == 0:
-            groups[way] = -1
             continue
-        # From the left, a band is closed once it has enough; what is left over at the end joins the last closed one.
-        group, held, last = 0, 0.0, 0
+        expected = counts.sum() * time / max(time.sum(), 1e-300)
+        number, place, seen, due = 0, np.zeros(len(counts), dtype=np.int64), 0.0, 0.0
         for b, n in enumerate(counts):
-            groups[way, b], held = group, held + n
-            if held >= FEWEST_MOVES:
-                group, held, last = group + 1, 0.0, group
-        groups[way] = np.minimum(groups[way], last)
-        if groups[way, -1] < len(counts) - 1:
-            shared = [f"({edges[b]:g}, {edges[b + 1]:g}]" for b in range(len(counts)) if counts[b] < FEWEST_MOVES]
-            r, s = _WAYS[way]
-            notes.append(f"{STATES[r]} → {STATES[s]}: fewer than {FEWEST_MOVES:g} moves in days {', '.join(shared)}; "
-                         "the band shares its neighbour's intensity")  # fmt: skip
+            place[b], seen, due = number, seen + n, due + expected[b]
+            if max(seen, due) >= FEWEST_MOVES:
+                number, seen, due = number + 1, 0.0, 0.0
+        place = np.minimum(place, max(number - 1, 0))
+        held = np.bincount(place, counts)
+        r, s = _WAYS[way]
+        groups[way] = np.where(held > 0, np.cumsum(held > 0) - 1, -1)[place]
+        empty = [days[b] for b in range(len(counts)) if held[place[b]] == 0]
+        if empty:
+            notes.append(f"{STATES[r]} → {STATES[s]}: none seen in days {', '.join(empty)}, where some were expected; "
+                         "taken as none")  # fmt: skip
+        shared = [days[b] for b in range(len(counts)) if (place == place[b]).sum() > 1]
+        if shared:
+            notes.append(f"{STATES[r]} → {STATES[s]}: fewer than {FEWEST_MOVES:g} moves seen or expected in some of "
+                         f"days {', '.join(shared)}; they share one intensity")  # fmt: skip
     return groups, tuple(notes)
 
 
@@ -161,11 +198,11 @@ def _model(
     }
     ways, rows, names = [], [], list[tuple[int, int] | str]()
     for k, (way, group) in enumerate(zip(_WAYS, groups, strict=True)):
-        if group[0] >= 0:
+        if group.max() >= 0:
             ways.append(way)
-            rows.append(len(names) + group)
+            rows.append(np.where(group >= 0, len(names) + group, -1))
             names += [(k, g) for g in range(int(group.max()) + 1)]
-    entered = {WAITING: True, RESPONSE: groups[0, 0] >= 0, LOST: groups[1, 0] >= 0}
+    entered = {WAITING: True, RESPONSE: groups[0].max() >= 0, LOST: groups[1].max() >= 0}
     for name, of in zip(happens, ((RESPONSE,), (WAITING, LOST), (WAITING, RESPONSE, LOST)), strict=True):
         if happens[name] and name not in left_out:
             to = DEAD if name == "death" else ENDED

@@ -142,7 +142,7 @@ def _stack(axes: Axes, result: Result, code: str, last: float) -> None:
 
 def _shares(result: Result, code: str, last: float) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
     mine = result.curves.filter(pl.col("stratum") == code, pl.col("time_day") <= last, pl.col("estimate").is_not_null())
-    wide = mine.filter(pl.col("quantity") != "share_in_response_observed").pivot(
+    wide = mine.filter(pl.col("quantity").is_in([name for name, *_ in _LAYERS])).pivot(
         "quantity", index="time_day", values="estimate"
     )
     wide = wide.sort("time_day")

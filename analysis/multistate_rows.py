@@ -147,6 +147,11 @@ def occupation(fit: PanelFit | None, days: Floats) -> tuple[Floats, Floats]:
     return _law(fit, days, WAITING, 0.0, None)
 
 
+def first_response(fit: PanelFit | None, days: Floats) -> tuple[Floats, Floats]:
+    """Return the same with nothing leaving the response: in it by a day is to have responded by then, seen or not."""
+    return _law(fit, days, WAITING, 0.0, RESPONSE)
+
+
 def after_response(fit: PanelFit | None, days: Floats, landmark: float) -> tuple[Floats, Floats]:
     """Return the same for a course in response on day `landmark`, by days since; nothing leaves the lost state."""
     return _law(fit, landmark + days, RESPONSE, landmark, LOST)

@@ -150,6 +150,7 @@ class Result:
         overall = (pl.col("stratum") == "all") & pl.lit(len(main) > 0 and whole)
         apart = pl.col("quantity").str.starts_with("difference") & given_away
         small = few.fill_null(False) | in_tiny | apart | overall | beside | prone_events
+        small |= pl.Series(_given_away_by_the_rest(self.frame, self.frame.select(small).to_series()))
         return dataclasses.replace(
             self,
             frame=hide(self.frame, small),
@@ -329,13 +330,38 @@ def _rests_on(stratum: str, time_day: float | None, hidden: set[tuple[str, float
     return any((side, time_day) in hidden for side in (stratum, *stratum.split(" - ")))
 
 
+def _given_away_by_the_rest(frame: pl.DataFrame, hidden: pl.Series) -> list[bool]:
+    """Return which counts must go with those hidden, where all states of a visit add up to a number that is shown.
+
+    One state hidden alone would be the rest: the next smallest goes with it. Ways from visit to visit add up from both
+    sides: where one is hidden, all of that visit are.
+    """
+    parts = frame.with_row_index("at").with_columns(
+        hidden=hidden,
+        part=pl.when(pl.col("quantity").str.starts_with("at_"))
+        .then(pl.lit("state"))
+        .when(pl.col("quantity").str.contains(" → "))
+        .then(pl.lit("way")),
+    )
+    out = [False] * frame.height
+    for (_, _, part), group in parts.drop_nulls("part").group_by(["stratum", "time_day", "part"]):
+        gone = group.filter("hidden")
+        left = group.filter(~pl.col("hidden"), pl.col("n") > 0).sort("n", "at")
+        for at in (
+            (left if part == "way" else left.head(1))["at"] if 0 < gone.height < (2 if part == "state" else 99) else ()
+        ):
+            out[at] = True
+    return out
+
+
 def is_share(quantity: str, settings: dict[str, Any]) -> bool:
     """Say whether a number is a share of 1, said in per cent."""
     if "days" in quantity:
         return False
     if quantity.startswith(("difference", "naive")):
         return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end")
-    return quantity.startswith(("response", "share", "end", "range", "courses_with_event", "death", "seen"))
+    starts = ("response", "share", "end", "range", "courses_with_event", "death", "seen", "ever", "at_")
+    return quantity.startswith(starts) or " → " in quantity
 
 
 def _cell(value: Any) -> str:

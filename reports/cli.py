@@ -34,6 +34,7 @@ class Question(StrEnum):
     time_to_response = "time-to-response"
     loss_of_response = "loss-of-response"
     time_in_response = "time-in-response"
+    states_by_visit = "states-by-visit"
     adjusted_response = "adjusted-response"
     specifications = "specifications"
     booster_effect = "booster-effect"

@@ -160,10 +160,23 @@ def test_a_stratum_of_a_few_is_counted_not_modelled_and_the_others_are_answered(
     assert share_rows(fitted, "none", np.array([100.0]))[0]["note"] == "nobody in this stratum"
 
 
-def test_a_band_with_too_few_moves_shares_its_neighbours_intensity_and_says_so():
+def test_a_band_in_which_too_little_was_seen_and_expected_shares_its_neighbours_intensity_and_says_so():
+    fitted = cohort([*FORTY_OF_A_HUNDRED, ("all", "visit", WAIT, WAIT, 100, 170, 20)], points=(150,))
+    assert fitted.fits["all"].n_parameters == 1 and fitted.fits["all"].fit.model.base_map.tolist() == [[0, 0]]
+    assert "they share one intensity" in fitted.fits["all"].notes[0]
+
+
+def test_a_band_watched_long_in_which_nothing_was_seen_has_none_rather_than_its_neighbours_intensity():
     fitted = cohort([*FORTY_OF_A_HUNDRED, ("all", "visit", WAIT, WAIT, 100, 300, 50)], points=(150,))
-    assert fitted.fits["all"].n_parameters == 1
-    assert "shares its neighbour's intensity" in fitted.fits["all"].notes[0]
+    assert fitted.fits["all"].fit.model.base_map.tolist() == [[0, -1]]
+    assert "none seen in days (150, inf], where some were expected" in fitted.fits["all"].notes[0]
+
+
+def test_few_responses_in_a_band_watched_long_keep_their_own_low_intensity():
+    late = [("all", "visit", WAIT, WAIT, 100, 465, 398), ("all", "visit", WAIT, HELD, 100, 465, 2)]
+    first = [("all", "visit", WAIT, WAIT, 0, 100, 400), ("all", "visit", WAIT, HELD, 0, 100, 40)]
+    fit = cohort([*first, *late], points=(100,)).fits["all"].fit
+    assert np.exp(fit.theta[1]) == pytest.approx(-np.log(398 / 400) / 365, rel=1e-6)  # as if the second were alone
 
 
 def test_what_cannot_be_fitted_at_all_is_refused_with_the_reason():

@@ -85,7 +85,7 @@ class Given:
             "grades": self._grade, "events": self._event, "visits": self._visit, "patients": self._patient,
             "data cut": self._cut, "default definition": self._default, "cohort": self._cohort,
             "question": self._question, "booster question": self._booster, "decisions": self._decision, "harms": self._harm, "harm question": self._harm_question,
-            "outlook question": self._outlook, "conditions": self._condition, "products": self._product,
+            "outlook question": self._outlook, "loss question": self._loss, "conditions": self._condition, "products": self._product,
         }[section]  # fmt: skip
         writer(row)
 
@@ -245,6 +245,10 @@ class Given:
         )
         self._insert("cohort.harm", {"category": row.get("category"), "least_grade": row.get("grade") or 1,
                                      "serious": row.get("serious") == "yes", "related_to": row.get("related to")})  # fmt: skip
+
+    def _loss(self, row: Row) -> None:
+        self.con.execute("create table cohort.loss (loss varchar)")
+        self._insert("cohort.loss", {"loss": row["loss"]})
 
     def _outlook(self, row: Row) -> None:
         self.con.execute("create table cohort.outlook (definition varchar, domain varchar)")

@@ -1,0 +1,203 @@
+"""Figures of states as seen at visits: the flow of all courses from visit to visit, and single courses as lanes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from analysis.figures import _DAYS_A_MONTH, _STYLE
+from registry.errors import NotEstimable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.result import Result
+
+# From the bottom of each column: state, label, colour, ink, hatch. The same states look the same in all figures.
+_STATES = (
+    ("in_response", "In response", "#1f4e79", "white", None),
+    ("response_lost", "Response lost", "#d9b382", "black", "////"),
+    ("no_response_yet", "No response", "#cfcfcf", "black", None),
+    ("ended", "Ended", "#7a7a7a", "white", "...."),
+    ("dead", "Dead", "#111111", "white", None),
+    ("not_seen", "Due, not seen", "#f6f2e9", "black", "\\\\\\\\"),
+    ("not_due", "Not due yet", "#ffffff", "black", None),
+)
+_NARROW = 0.16
+
+
+def alluvial(result: Result) -> Figure:
+    """Draw for each stratum the courses by state at each planned visit, and the ribbons from one visit to the next."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    total = dict(
+        result.frame.filter(quantity="at_not_due").group_by("stratum").agg(pl.col("denominator").max()).iter_rows()
+    )
+    shown = [s for s in result.settings["strata"] if total.get(s["code"])]
+    if not shown:
+        raise NotEstimable("No stratum has enough courses to show; .frame says which numbers were hidden.")
+    visits = result.settings["visits"]
+    style: Any = {**_STYLE, "hatch.linewidth": 0.4}
+    with matplotlib.rc_context(style):
+        width = 1.2 + max(2.6, 0.62 * len(visits)) * max(len(shown), 2)
+        figure = Figure(figsize=(width, 4.0), layout=ConstrainedLayoutEngine(wspace=0.05))
+        panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+        for panel, stratum in zip(panels, shown, strict=True):
+            _flow(panel, result, stratum["code"], total[stratum["code"]])
+            panel.set_title(f"{stratum['label']} (n = {total[stratum['code']]:,})", loc="left", fontsize=9,
+                            fontweight="bold")  # fmt: skip
+            names = [v["planned_visit"].replace(" months", " mo").replace(" month", " mo") for v in visits]
+            panel.set_xticks(range(len(visits)), names, rotation=40, ha="right")
+            panel.set_xlim(-0.25, len(visits) - 0.75)
+            panel.set_ylim(0, 1)
+            panel.spines[["bottom", "left"]].set_visible(False)
+            panel.tick_params(length=0)
+        panels[0].yaxis.set_major_formatter(lambda y, _: f"{100 * y:.0f} %")
+        panels[0].set_ylabel("Share of courses")
+        _key(figure, str(result.settings["end_label"]), _STATES)
+    last = float(visits[-1]["target_day"])
+    parts = []
+    for s in shown:
+        held = result.frame.filter(stratum=s["code"], time_day=last).drop_nulls("estimate")
+        told = {r["quantity"][3:]: r["estimate"] for r in held.to_dicts()}
+        words = ", ".join(f"{label.lower()} {100 * told[c]:.0f} %" for c, label, *_ in _STATES[:6] if told.get(c))
+        parts.append(f"{s['label']}: {words} of those due")
+    figure.alt_text = (  # type: ignore[attr-defined]
+        f"States of the courses from visit to visit. At {visits[-1]['planned_visit']}, {'; '.join(parts)}."
+    )
+    return figure
+
+
+def _flow(axes: Axes, result: Result, code: str, total: int) -> None:
+    """Draw columns and ribbons of one stratum from the counts of its flows; a hidden count leaves a gap."""
+    order = {state: i for i, (state, *_) in enumerate(_STATES)}
+    style = {state: (colour, ink, hatch) for state, _, colour, ink, hatch in _STATES}
+    days = [float(v["target_day"]) for v in result.settings["visits"]]
+    mine = result.frame.filter(stratum=code).drop_nulls("n")
+    flows = {
+        (day, *quantity.split(" → ")): n / total
+        for quantity, day, n in mine.select("quantity", "time_day", "n").iter_rows()
+        if " → " in quantity
+    }
+    held = {
+        (quantity[3:], day): n / total
+        for quantity, day, n in mine.select("quantity", "time_day", "n").iter_rows()
+        if quantity.startswith("at_")
+    }
+    for k, day in enumerate(days):
+        size = {state: held.get((state, day), 0.0) for state in order}
+        floor = dict(zip(size, np.cumsum([0.0, *list(size.values())[:-1]]), strict=True))
+        for state, share in size.items():
+            if share > 0:
+                colour, ink, hatch = style[state]
+                axes.bar(k, share, 2 * _NARROW, floor[state], color=colour, edgecolor="#555555", linewidth=0.4,
+                         hatch=hatch, zorder=3)  # fmt: skip
+                if share > 0.05:
+                    box: Any = {"facecolor": colour, "edgecolor": "none", "pad": 0.6} if hatch else None
+                    axes.text(k, floor[state] + share / 2, f"{100 * share:.0f}", color=ink, ha="center", va="center",
+                              fontsize=7, zorder=4, bbox=box)  # fmt: skip
+    for k, day in enumerate(days[:-1]):
+        mine_now = {key[1:]: share for key, share in flows.items() if key[0] == day}
+        left = _starts(mine_now, order, by=0)
+        right = _starts(mine_now, order, by=1)
+        for pair, share in mine_now.items():
+            _ribbon(axes, k + _NARROW, k + 1 - _NARROW, left[pair], right[pair], share, style[pair[0]][0])
+
+
+def _starts(flows: dict[tuple[str, ...], float], order: dict[str, int], *, by: int) -> dict[tuple[str, ...], float]:
+    """Return where each ribbon begins in its column: sorted by the state of that side, then of the other."""
+    ranked = sorted(flows, key=lambda pair: (order[pair[by]], order[pair[1 - by]]))
+    heights = np.cumsum([0.0, *(flows[pair] for pair in ranked)])
+    return dict(zip(ranked, heights.tolist(), strict=False))
+
+
+def _ribbon(axes: Axes, x0: float, x1: float, y0: float, y1: float, height: float, colour: str) -> None:
+    t = np.linspace(0, 1, 24)
+    smooth = y0 + (y1 - y0) * (3 * t**2 - 2 * t**3)
+    axes.fill_between(x0 + (x1 - x0) * t, smooth, smooth + height, facecolor=colour, alpha=0.4, edgecolor="#999999",
+                      linewidth=0.2, zorder=1)  # fmt: skip
+
+
+def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, settings: dict[str, Any], of: int) -> Figure:
+    """Draw single courses as lanes, one below the other, grouped by stratum.
+
+    Parameters
+    ----------
+    lanes
+        ``lane, stratum, last_day, ended_as`` of the courses drawn, in order from the top.
+    seen, boosts
+        ``lane, day`` of visits with their ``state``, and of boosters.
+    of
+        Of how many courses they were drawn.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style = {state: (colour, hatch) for state, _, colour, _, hatch in _STATES}
+    with matplotlib.rc_context({**_STYLE, "hatch.linewidth": 0.4}):
+        figure = Figure(figsize=(7.2, 1.4 + 0.14 * lanes.height), layout="constrained")
+        axes = figure.subplots()
+        for lane, last, ended in lanes.select("lane", "last_day", "ended_as").iter_rows():
+            visits = seen.filter(lane=lane)
+            # Between two visits the state is not known: the bar is drawn where two visits agree, a line elsewhere.
+            days, states = [0, *visits["day"]], ["no_response_yet", *visits["state"]]
+            axes.plot([0, last / _DAYS_A_MONTH], [lane, lane], color="#999999", linewidth=0.8, zorder=1)
+            for start, stop, one, two in zip(days, days[1:], states, states[1:], strict=False):
+                if one == two:
+                    colour, hatch = style[one]
+                    axes.barh(lane, (stop - start) / _DAYS_A_MONTH, 0.62, start / _DAYS_A_MONTH, color=colour,
+                              hatch=hatch, edgecolor="#555555", linewidth=0.2, zorder=2)  # fmt: skip
+            for state in set(states[1:]):
+                at = [d / _DAYS_A_MONTH for d, s in zip(days[1:], states[1:], strict=True) if s == state]
+                axes.plot(at, [lane] * len(at), "o", color=style[state][0], markeredgecolor="black",
+                          markeredgewidth=0.4, markersize=3.6, zorder=3)  # fmt: skip
+            given = [d / _DAYS_A_MONTH for d in boosts.filter(lane=lane)["day"]]
+            axes.plot(given, [lane] * len(given), "^", color="black", markersize=4.5, zorder=4)
+            if ended is not None:
+                axes.plot(
+                    last / _DAYS_A_MONTH, lane, "X" if ended == "ended" else "s", color="black", markersize=5, zorder=4
+                )
+        label = {s["code"]: s["label"] for s in settings["strata"]}
+        for code, group in lanes.group_by("stratum", maintain_order=True):
+            first, last_lane = int(group["lane"][0]), int(group["lane"][-1])
+            middle = (first + last_lane) / 2
+            axes.text(-0.02, middle, label[code[0]], transform=axes.get_yaxis_transform(), ha="right", va="center",
+                      fontweight="bold", rotation=90 if group.height > 5 else 0)  # fmt: skip
+            axes.axhline(last_lane + 0.5, color="#cccccc", linewidth=0.6)
+        axes.set_yticks([])
+        axes.set_ylim(lanes.height - 0.4, -0.6)
+        axes.set_xlim(left=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("Months since the first session")
+        _key(figure, str(settings["end_label"]), _STATES[:3], marks=True)
+    figure.alt_text = (  # type: ignore[attr-defined]
+        f"{lanes.height} single courses drawn at random of {of}: state at each visit (circle), the same at two visits "
+        "in a row (bar), not known between (line), boosters (triangle) and ends (cross)."
+    )
+    return figure
+
+
+def _key(figure: Figure, ended: str, states: tuple[Any, ...], *, marks: bool = False) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [
+        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, hatch=hatch,
+              label=f"Ended ({ended})" if state == "ended" else label)
+        for state, label, colour, _, hatch in states
+    ]  # fmt: skip
+    if marks:
+        plain: Any = {"linestyle": "", "color": "black"}
+        handles += [
+            Line2D([], [], marker="o", markersize=4, label="Visit", **plain),
+            Line2D([], [], marker="^", markersize=5, label="Booster", **plain),
+            Line2D([], [], marker="X", markersize=5, label=f"Ended ({ended})", **plain),
+            Line2D([], [], marker="s", markersize=5, label="Dead", **plain),
+        ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8, handlelength=1.4,
+                  columnspacing=1.2)  # fmt: skip

@@ -1,0 +1,179 @@
+"""What became of every course from visit to visit, as seen: nothing is modelled and nobody is left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from analysis import state_figures as figures
+from analysis.cohort import (
+    BoosterPolicy,
+    By,
+    Confirmation,
+    Definition,
+    Stratum,
+    common_settings,
+    definition_of,
+    place,
+    reduce,
+)
+from analysis.loss_of_response import end_label, not_followed, rule_of
+from analysis.multistate import STATES
+from analysis.result import Result, diagnostics_of, frame_of, row
+from registry import Courses
+from registry.errors import NotEstimable, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# What a planned visit can show, and why it may show nothing.
+SHOWN = (*STATES, "not_seen", "not_due")
+
+
+def states_by_visit(
+    courses: Courses,
+    *,
+    definition: str | None = None,
+    loss: str = "L1",
+    by: By = "stage",
+    confirmation: Confirmation = "confirmed",
+    booster_policy: BoosterPolicy = "treatment_policy",
+    until_day: int = 730,
+) -> Result:
+    """Count the courses in each state at each planned visit, and those who go from one to another, by stage.
+
+    Each course is somewhere at every visit: in a state, ended, dead, *not seen* though due, or *not due* yet. Shares of
+    those seen are biased where those without benefit stay away; here they can be read beside the number who did.
+
+    Parameters
+    ----------
+    courses, definition, loss, by, confirmation, booster_policy
+        As :func:`analysis.loss_of_response`.
+    until_day
+        Planned visits up to this day.
+
+    Returns
+    -------
+    Result
+        Quantities ``at_<state>`` (share of the courses due, `n` of `denominator`) at the planned day, and
+        ``<state> → <next state>`` (share of all courses of the stratum, from the visit of `time_day` to the next).
+        ``plot()`` draws the alluvial figure.
+
+    Raises
+    ------
+    NotEstimable
+        When no course was followed, or the programme has no such rule of loss.
+    """
+    strata, kept, flows, settings = _placed(
+        courses, definition, loss, by, confirmation, booster_policy, "reduction.panel_flow"
+    )
+    flows = flows.filter(pl.col("target_day") <= until_day)
+    if flows["target_day"].n_unique() < 2:
+        raise UsageError(f"until_day = {until_day} leaves no planned visit after baseline; give a later day.")
+    days = sorted(flows["target_day"].unique())
+    visits = flows.unique("target_day").sort("target_day").select("target_day", "planned_visit").to_dicts()
+    return Result(
+        question="states_by_visit",
+        title=f"States from visit to visit by {by}: {settings['definition_label']}, loss: {settings['loss_label']}",
+        frame=frame_of([r for s in strata for r in _rows(s, flows.filter(stratum=s.code), days)]),
+        settings={**settings, "horizon_day": [int(days[-1])], "visits": visits},
+        attrition=kept.flow(),
+        diagnostics=diagnostics_of([]),
+        notes=("As seen: nothing is modelled. Those not seen are counted, not guessed.",),
+        draw=figures.alluvial,
+    )
+
+
+def swimmer(
+    courses: Courses,
+    *,
+    n: int = 40,
+    seed: int = 20040312,
+    definition: str | None = None,
+    loss: str = "L1",
+    confirmation: Confirmation = "confirmed",
+    by: By = "stage",
+) -> Figure:
+    """Draw single courses: what each visit showed, boosters, and how it ended; for the screen, not for print.
+
+    Parameters
+    ----------
+    n, seed
+        How many courses are drawn, at random, in proportion to the strata; the longest watched first in each.
+    courses, definition, loss, confirmation, by
+        As :func:`states_by_visit`.
+
+    Notes
+    -----
+    Single courses can point to persons: it is for the screen inside the registry's walls; no export holds it.
+    """
+    if n < 1:
+        raise UsageError(f"n = {n}: draw one course or more.")
+    strata, kept, watch, settings = _placed(
+        courses,
+        definition,
+        loss,
+        by,
+        confirmation,
+        "treatment_policy",
+        "reduction.panel_watch",
+        "reduction.panel_visit",
+    )
+    share = min(1.0, n / watch.height)
+    drawn = [
+        mine.sample(max(1, round(share * mine.height)), seed=seed).sort("last_day", "course_id", descending=True)
+        for s in strata
+        if (mine := watch.filter(stratum=s.code)).height
+    ]
+    lanes = pl.concat(drawn).with_row_index("lane")
+    con = kept.registry.con
+    con.register("lanes", lanes.select("lane", "course_id"))
+    seen = con.sql("select lane, day, coalesce(open_state, state) as state from reduction.panel_visit "
+                   "join lanes using (course_id) order by lane, day").pl()  # fmt: skip
+    boosts = con.sql(
+        "select lane, day from course.session join lanes using (course_id) where role = 'booster' order by all"
+    ).pl()
+    con.unregister("lanes")
+    return figures.swimmer(lanes, seen, boosts, settings, watch.height)
+
+
+def _placed(
+    courses: Courses, definition: str | None, loss: str, by: By, confirmation: Confirmation,
+    booster_policy: BoosterPolicy, *reductions: str,
+) -> tuple[list[Stratum], Courses, pl.DataFrame, dict[str, Any]]:  # fmt: skip
+    chosen: Definition = definition_of(courses, definition)
+    strata, kept = place(courses, by, chosen, confirmation=confirmation, booster_policy=booster_policy)
+    rule = rule_of(kept, loss)
+    found = reduce(kept, *reductions)[0]
+    kept = kept.exclude(not_followed(kept))
+    if found.height == 0:
+        raise NotEstimable("No course was followed after its first session: there is no visit to show.")
+    settings = {
+        **common_settings(kept, strata, "states_by_visit", by),
+        **chosen.settings,
+        **rule,
+        "confirmation": confirmation,
+        "booster_policy": booster_policy,
+        "end_label": end_label(kept),
+    }
+    return strata, kept, found, settings
+
+
+def _rows(stratum: Stratum, flows: pl.DataFrame, days: list[int]) -> list[dict[str, Any]]:
+    """Return the rows of one stratum: states at each visit, then what became of them at the next."""
+    total = int(flows.filter(target_day=days[0])["n"].sum())
+    rows = []
+    for day in days:
+        here = dict(flows.filter(target_day=day).group_by("state").agg(pl.col("n").sum()).iter_rows())
+        due = sum(here.values()) - here.get("not_due", 0)
+        for state in SHOWN:
+            of = total if state == "not_due" else due
+            k = here.get(state, 0)
+            rows.append(row(stratum.code, f"at_{state}", time_day=float(day), n=k, denominator=of,
+                            estimate=k / of if of else None))  # fmt: skip
+    for day, state, then, k in flows.select("target_day", "state", "next_state", "n").sort("target_day").iter_rows():
+        if day < days[-1]:
+            rows.append(row(stratum.code, f"{state} → {then}", time_day=float(day), n=k, denominator=total,
+                            estimate=k / total))  # fmt: skip
+    return rows

@@ -27,7 +27,7 @@ WAITING, RESPONSE, LOST, ENDED, DEAD = range(5)
 LIVE, UNSEEN = range(2)
 # A band has an intensity of its own when it shows as many moves, or was watched so long that as many were expected at
 # the rate of all days: few moves in much time say that the intensity is low. Else it shares that of its neighbour.
-FEWEST_MOVES = 5.0
+FEWEST_MOVES = 2.0
 # So far below the rate of all days (1/400) an intensity that is not determined is zero, rather than not told apart.
 _NONE_LOG = -6.0
 
@@ -75,11 +75,12 @@ def fit_stratum(moves: PanelMoves, change_points: Floats) -> StratumFit:
     groups, notes = _groups(shown, watched, inside)
     rates = np.log(np.maximum(shown.sum(axis=1), 1e-300) / np.maximum(watched.sum(axis=1), 1e-300))
     left_out: frozenset[str] = frozenset()
+    last: PanelFit | None = None
     while True:
         model, names = _model(moves, groups, inside, left_out)
         if model is None:
             return StratumFit(None, None, np.full(len(change_points) + 1, -1), ("nothing was seen to happen",))
-        fit = fit_panel_markov(model, moves, _NO_COVARIATES)
+        fit = last = fit_panel_markov(model, moves, _NO_COVARIATES, start=_start(model, last))
         undetermined = np.flatnonzero(np.isnan(np.diag(fit.covariance)))
         simpler = _simplify(groups, left_out, names, fit, undetermined, rates)
         if simpler is None:
@@ -91,6 +92,19 @@ def fit_stratum(moves: PanelMoves, change_points: Floats) -> StratumFit:
     bands = np.concatenate([bands, np.repeat(bands[-1:], len(change_points) - len(inside))])
     notes += (*_never_seen(model, moves), *fit.identifiability)
     return StratumFit(fit, arrange(model, moves, _NO_COVARIATES), bands, notes)
+
+
+def _start(model: PanelModel, last: PanelFit | None) -> Floats | None:
+    """Return where to begin from a fit with more parameters: each takes the value of one that stood in its place."""
+    if last is None:
+        return None
+    held = {tuple(way): row for way, row in zip(last.model.transitions.tolist(), last.model.base_map, strict=True)}
+    start = np.zeros(model.n_parameters)
+    for way, bands in zip(model.transitions.tolist(), model.base_map, strict=True):
+        for new, old in zip(bands, held[tuple(way)], strict=True):
+            if new >= 0 and old >= 0:
+                start[new] = max(start[new], last.theta[old]) if start[new] < 0 else last.theta[old]
+    return start
 
 
 def _simplify(

@@ -2,7 +2,7 @@
 
     python benchmarks/cost.py --patients 10000 100000 1000000
 
-Ours reads the rows from DuckDB tables, reduces them in SQL and fits; R gets the same rows as vectors in memory and fits.
+Ours reads the rows from DuckDB, reduces them in SQL and fits; R gets the same rows as vectors in memory and fits.
 CPU seconds of the fit (ours: reduction and fit apart), peak memory of the process, and whether both agree. Needs
 Rscript with the packages npsurv, survival and msm; without it R's columns are empty. Writes docs/methods/cost.md.
 """
@@ -29,7 +29,7 @@ import polars as pl
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "docs" / "methods" / "cost.md"
-# Five states in days since treatment; R's panel model is the same, without bands: what was seen at visits and exact ends.
+# Waiting, response, lost, over; intensities without bands: what was seen at visits, and exact ends. R's is the same.
 WAYS = ((0, 1), (1, 2), (2, 1), (0, 3), (1, 3), (2, 3))
 # Beyond so many patients R's panel model is not waited for.
 _PANEL_MOST = 1_000_000
@@ -161,10 +161,11 @@ def page(made: dict[str, Any]) -> str:
     lines = [
         "# What the estimators cost",
         "",
-        f"Made by `{made['command']}` on {made['machine']}; {made['versions']}. CPU seconds over all threads. Ours reads the rows "
-        "from DuckDB, reduces them in SQL (`reduce`) and fits the counts (`fit`); R has the same rows in memory, and only its fit "
-        "is counted. The ratio is R's fit to ours with the reduction. `agree`: largest relative difference of the "
-        "log-likelihood, of the incidence at 24 months, of −2 log-likelihood.",
+        f"Made by `{made['command']}` on {made['machine']}; {made['versions']}. CPU seconds over all threads. "
+        "Ours reads the rows from DuckDB, reduces them in SQL (`reduce`) and fits the counts (`fit`); R has the "
+        "same rows in memory, and only its fit is counted. The ratio is R's fit to ours with the reduction. "
+        "`agree`: largest relative difference of the log-likelihood, of the incidence at 24 months, of −2 log- "
+        "likelihood.",
         "",
         "| patients | estimator | R function | cells | reduce | fit | R | ratio | ours / R peak MB | agree |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -175,8 +176,8 @@ def page(made: dict[str, Any]) -> str:
         agree = "" if r["agree"] is None else f"{r['agree']:.0e}"
         memory = f"{r['peak']:.0f} / " + ("" if r["r_peak"] is None else f"{r['r_peak']:.0f}")
         lines.append(
-            f"| {r['patients']:,} | {r['what']} | {r['r_function']} | {r['cells']:,} | {r['reduce']:.2f} | {r['fit']:.2f} | "
-            f"{theirs} | {ratio} | {memory} | {agree} |"
+            f"| {r['patients']:,} | {r['what']} | {r['r_function']} | {r['cells']:,} | {r['reduce']:.2f} "
+            f"| {r['fit']:.2f} | {theirs} | {ratio} | {memory} | {agree} |"
         )
     return "\n".join([*lines, "", *made["notes"], ""])
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from registry import catalogue, loadlog, mapping, pseudonyms, reading, refusal, rules, store
+from registry import catalogue, loadlog, mapping, pseudonyms, reading, refusal, repeats, rules
+from registry.connection import writing
 from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
 from registry.tables import TABLES, Record
@@ -33,6 +34,7 @@ class _Load:
     centre: str
     load_id: int
     next_file_id: int
+    reason: str | None = None
     counts: list[FileCount] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     # By file: columns that no table has used so far.
@@ -46,6 +48,7 @@ def load(
     mapping_file: Path | None = None,
     extracted_on: dt.date | None = None,
     dry_run: bool = False,
+    reason: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> LoadReport:
     """Load files into the registry at path `registry`.
@@ -60,6 +63,9 @@ def load(
         The day on which the files were written out of the clinic's system: follow-up is known up to it.
     dry_run
         Judge every row and keep nothing.
+    reason
+        Why values recorded before are other now. With it, a row whose content differs from what is held is a
+        correction: the version held goes to the past with each value that changed. Without it such a row is refused.
     progress
         Called with the name of each table as it is judged.
 
@@ -72,8 +78,8 @@ def load(
     stated = extracted_on or plan.extracted_on
     files = reading.find(paths)
     tables = [t for path in files for t in _read(path, plan)]
-    with store.writing(registry) as con:
-        state = _begin(con, stated or dt.date.today(), plan, pseudonyms.read_key(registry))
+    with writing(registry) as con:
+        state = _begin(con, stated or dt.date.today(), plan, pseudonyms.read_key(registry), reason)
         if stated is None:
             state.notes.append(
                 f"no extraction day was given: the data are taken to speak up to today, {state.extracted_on}; "
@@ -90,7 +96,7 @@ def load(
         if dry_run or (report.new == 0 and seen and not loadlog.is_later(con, state.load_id, stated)):
             con.execute("rollback; begin")
         else:
-            loadlog.record(con, state.load_id, state.extracted_on, report)
+            loadlog.record(con, state.load_id, state.extracted_on, report, reason)
     return report
 
 
@@ -124,11 +130,13 @@ def _unmatched(files: list[Path], tables: list[reading.SourceTable], plan: mappi
     ]
 
 
-def _begin(con: duckdb.DuckDBPyConnection, day: dt.date, plan: mapping.Mapping, key: bytes) -> _Load:
+def _begin(
+    con: duckdb.DuckDBPyConnection, day: dt.date, plan: mapping.Mapping, key: bytes, reason: str | None
+) -> _Load:
     pseudonyms.prepare(con, key)
     (load_id,) = con.sql("select coalesce(max(load_id), 0) + 1 from log.load").fetchone() or (1,)
     (file_id,) = con.sql("select coalesce(max(source_file_id), 0) + 1 from log.source_file").fetchone() or (1,)
-    return _Load(con, day, plan.centre, int(load_id), int(file_id))
+    return _Load(con, day, plan.centre, int(load_id), int(file_id), reason)
 
 
 def _take(
@@ -179,14 +187,14 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.Sou
         if mapped.empty_cells:
             state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
     if frames:
-        rejected, new = _accept(state, record, pl.concat(frames))
+        rejected, new, corrected = _accept(state, record, pl.concat(frames))
         for file_id, (file, rows_in) in files.items():
-            bad = rejected.get(file_id, 0)
-            _count(state, file_id, FileCount(file, name, rows_in, rows_in - bad, bad, new.get(file_id, 0)))
+            bad, changed = rejected.get(file_id, 0), corrected.get(file_id, 0)
+            _count(state, file_id, FileCount(file, name, rows_in, rows_in - bad, bad, new.get(file_id, 0), changed))
 
 
-def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[dict[int, int], dict[int, int]]:
-    """Judge `frame` a slice at a time and keep what is good; returns rows refused and rows new, by file."""
+def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[dict[int, int], ...]:
+    """Judge `frame` a slice at a time and keep what is good; returns rows refused, new, and corrections, by file."""
     con, table = state.con, str(record.__tablename__)
     checks = rules.of_table(record, con)
     judge = judged_rows(record, checks, state.extracted_on)
@@ -200,7 +208,7 @@ def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[di
         _explain(con, record, checks)
         _keep(state, record)
     con.execute("drop table if exists judged_rows")
-    _settle_repeated_keys(state, record)
+    state.notes += repeats.settle(con, record, state.load_id, state.reason)
     rejected = con.execute(
         "select source_file_id, count(*) from log.rejected_row join log.source_file using (source_file_id) "
         "where load_id = ? and table_name = ? and source_line > 0 group by all",
@@ -209,7 +217,12 @@ def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[di
     new = con.execute(
         f"select source_file_id, count(*) from record.{table} where load_id = ? group by all", [state.load_id]
     ).fetchall()
-    return dict(rejected), dict(new)
+    corrected = con.execute(
+        f"select now.source_file_id, count(*) from record.{table} as now join past.{table} as old using (id) "
+        "where now.load_id = $load and old.superseded_by = $load group by all",
+        {"load": state.load_id},
+    ).fetchall()
+    return dict(rejected), dict(new), dict(corrected)
 
 
 def _keep(state: _Load, record: type[Record]) -> None:
@@ -247,41 +260,6 @@ def _explain(con: duckdb.DuckDBPyConnection, record: type[Record], checks: list[
         f"case when not f.shifted then case t.column {shown} end end, t.message, t.advice "
         "from (select *, unnest(failed) as k from judged_rows where not good) f join rule_texts t using (k)",
         [record.__source__.file],
-    )
-
-
-def _settle_repeated_keys(state: _Load, record: type[Record]) -> None:
-    """Make keys unique again: a copy of a row is the row; other content under its key is refused.
-
-    One pass over the identities finds what is repeated, within this load and against earlier ones. Which of two
-    contradicting rows is right is not ours to guess: those of this load are refused, all of them.
-    """
-    con, table, load_id = state.con, f"record.{record.__tablename__}", state.load_id
-    con.execute(
-        "create or replace temp table repeated as "
-        "select id, count(distinct row_hash) > 1 as differ, min(load_id) < any_value($now) as held, "
-        "array_to_string(list_sort(list(distinct source_line) filter (where load_id = $now)), ', ') as lines "
-        f"from {table} where id in (select id from {table} group by id having count(*) > 1) group by id",
-        {"now": load_id},
-    )
-    if con.sql("select count(*) from repeated").fetchone() == (0,):
-        return
-    key = " × ".join(record.__source__.key)
-    refused = f"{table} as r join repeated using (id) where differ and r.load_id = {load_id}"
-    con.execute(
-        "insert into log.rejection select r.source_file_id, r.source_line, ?, ?, 'duplicate_key', null, "
-        "case when held then 'the record already holds this row with other content' "
-        "else 'this row is given with different content on lines ' || lines end, "
-        "'a row is named by ' || ? || ': mend the file; a change of what was recorded must be made as a correction' "
-        f"from {refused}",
-        [record.__source__.file, record.__source__.key[-1], key],
-    )
-    con.execute(f"insert into log.rejected_row select r.source_file_id, r.source_line, to_json(r) from {refused}")
-    con.execute(
-        f"delete from {table} where load_id = {load_id} and (id in (select id from repeated where differ) or rowid in ("
-        "select row from (select r.rowid as row, row_number() over ("
-        "partition by id order by r.load_id, r.source_file_id, r.source_line) as k "
-        f"from {table} as r semi join repeated using (id)) where k > 1))"
     )
 
 

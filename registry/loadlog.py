@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from registry import audit
 from registry.loadreport import LoadReport
-from registry.store import user_name
 
 
 def rejections(con: duckdb.DuckDBPyConnection, load_id: int) -> pl.DataFrame:
@@ -38,17 +38,37 @@ def is_later(con: duckdb.DuckDBPyConnection, load_id: int, stated: dt.date | Non
     return stated is not None and last is not None and last[0] is not None and stated > last[0]
 
 
-def record(con: duckdb.DuckDBPyConnection, load_id: int, extracted_on: dt.date, report: LoadReport) -> None:
-    """Write down a load: when, by whom, up to which day its files speak, and what became of its rows."""
+def record(
+    con: duckdb.DuckDBPyConnection, load_id: int, extracted_on: dt.date, report: LoadReport, reason: str | None
+) -> None:
+    """Write down a load: when, by whom, up to which day its files speak, what became of its rows; and its link."""
+    kind = "correction" if report.corrected else "load"
+    counts = [report.rows_in, report.accepted, report.rejected]
     con.execute(
-        "insert into log.load values (?, ?, ?, ?, ?, ?, ?)",
-        [
-            load_id,
-            dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0),
-            user_name(),
-            extracted_on,
-            report.rows_in,
-            report.accepted,
-            report.rejected,
-        ],
+        "insert into log.load values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [load_id, audit.now(), audit.user_name(), extracted_on, *counts, kind, reason],
     )
+    read = con.execute(
+        "select file, sha256, table_name, rows_in, accepted, rejected from log.source_file where load_id = ? "
+        "order by all",
+        [load_id],
+    ).fetchall()
+    audit.append(con, kind, {**_told(con, load_id, reason), "files": read, "extracted_on": extracted_on})
+
+
+def record_retraction(con: duckdb.DuckDBPyConnection, load_id: int, reason: str) -> None:
+    """Write down that rows were retracted: a load of no rows, so that what was before has a number."""
+    con.execute(
+        "insert into log.load select ?, ?, ?, max(extracted_on), 0, 0, 0, 'retraction', ? from log.load",
+        [load_id, audit.now(), audit.user_name(), reason],
+    )
+    audit.append(con, "retraction", _told(con, load_id, reason))
+
+
+def _told(con: duckdb.DuckDBPyConnection, load_id: int, reason: str | None) -> dict[str, Any]:
+    return {
+        "load": load_id,
+        "reason": reason,
+        "tables": audit.digests(con, load_id),
+        "corrections": audit.changes_digest(con, load_id),
+    }

@@ -21,6 +21,7 @@ class FileCount:
     accepted: int
     rejected: int
     new: int
+    corrected: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,18 @@ class LoadReport:
         """Rows that the record did not hold before."""
         return sum(f.new for f in self.files)
 
+    @property
+    def corrected(self) -> int:
+        """Rows that replaced a version held before; they are among the new ones."""
+        return sum(f.corrected for f in self.files)
+
     def lines(self, shown: int = 40) -> Iterator[tuple[str, bool]]:
         """Yield the report as text, with whether the line is about a refusal; at most `shown` of those."""
         for f in self.files:
             counts = f"{f.rows_in:>9,} in  {f.accepted:>9,} accepted  {f.rejected:>7,} rejected"
             yield f"{counts}  {f.file} → {f.table}", False
-        kept = "nothing kept (dry run)" if self.dry_run else f"{self.new:,} new"
+        changed = f", {self.corrected:,} of them corrections" if self.corrected else ""
+        kept = "nothing kept (dry run)" if self.dry_run else f"{self.new:,} new{changed}"
         yield f"{self.rows_in:>9,} in = {self.accepted:,} accepted + {self.rejected:,} rejected; {kept}", False
         for r in self.rejections.head(shown).iter_rows(named=True):
             value = f" {r['value']!r}" if r["value"] is not None else ""
@@ -83,12 +90,13 @@ class LoadReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts for machines."""
-        counts = ("file", "table", "rows_in", "accepted", "rejected", "new")
+        counts = ("file", "table", "rows_in", "accepted", "rejected", "new", "corrected")
         return {
             "rows_in": self.rows_in,
             "accepted": self.accepted,
             "rejected": self.rejected,
             "new": self.new,
+            "corrected": self.corrected,
             "dry_run": self.dry_run,
             "files": [{c: getattr(f, c) for c in counts} for f in self.files],
             "rejections": self.rejections.to_dicts(),

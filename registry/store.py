@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 import hashlib
 import importlib.metadata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,19 +14,18 @@ import polars as pl
 from duckdb_sqlalchemy import Dialect
 from sqlalchemy.schema import CreateTable
 
-from registry import catalogue, pseudonyms, sqlmodels
+from registry import audit, catalogue, history, pseudonyms, sqlmodels
+from registry.connection import SCHEMA_VERSION, attached, engine_version, new_session, quoted, show_as_views, writing
 from registry.courses import Courses
-from registry.errors import CatamnesisError, RegistryBusy, RegistryMissing, UsageError
+from registry.errors import UsageError
 from registry.tables import TABLES
-
-SCHEMA_VERSION = "1"
 
 _LOG = """
 create schema log;
 create table log.meta (key varchar primary key, value varchar not null);
 create table log.load (
     load_id integer primary key, loaded_at timestamp not null, loaded_by varchar not null, extracted_on date not null,
-    rows_in bigint not null, accepted bigint not null, rejected bigint not null
+    rows_in bigint not null, accepted bigint not null, rejected bigint not null, kind varchar not null, reason varchar
 );
 create table log.load_centre (load_id integer not null, centre_id bigint not null);
 create table log.source_file (
@@ -55,15 +51,20 @@ class Registry:
     Attributes
     ----------
     path
-        The DuckDB file.
+        The DuckDB file, or the folder of a data cut.
     con
-        DuckDB connection with schemas ``record, catalogue, log, staging, course, endpoint, summary``.
+        DuckDB connection with schemas ``record, past, catalogue, log, staging, course, endpoint, summary``.
+    frozen
+        Whether derived tables are those of a data cut.
     """
 
-    def __init__(self, path: Path, con: duckdb.DuckDBPyConnection, notes: tuple[str, ...] = ()):
+    def __init__(
+        self, path: Path, con: duckdb.DuckDBPyConnection, notes: tuple[str, ...] = (), *, frozen: bool = False
+    ):
         self.path = path
         self.con = con
         self.notes = list(notes)
+        self.frozen = frozen
 
     @classmethod
     def create(cls, path: str | Path, *, key: bytes | None = None) -> Registry:
@@ -88,17 +89,19 @@ class Registry:
         if not path.parent.is_dir():
             raise UsageError(f"There is no folder {path.parent}. Create it first.")
         secret = pseudonyms.new_key(path, key)
-        con = _session()
+        con = new_session()
         try:
-            con.execute(f"attach '{_quoted(path)}' as registry (storage_version 'v1.5.0')")
+            con.execute(f"attach '{quoted(path)}' as registry (storage_version 'v1.5.0')")
         except duckdb.IOException:
             raise UsageError(f"{path} cannot be written. Choose a folder of your own.") from None
         con.execute("use registry; create schema record; begin")
         for table in TABLES:
             con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))  # type: ignore[attr-defined]
-        con.execute(_LOG)
+        con.execute(_LOG + history.SCHEMA + audit.SCHEMA)
+        history.create(con)
         catalogue.create(con)
         con.executemany("insert into log.meta values (?, ?)", list(_birth_certificate().items()))
+        audit.append(con, "create", _birth_certificate())
         con.execute("commit")
         con.close()
         path.chmod(0o600)
@@ -106,8 +109,14 @@ class Registry:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: str | Path) -> Registry:
+    def open(cls, path: str | Path, *, as_of: int | str | dt.date | None = None) -> Registry:
         """Open for reading. Derived tables that are older than the record are derived again, in memory.
+
+        Parameters
+        ----------
+        as_of
+            Read the record as it was after a load (its number), or at the end of a day (a date); catalogues and SQL
+            are those of now.
 
         Raises
         ------
@@ -115,10 +124,25 @@ class Registry:
             When there is no such file, or it is not a registry.
         RegistryBusy
             When another process is writing to it.
+        UsageError
+            When nothing had been loaded by then.
         """
+        from registry import cut
+
         path = Path(path)
-        con = _attached(path, read_only=True)
-        _show_as_views(con)
+        if cut.is_cut(path):
+            if as_of is not None:
+                raise UsageError(
+                    f"{path.name} is a data cut, as of its own day. Open the registry to read another one."
+                )
+            return cut.open_cut(path)
+        con = attached(path, read_only=True)
+        if as_of is not None:
+            load_id = history.as_of_load(con, as_of)
+            history.show_as_of(con, load_id)
+            sqlmodels.run(con, materialised())
+            return cls(path, con, (f"The record as it was after load {load_id}.",))
+        show_as_views(con)
         registry = cls(path, con)
         if registry.stale():
             registry.notes.append(
@@ -147,7 +171,7 @@ class Registry:
 
     def stale(self) -> bool:
         """Whether the record was loaded (or the SQL changed) after the derived tables were made."""
-        return self.meta("derived_from") != derivation_stamp(self.con)
+        return not self.frozen and self.meta("derived_from") != derivation_stamp(self.con)
 
     def counts(self) -> dict[str, int]:
         """Rows by record table."""
@@ -162,7 +186,7 @@ class Registry:
         A defect is not an error of loading: each row was good alone, but two of them contradict each other.
         """
         parts = [
-            f"select '{name}' as defect, x.* , '{_quoted(meaning)}' as meaning "
+            f"select '{name}' as defect, x.* , '{quoted(meaning)}' as meaning "
             f'from ({query}) as x("row", "table", message)'
             for name, meaning, query in self.con.sql("select defect, meaning, query from catalogue.defect").fetchall()
         ]
@@ -184,6 +208,18 @@ class Registry:
             "r.message, r.advice from log.rejection r join log.source_file f using (source_file_id) "
             "order by f.file, r.table_name, r.source_line, r.column_name"
         )
+
+    def changes(self) -> pl.DataFrame:
+        """Return what was changed after it was recorded, one value a row; a retracted row has no column.
+
+        ``load, loaded_at, loaded_by, kind, table, file, line, column, old, new, reason``; file and line are those of
+        the version replaced.
+        """
+        return self.sql(history.changes_query())
+
+    def verify(self) -> audit.Verified:
+        """Follow the chain of what was done, and compare the rows of every load with what was written down of them."""
+        return audit.verify(self.con)
 
     def status(self) -> pl.DataFrame:
         """Return course status and worklist: one row a course with the rule that put it there and what is due.
@@ -252,23 +288,9 @@ def derive(path: str | Path) -> dict[str, int]:
     with writing(path) as con:
         sqlmodels.run(con, materialised())
         con.execute("insert or replace into log.meta values ('derived_from', ?)", [derivation_stamp(con)])
+        audit.append(con, "derive", {"derived_from": derivation_stamp(con)})
         query = " union all ".join(f"select '{n}' as model, count(*) from {n}" for n in materialised())
         return {str(model): int(n) for model, n in con.sql(query).fetchall()}
-
-
-@contextmanager
-def writing(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the file for writing in one transaction: everything in the block is kept, or nothing."""
-    con = _attached(Path(path), read_only=False)
-    con.execute("use registry; begin")
-    try:
-        yield con
-        con.execute("commit")
-    except BaseException:
-        con.execute("rollback")
-        raise
-    finally:
-        con.close()
 
 
 def derivation_stamp(con: duckdb.DuckDBPyConnection) -> str:
@@ -279,70 +301,11 @@ def derivation_stamp(con: duckdb.DuckDBPyConnection) -> str:
     return f"load {row[0]}, sql {hashlib.sha256(text.encode()).hexdigest()[:12]}, catalogue {seen[0] if seen else 0}"
 
 
-def user_name() -> str:
-    """Return who is loading, as the operating system knows them."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
-
-
-def _session() -> duckdb.DuckDBPyConnection:
-    con = duckdb.connect()
-    con.execute("set enable_progress_bar = false")
-    return con
-
-
-def _attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    if not path.is_file():
-        raise RegistryMissing(f"There is no registry {path}. `catamnesis init {path}` creates one.")
-    con = _session()
-    try:
-        con.execute(f"attach '{_quoted(path)}' as registry{' (read_only)' if read_only else ''}")
-        found = con.sql(
-            "select 1 from duckdb_schemas() where database_name = 'registry' and schema_name = 'record'"
-        ).fetchone()
-        if found:
-            # A file cut short is found out by reading from it, and it is better found out here.
-            con.sql("from registry.log.meta").fetchall()
-    except duckdb.Error as error:
-        con.close()
-        raise _not_opened(path, str(error)) from None
-    if not found:
-        con.close()
-        raise RegistryMissing(f"{path.name} is a DuckDB file, but not a registry. `catamnesis init` creates one.")
-    return con
-
-
-def _not_opened(path: Path, reason: str) -> CatamnesisError:
-    if "set lock" in reason:
-        return RegistryBusy(f"{path.name} is being written by another process. Try again when it is done.")
-    if "already attached" in reason:
-        return RegistryBusy(f"{path.name} is open in this session. Close it first, e.g. with `registry.close()`.")
-    return RegistryMissing(f"{path.name} is not a registry: the file cannot be read as DuckDB {_engine()}.")
-
-
-def _show_as_views(con: duckdb.DuckDBPyConnection) -> None:
-    tables = con.sql("select schema_name, table_name from duckdb_tables() where database_name = 'registry'").fetchall()
-    for schema in {schema for schema, _ in tables} - {"main"}:
-        con.execute(f"create schema if not exists {schema}")
-    for schema, table in tables:
-        con.execute(f"create view {schema}.{table} as from registry.{schema}.{table}")
-
-
 def _birth_certificate() -> dict[str, str]:
     return {
         "schema_version": SCHEMA_VERSION,
         "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "code_version": importlib.metadata.version("catamnesis"),
-        "engine": f"duckdb {_engine()}",
+        "engine": f"duckdb {engine_version()}",
         "catalogue_changes": "0",
     }
-
-
-def _engine() -> str:
-    return str(duckdb.__version__)
-
-
-def _quoted(text: object) -> str:
-    return str(text).replace("'", "''")

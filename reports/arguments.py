@@ -10,13 +10,16 @@ import typer
 if TYPE_CHECKING:
     from registry import Registry
 
-RegistryPath = Annotated[Path, typer.Argument(metavar="REG", help="The registry: a DuckDB file.")]
+RegistryPath = Annotated[
+    Path, typer.Argument(metavar="REG", help="The registry: a DuckDB file, or a data cut's folder.")
+]
+AsOf = Annotated[str | None, typer.Option(help="The record as it was: a load's number, or a day (YYYY-MM-DD).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write into; made if it is not there.")]
 
 
-def opened(path: Path) -> Registry:
-    """Open a registry for reading."""
+def opened(path: Path, as_of: str | None = None) -> Registry:
+    """Open a registry for reading, as it is or as it was."""
     from registry import Registry
 
-    return Registry.open(path)
+    return Registry.open(path, as_of=as_of)

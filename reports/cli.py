@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from reports import leaving
-from reports.arguments import AsJson, Out, RegistryPath, opened
+from reports import keeping, leaving
+from reports.arguments import AsJson, AsOf, Out, RegistryPath, opened
 
 app = typer.Typer(
     add_completion=False,
@@ -99,6 +99,7 @@ def load(
     mapping: Annotated[Path | None, typer.Option(help="How their layout becomes ours (TOML).")] = None,
     extracted_on: Annotated[str | None, typer.Option(help="Day the files were written (YYYY-MM-DD).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge every row, keep nothing.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Take changed rows as corrections, for this reason.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load files; every row is accepted, or refused with its reason."""
@@ -110,6 +111,7 @@ def load(
         mapping_file=mapping,
         extracted_on=_day(extracted_on),
         dry_run=dry_run,
+        reason=reason,
         progress=_progress(as_json),
     )
     if as_json:
@@ -215,6 +217,7 @@ def analyse(
     horizon_day: Annotated[list[int] | None, typer.Option(min=1, help="Days to report; may be repeated.")] = None,
     min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Write the figure here (PNG or SVG).")] = None,
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer a question by severity stage, with its definition, attrition and diagnostics."""
@@ -222,7 +225,7 @@ def analyse(
     from registry.errors import NotEstimable
     from reports import answers
 
-    reg = opened(registry)
+    reg = opened(registry, as_of)
     selection = {"programme": programme, "site": site, "diagnosis": diagnosis}
     courses = reg.courses(
         min_potential_follow_up_day=min_potential_follow_up_day, **{k: v for k, v in selection.items() if v is not None}
@@ -315,7 +318,7 @@ def _print_json(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(content, ensure_ascii=False, default=str))
 
 
-for command in leaving.COMMANDS:
+for command in (*leaving.COMMANDS, *keeping.COMMANDS):
     app.command()(command)
 
 

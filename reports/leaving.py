@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from reports.arguments import Out, RegistryPath, opened
+from reports.arguments import AsOf, Out, RegistryPath, opened
 
 
-def report(registry: RegistryPath, out: Out = Path("report")) -> None:
+def report(registry: RegistryPath, out: Out = Path("report"), as_of: AsOf = None) -> None:
     """Write the summary report: one page that opens without a network."""
     from reports.summary import write_report
 
-    path = write_report(opened(registry), out)
+    path = write_report(opened(registry, as_of), out)
     typer.echo(f"Report: {path}")
 
 

@@ -67,15 +67,20 @@ def maximise(
     `evaluate` takes theta (p,) to log-likelihood, gradient (p,) and empirical information (p, p); `scale` (p,) is the
     largest entry of the design for each parameter. Returns theta, observed information (p, p), iterations used.
     """
-    exact, (value, gradient, information) = False, evaluate(theta)
+    exact, fresh, last, (value, gradient, information) = False, False, np.inf, evaluate(theta)
     for iteration in range(1, limit + 1):
         step = _ascent(information, gradient, scale)
-        exact = exact or bool(gradient @ step < 1e-3) or iteration in (25, limit)
-        if exact:
-            information = observed_information(evaluate, theta, scale)
+        # Near the top one Hessian serves several steps, for as long as each leaves a tenth of what was to be gained.
+        stale = exact and not fresh and not gradient @ step < 0.1 * last
+        if not exact and (gradient @ step < 1e-3 or iteration in (25, limit)):
+            exact = stale = True
+        if stale or (exact and iteration == limit):
+            information, fresh = observed_information(evaluate, theta, scale), True
             step = _ascent(information, gradient, scale)
-        if exact and gradient @ step < 1e-11:
-            # The last step is free and squares the error; the gain is below what comparing likelihoods can see.
+        last = float(gradient @ step)
+        # With the Hessian of this place the last step squares the error; with an earlier one it takes a tenth of it.
+        if exact and last < (1e-11 if fresh else 1e-15):
+            # The last step is free; the gain is below what comparing likelihoods can see.
             theta = theta + step
             break
         if iteration == limit:
@@ -90,12 +95,13 @@ def maximise(
             step /= 2
             trial = evaluate(theta + step)
         if not trial[0] > floor:
-            if exact:
+            if exact and fresh:
                 break
-            exact = True
+            exact, last = True, 0.0
             continue
-        theta, (value, gradient, information) = theta + step, trial
-    return theta, information, iteration
+        theta, (value, gradient, empirical) = theta + step, trial
+        information, fresh = (information if exact else empirical), False
+    return theta, information if fresh else observed_information(evaluate, theta, scale), iteration
 
 
 def _ascent(information: Floats, gradient: Floats, scale: Floats) -> Floats:

@@ -157,8 +157,8 @@ def test_the_loader_stops_when_rows_do_not_add_up(clinic, monkeypatch):
 
 
 class _Wrong:
-    def __init__(self, file, table, rows_in, accepted, rejected, new):
-        self.file, self.table, self.rows_in, self.new = file, table, rows_in, new
+    def __init__(self, file, table, rows_in, accepted, rejected, new, corrected=0):
+        self.file, self.table, self.rows_in, self.new, self.corrected = file, table, rows_in, new, corrected
         self.accepted, self.rejected = accepted + 1, rejected
 
 

@@ -49,7 +49,7 @@ def test_another_duckdb_file_is_not_a_registry(tmp_path):
 
 def test_a_registry_that_another_process_writes_is_busy(clinic):
     code = f"""
-        from registry.store import writing
+        from registry.connection import writing
         with writing({str(clinic.path)!r}):
             print("writing", flush=True)
             input()

@@ -169,3 +169,45 @@ def test_help_does_not_load_the_statistics():
     code = "import sys, reports.cli; print([m for m in ('duckdb', 'polars', 'scipy', 'lifelines') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_record_is_corrected_told_proved_cut_and_read_as_it_was(run, loaded, files, tmp_path):
+    """The commands that keep the record, on a copy of the registry, one after the other."""
+    import shutil
+
+    import duckdb
+
+    reg = tmp_path / "r.duckdb"
+    assert run("backup", loaded, reg)[0] == 0
+    shutil.copy2(f"{loaded}.key", f"{reg}.key")
+    table = (files / "good" / "measurements.csv").read_text().splitlines()
+    header, row = table[0].split(","), table[1].split(",")
+    row[header.index("value")] = "44.4444" if row[header.index("value")] != "44.4444" else "47.2222"
+    file = tmp_path / "measurements.csv"
+    file.write_text("\n".join([table[0], ",".join(row)]) + "\n")
+    day = (files / "good" / "load.toml").read_text().split("=")[1].strip()
+    assert run("load", reg, file, "--extracted-on", day)[0] == 3
+    code, out, _ = run("load", reg, file, "--extracted-on", day, "--reason", "typed wrongly")
+    assert code == 0 and "1 of them corrections" in out
+    code, out, _ = run("history", reg)
+    assert code == 0 and "typed wrongly" in out and "→" in out
+    code, out, _ = run("verify", reg, "--json")
+    assert code == 0 and json.loads(out)["problems"] == [] and len(json.loads(out)["head"]) == 64
+    code, out, _ = run("cut", reg, "one", "--out", tmp_path / "cuts")
+    assert code == 0 and run("verify", tmp_path / "cuts" / "one")[0] == 0
+    question = ("time-to-response", "--programme", "osteoarthritis", "--json")
+    then, now, frozen = (
+        json.loads(run("analyse", *place, *question)[1])["frame"]
+        for place in ((loaded,), (reg,), (tmp_path / "cuts" / "one",))
+    )
+    assert now == frozen
+    assert json.loads(run("analyse", reg, *question, "--as-of", 1)[1])["frame"] == then
+    assert run("retract", reg, "measurements.csv", 2, "--reason", "not hers")[0] == 0
+    assert "retracted measurements.csv, line 2 (not hers)" in run("history", reg)[1]
+    assert run("migrate", reg)[1].strip().endswith("already.")
+    with duckdb.connect(str(reg)) as con:
+        con.execute("update record.patient set birth_year = 1901")
+    code, out, _ = run("verify", reg)
+    assert code == 4 and "what is held of patient is not what was loaded" in out
+    code, _, err = run("analyse", tmp_path / "cuts" / "one", *question, "--as-of", 1)
+    assert code == 2 and "is a data cut" in err

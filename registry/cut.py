@@ -1,0 +1,214 @@
+"""Data cuts: the record, what was derived from it, the catalogues and the SQL, frozen as files that prove themselves.
+
+A cut is a folder of Parquet files with a manifest of their hashes. Analyses run on it as on a registry, with the
+derived tables as they were on the day of the cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from registry import audit, sqlmodels
+from registry.connection import engine_version, new_session, quoted, writing
+from registry.errors import CatamnesisError, UsageError
+from registry.store import Registry
+
+MANIFEST = "MANIFEST.json"
+_SCHEMAS = ("record", "past", "catalogue", "log", *sqlmodels.MATERIALISED)
+
+
+def cut(path: str | Path, name: str, out: str | Path) -> Path:
+    """Freeze the registry at `path` as folder ``out/name``; returns the folder.
+
+    The folder appears when it is complete, or not at all; the registry's chain keeps the hash of its manifest.
+
+    Raises
+    ------
+    UsageError
+        When the name is not letters, digits, points, dashes, or a cut of this name is there.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise UsageError(f"{name!r} cannot name a cut: use letters, digits, points, dashes and underscores.")
+    folder = Path(out) / name
+    if folder.exists():
+        raise UsageError(f"There is a cut {name} in {out}; a cut is never made over. Choose another name.")
+    partial = folder.with_name(f".{name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with Registry.open(path) as registry:
+            manifest = _write(registry, partial, name)
+        text = json.dumps(manifest, indent=1, default=str, ensure_ascii=False) + "\n"
+        (partial / MANIFEST).write_text(text, encoding="utf-8")
+        with writing(path) as con:
+            audit.append(con, "cut", {"name": name, "manifest": hashlib.sha256(text.encode()).hexdigest()})
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder
+
+
+def _write(registry: Registry, folder: Path, name: str) -> dict[str, Any]:
+    con, files, schema = registry.con, {}, {}
+    tables = con.execute(
+        "select table_schema, table_name from information_schema.tables where table_catalog = current_database() "
+        "and list_contains(?, table_schema) order by 1, 2",
+        [list(_SCHEMAS)],
+    ).fetchall()
+    for part, table in tables:
+        place = f"data/{part}/{table}.parquet"
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        con.execute(
+            f"copy (from {part}.{table} order by all) to '{quoted(folder / place)}' (format parquet, compression zstd)"
+        )
+        described = con.sql(f"describe {part}.{table}").fetchall()
+        schema[f"{part}.{table}"] = {column: kind for column, kind, *_ in described}
+        (rows,) = con.sql(f"select count(*) from {part}.{table}").fetchone() or (0,)
+        files[place] = {"rows": int(rows), **_measure(folder / place)}
+    for model in sqlmodels.folder().glob("*/*.sql"):
+        place = f"sql/{model.parent.name}/{model.name}"
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model, folder / place)
+        files[place] = _measure(folder / place)
+    last = con.sql("select max(load_id) from log.load").fetchone()
+    head = con.sql("select hash from log.audit order by seq desc limit 1").fetchone()
+    return {
+        "cut": name, "of": registry.path.name, "made_at": audit.now(), "made_by": audit.user_name(),
+        "data_cut": registry.data_cut, "last_load": last[0] if last else None, "chain": head[0] if head else None,
+        "code_version": importlib.metadata.version("catamnesis"), "engine": f"duckdb {engine_version()}",
+        "schema_version": registry.meta("schema_version"), "schema": schema, "files": files,
+    }  # fmt: skip
+
+
+def _measure(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def is_cut(path: Path) -> bool:
+    """Say whether a path is the folder of a data cut."""
+    return (path / MANIFEST).is_file() and (path / "data").is_dir()
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a cut.
+
+    Raises
+    ------
+    CatamnesisError
+        When it cannot be read.
+    """
+    try:
+        found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        raise CatamnesisError(f"{folder.name}/{MANIFEST} cannot be read: this is no whole data cut.") from None
+
+
+def differences(folder: Path) -> list[str]:
+    """Return what of a cut is not as it was made: files changed, missing, or added; empty if it is unchanged."""
+    listed = manifest_of(folder)["files"]
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {MANIFEST}
+    found = [f"{name} is missing" for name in sorted(listed.keys() - there)]
+    found += [f"{name} does not belong to the cut" for name in sorted(there - listed.keys())]
+    for name in sorted(listed.keys() & there):
+        if _measure(folder / name)["sha256"] != listed[name]["sha256"]:
+            found.append(f"{name} was changed")
+    return found
+
+
+def open_cut(folder: Path) -> Registry:
+    """Open a data cut as a registry, once it has proved itself unchanged.
+
+    Raises
+    ------
+    CatamnesisError
+        When a file of it was changed, added or removed.
+    """
+    wrong = differences(folder)
+    if wrong:
+        raise CatamnesisError(
+            f"The data cut {folder.name} is not as it was made: {'; '.join(wrong[:5])}"
+            f"{' …' if len(wrong) > 5 else ''}. Take an unchanged copy: results of this one would not be "
+            "those of the cut."
+        )
+    manifest = manifest_of(folder)
+    con: duckdb.DuckDBPyConnection = new_session()
+    for name in manifest["schema"]:
+        part, table = name.split(".")
+        con.execute(f"create schema if not exists {part}")
+        source = quoted(folder / "data" / part / f"{table}.parquet")
+        con.execute(f"create view {name} as from read_parquet('{source}')")
+    own = {f"sql/{p.parent.name}/{p.name}": p for p in sqlmodels.folder().glob("*/*.sql")}
+    other = [n for n, p in own.items() if n not in manifest["files"] or (folder / n).read_bytes() != p.read_bytes()]
+    notes = [f"Data cut {manifest['cut']} of {manifest['made_at']}, chain {str(manifest['chain'])[:12]}."]
+    if other:
+        notes.append(
+            f"{len(other)} SQL models of this version differ from those of the cut ({manifest['code_version']}): "
+            "tables derived then are read as they were, reductions are those of now."
+        )
+    return Registry(folder, con, tuple(notes), frozen=True)
+
+
+def backup(path: str | Path, target: str | Path) -> int:
+    """Copy a registry to a new file and prove the copy equal, table by table; returns the rows compared.
+
+    The secret of the pseudonyms is not copied: it belongs in another place than the data.
+
+    Raises
+    ------
+    UsageError
+        When the target exists.
+    CatamnesisError
+        When the copy is not equal; it is removed then.
+    """
+    path, target = Path(path), Path(target)
+    if target.exists():
+        raise UsageError(f"{target} exists. Nothing was changed; a backup is never written over another.")
+    Registry.open(path).close()
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    con = new_session()
+    try:
+        con.execute(
+            f"attach '{quoted(path)}' as source (read_only); "
+            f"attach '{quoted(partial)}' as copy (storage_version 'v1.5.0')"
+        )
+        con.execute("copy from database source to copy")
+        rows = _equal(con, "source", "copy")
+        con.close()
+        partial.chmod(0o600)
+        partial.replace(target)
+    except duckdb.Error as error:
+        raise CatamnesisError(f"The backup could not be written: {error}. Nothing was kept of it.") from None
+    finally:
+        con.close()
+        partial.unlink(missing_ok=True)
+    return rows
+
+
+def _equal(con: duckdb.DuckDBPyConnection, one: str, other: str) -> int:
+    """Compare all tables of two databases by number and digest of their rows; returns the rows compared."""
+    rows = 0
+    tables = con.execute(
+        "select schema_name, table_name from duckdb_tables() where database_name = ? order by all", [one]
+    ).fetchall()
+    for schema, table in tables:
+        query = "select count(*), bit_xor(md5_number_lower(to_json(t)::varchar)) from {}." + f"{schema}.{table} as t"
+        mine, theirs = (con.sql(query.format(database)).fetchone() for database in (one, other))
+        if mine is None or mine != theirs:
+            raise CatamnesisError(f"The copy of {schema}.{table} is not equal to its source. Nothing was kept of it.")
+        rows += int(mine[0])
+    return rows

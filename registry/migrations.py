@@ -1,0 +1,95 @@
+"""Brings a registry of an earlier schema to that of now: into a new file, checked, and put in place in one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from registry import audit, history
+from registry.connection import SCHEMA_VERSION, new_session, quoted
+from registry.errors import CatamnesisError, UsageError
+
+
+def migrate(path: str | Path) -> tuple[str, str, Path | None]:
+    """Migrate the registry at `path`; returns the version found, the version now, and where the old file is kept.
+
+    Raises
+    ------
+    UsageError
+        When there is no registry, or it was made by a later version of the program.
+    CatamnesisError
+        When the result does not hold what the file held; the file is as it was then.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"There is no registry {path}.")
+    partial = path.with_name(f".{path.name}.migrating")
+    partial.unlink(missing_ok=True)
+    con = new_session()
+    try:
+        con.execute(f"attach '{quoted(path)}' as source (read_only)")
+        row = con.sql("select value from source.log.meta where key = 'schema_version'").fetchone()
+        found = str(row[0]) if row else "?"
+        if found == SCHEMA_VERSION:
+            return found, found, None
+        if found not in _STEPS:
+            raise UsageError(
+                f"{path.name} has schema {found}; this version knows {', '.join(_STEPS)} and {SCHEMA_VERSION}."
+            )
+        con.execute(f"attach '{quoted(partial)}' as registry (storage_version 'v1.5.0')")
+        con.execute("copy from database source to registry; use registry; begin")
+        version = found
+        while version != SCHEMA_VERSION:
+            version = _STEPS[version](con)
+        con.execute("update log.meta set value = ? where key = 'schema_version'", [version])
+        audit.append(con, "migrate", {"from": found, "to": version})
+        _nothing_lost(con)
+        con.execute("commit")
+    except duckdb.Error as error:
+        raise CatamnesisError(f"{path.name} could not be migrated: {error}. The file is as it was.") from None
+    else:
+        con.close()
+        kept = path.with_name(f"{path.name}.schema{found}")
+        partial.chmod(0o600)
+        kept.unlink(missing_ok=True)
+        kept.hardlink_to(path)
+        partial.replace(path)
+        return found, SCHEMA_VERSION, kept
+    finally:
+        con.close()
+        partial.unlink(missing_ok=True)
+
+
+def _one_to_two(con: duckdb.DuckDBPyConnection) -> str:
+    """History: the past, the log of changes, the chain; loads held get their entries, as they are found now."""
+    con.execute(
+        "create table log.load_now as select *, 'load' as kind, null::varchar as reason from log.load; "
+        "drop table log.load; alter table log.load_now rename to load"
+    )
+    history.create(con)
+    con.execute(history.SCHEMA + audit.SCHEMA)
+    audit.append(con, "create", dict(con.sql("select key, value from log.meta order by key").fetchall()))
+    for (load_id,) in con.sql("select load_id from log.load order by load_id").fetchall():
+        detail = {"load": load_id, "reason": None, "tables": audit.digests(con, load_id)}
+        audit.append(con, "load", {**detail, "corrections": audit.changes_digest(con, load_id)})
+    return "2"
+
+
+_STEPS = {"1": _one_to_two}
+
+
+def _nothing_lost(con: duckdb.DuckDBPyConnection) -> None:
+    tables = con.sql(
+        "select schema_name, table_name from duckdb_tables() where database_name = 'source' order by all"
+    ).fetchall()
+    for schema, table in tables:
+        before, after = (
+            con.sql(f"select count(*) from {database}.{schema}.{table}").fetchone()
+            for database in ("source", "registry")
+        )
+        if before != after:
+            raise CatamnesisError(f"Migrating lost rows of {schema}.{table}. The file is as it was.")
+    wrong = audit.verify(con).problems
+    if wrong:
+        raise CatamnesisError(f"The migrated registry does not verify: {wrong[0]}. The file is as it was.")

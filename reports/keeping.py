@@ -1,0 +1,99 @@
+"""Commands that keep the record: its history, its proofs, data cuts, backups and migrations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reports.arguments import AsJson, RegistryPath, opened
+
+Reason = Annotated[str, typer.Option(help="Why, in words; it is kept.")]
+
+
+def history(registry: RegistryPath, as_json: AsJson = False) -> None:
+    """List what was changed after it was recorded: when, by whom, old and new value, and why."""
+    found = opened(registry).changes()
+    if as_json:
+        typer.echo(json.dumps({"changes": found.to_dicts()}, ensure_ascii=False, default=str))
+        return
+    if found.height == 0:
+        typer.echo("Nothing that was recorded has been changed.")
+    for r in found.iter_rows(named=True):
+        what = f", {r['column']}: {r['old']!r} → {r['new']!r}" if r["column"] else ""
+        who = f"load {r['load']}, {r['loaded_at']}, {r['loaded_by']}"
+        typer.echo(f"{who}: {r['kind']} {r['file']}, line {r['line']}{what} ({r['reason']})")
+
+
+def retract(
+    registry: RegistryPath,
+    file: Annotated[str, typer.Argument(help="Name of the source file, as messages name it.")],
+    lines: Annotated[list[int], typer.Argument(metavar="LINE...", help="Lines of it.")],
+    reason: Reason,
+) -> None:
+    """Take rows out of the record that should never have been in it; the past keeps them, with the reason."""
+    from registry.history import retract as run
+
+    n = run(registry, file, lines, reason=reason)
+    typer.echo(f"Retracted {n} rows. `catamnesis derive {registry}` brings the derived tables up to date.")
+
+
+def verify(path: RegistryPath, as_json: AsJson = False) -> None:
+    """Prove that a registry holds what was loaded into it, or that a data cut is as it was made."""
+    from registry import cut
+
+    if cut.is_cut(path):
+        problems = tuple(cut.differences(path))
+        facts: dict[str, int | str] = {"files": len(cut.manifest_of(path)["files"])}
+        good = f"{facts['files']} files, all as they were made."
+    else:
+        found = opened(path).verify()
+        problems, facts = found.problems, {"entries": found.entries, "rows": found.rows, "head": found.head}
+        good = (
+            f"{found.entries} entries of the chain, {found.rows:,} rows: all as written down. Last hash: {found.head}"
+        )
+    if as_json:
+        typer.echo(json.dumps({**facts, "problems": problems}))
+    elif problems:
+        for line in problems:
+            typer.secho(line, fg="red")
+    else:
+        typer.echo(good)
+    if problems:
+        raise typer.Exit(4)
+
+
+def cut(
+    registry: RegistryPath,
+    name: Annotated[str, typer.Argument(help="Name of the cut, e.g. 2026-spring.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder that holds the cuts.")] = Path("cuts"),
+) -> None:
+    """Freeze the record, what is derived from it, catalogues and SQL as files that prove themselves."""
+    from registry.cut import cut as run
+
+    folder = run(registry, name, out)
+    typer.echo(f"Cut: {folder}. Commands that read a registry read it too; `catamnesis verify {folder}` proves it.")
+
+
+def backup(registry: RegistryPath, target: Annotated[Path, typer.Argument(help="New file.")]) -> None:
+    """Copy the registry to a new file and prove the copy equal, table by table."""
+    from registry.cut import backup as run
+
+    rows = run(registry, target)
+    typer.echo(f"Backup: {target}, {rows:,} rows equal to their source. Keep {registry}.key in another place.")
+
+
+def migrate(registry: RegistryPath) -> None:
+    """Bring a registry of an earlier version up to this one; the old file is kept beside it."""
+    from registry.migrations import migrate as run
+
+    found, now, kept = run(registry)
+    if kept is None:
+        typer.echo(f"{registry} has schema {now} already.")
+    else:
+        typer.echo(f"{registry}: schema {found} → {now}. The file as it was: {kept}.")
+
+
+COMMANDS = (history, retract, verify, cut, backup, migrate)

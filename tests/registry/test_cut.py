@@ -1,0 +1,155 @@
+"""Data cuts prove themselves and answer as their registry did; backups are equal; old registries are brought up."""
+
+import duckdb
+import pytest
+
+from analysis import time_to_response
+from registry import Registry, audit, cut, derive, ingest
+from registry.errors import CatamnesisError, RegistryMissing, UsageError
+from registry.migrations import migrate
+from synthetic import Design, simulate, sources
+
+
+@pytest.fixture(scope="module")
+def registry_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cut")
+    sources.write_template(simulate(Design(patients=80, seed=4)), folder / "files")
+    Registry.create(folder / "knees.duckdb", key=b"0123456789abcdef").close()
+    ingest.load(folder / "knees.duckdb", [folder / "files"])
+    derive(folder / "knees.duckdb")
+    return folder / "knees.duckdb"
+
+
+@pytest.fixture(scope="module")
+def whole(registry_file, tmp_path_factory):
+    return cut.cut(registry_file, "2025-spring", tmp_path_factory.mktemp("cuts"))
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    import shutil
+
+    return shutil.copytree(whole, tmp_path / whole.name)
+
+
+def test_a_cut_answers_as_its_registry_does(registry_file, whole):
+    with Registry.open(registry_file) as live, Registry.open(whole) as frozen:
+        one, two = (time_to_response(r.courses(), resamples=20) for r in (live, frozen))
+        assert one.frame.equals(two.frame) and one.settings["data_cut"] == two.settings["data_cut"]
+        assert live.counts() == frozen.counts() and live.check().equals(frozen.check())
+        assert "Data cut 2025-spring" in frozen.notes[0]
+
+
+def test_a_definition_that_was_not_derived_is_derived_on_a_cut_too(registry_file, whole):
+    with Registry.open(registry_file) as live, Registry.open(whole) as frozen:
+        one, two = (time_to_response(r.courses(), definition="KOOS-pain-10", resamples=20) for r in (live, frozen))
+        assert one.frame.equals(two.frame)
+
+
+def test_the_manifest_names_every_file_with_its_hash_the_schema_and_the_chain(registry_file, whole):
+    told = cut.manifest_of(whole)
+    there = {p.relative_to(whole).as_posix() for p in whole.rglob("*") if p.is_file()}
+    assert there == set(told["files"]) | {cut.MANIFEST}
+    assert told["schema"]["record.patient"]["birth_year"] == "INTEGER"
+    assert "endpoint.response" in told["schema"] and "sql/endpoint/response.sql" in told["files"]
+    with Registry.open(registry_file) as registry:
+        last = registry.sql("select action, detail, previous from log.audit order by seq desc limit 1").row(0)
+    assert last[0] == "cut" and last[2] == told["chain"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda f: (f / "data/record/patient.parquet").write_bytes(b"PAR1"), "patient.parquet was changed"),
+        (lambda f: (f / "data/course/score.parquet").unlink(), "score.parquet is missing"),
+        (lambda f: (f / "data/record/more.parquet").write_bytes(b""), "more.parquet does not belong to the cut"),
+        (lambda f: (f / "sql/endpoint/response.sql").write_text("select 1"), "response.sql was changed"),
+    ],
+)
+def test_a_cut_that_is_not_as_it_was_made_is_not_read(copied, spoil, why):
+    assert cut.differences(copied) == []
+    spoil(copied)
+    with pytest.raises(CatamnesisError, match=why):
+        Registry.open(copied)
+
+
+def test_a_manifest_that_cannot_be_read_is_said(copied):
+    (copied / cut.MANIFEST).write_text("{")
+    with pytest.raises(CatamnesisError, match="no whole data cut"):
+        Registry.open(copied)
+
+
+def test_a_cut_is_never_made_over_and_has_a_plain_name(registry_file, whole):
+    with pytest.raises(UsageError, match="never made over"):
+        cut.cut(registry_file, whole.name, whole.parent)
+    for name in ("../elsewhere", "a/b", "", ".hidden", "a" * 65):
+        with pytest.raises(UsageError, match="cannot name a cut"):
+            cut.cut(registry_file, name, whole.parent)
+    with pytest.raises(UsageError, match="is a data cut"):
+        Registry.open(whole, as_of=1)
+
+
+def test_a_cut_that_is_interrupted_leaves_nothing(registry_file, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with Registry.open(registry_file) as registry:
+        before = registry.verify()
+    monkeypatch.setattr(audit, "append", stop)
+    with pytest.raises(KeyboardInterrupt):
+        cut.cut(registry_file, "half", tmp_path)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+    with Registry.open(registry_file) as registry:
+        assert registry.verify() == before
+
+
+def test_a_backup_is_equal_private_and_never_written_over_another(registry_file, tmp_path):
+    copy = tmp_path / "backup.duckdb"
+    rows = cut.backup(registry_file, copy)
+    with Registry.open(registry_file) as one, Registry.open(copy) as two:
+        assert one.counts() == two.counts() and two.verify() == one.verify() and rows > sum(one.counts().values())
+    assert copy.stat().st_mode & 0o077 == 0
+    with pytest.raises(UsageError, match="never written over"):
+        cut.backup(registry_file, copy)
+
+
+@pytest.fixture
+def of_schema_1(registry_file, tmp_path):
+    """A registry as schema 1 had it: no past, no log of changes, no chain, loads without kind and reason."""
+    path = tmp_path / "old.duckdb"
+    cut.backup(registry_file, path)
+    with duckdb.connect(str(path)) as con:
+        con.execute(
+            "drop schema past cascade; drop table log.change; drop table log.audit; "
+            "alter table log.load drop kind; alter table log.load drop reason; "
+            "update log.meta set value = '1' where key = 'schema_version'"
+        )
+    return path
+
+
+def test_a_registry_of_schema_1_is_brought_up_with_all_its_rows_and_a_chain(of_schema_1, registry_file):
+    with pytest.raises(RegistryMissing, match="catamnesis migrate"):
+        Registry.open(of_schema_1)
+    old_bytes = of_schema_1.read_bytes()
+    found, now, kept = migrate(of_schema_1)
+    assert (found, now, kept.read_bytes()) == ("1", "2", old_bytes)
+    with Registry.open(of_schema_1) as registry, Registry.open(registry_file) as other:
+        assert registry.counts() == other.counts() and registry.verify().problems == ()
+        assert registry.sql("select action from log.audit")["action"].to_list() == ["create", "load", "migrate"]
+    assert migrate(of_schema_1) == ("2", "2", None)
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(of_schema_1, tmp_path, monkeypatch):
+    before = of_schema_1.read_bytes()
+    monkeypatch.setattr(audit, "verify", lambda _: audit.Verified(0, 0, "", ("load 1 is wrong",)))
+    with pytest.raises(CatamnesisError, match="does not verify: load 1 is wrong"):
+        migrate(of_schema_1)
+    assert of_schema_1.read_bytes() == before and {p.name for p in tmp_path.iterdir()} == {of_schema_1.name}
+
+
+def test_a_later_schema_is_not_touched(of_schema_1):
+    with duckdb.connect(str(of_schema_1)) as con:
+        con.execute("update log.meta set value = '99' where key = 'schema_version'")
+    with pytest.raises(UsageError, match="has schema 99"):
+        migrate(of_schema_1)

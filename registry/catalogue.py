@@ -7,6 +7,7 @@ headers; a row that contradicts one already there is refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -52,6 +53,7 @@ _TYPES: dict[str, str] = {
     "peak_lost_min": "DECIMAL(18, 8)",
     "baseline_share_min": "DECIMAL(18, 8)",
     "worsening_min": _DECIMAL,
+    "limit_value": _DECIMAL,
     "verified": "BOOLEAN",
     **dict.fromkeys(
         (
@@ -96,10 +98,10 @@ def read(name: str, folder: Path = FOLDER) -> pl.DataFrame:
     return frame
 
 
-def create(con: duckdb.DuckDBPyConnection) -> None:
-    """Create schema ``catalogue`` in the current database from the shipped files."""
+def create(con: duckdb.DuckDBPyConnection, names: Iterable[str] = tuple(KEYS)) -> None:
+    """Create schema ``catalogue``, or some of its tables, in the current database from the shipped files."""
     con.execute("create schema if not exists catalogue")
-    for name in KEYS:
+    for name in names:
         incoming = read(name)
         columns = ", ".join(_typed(c) for c in incoming.columns)
         con.execute(f"create or replace table catalogue.{name} as select {columns} from incoming")

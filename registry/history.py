@@ -207,6 +207,7 @@ def show_as_of(con: duckdb.DuckDBPyConnection, load_id: int) -> None:
         con.execute(
             f"create view log.{name} as from registry.log.{name} semi join log.source_file using (source_file_id)"
         )
+    con.execute("create view log.finding as from registry.log.finding")
     con.execute("create view log.meta as from registry.log.meta; create view log.audit as from registry.log.audit")
     for (name,) in con.sql(
         "select table_name from duckdb_tables() where database_name = 'registry' and schema_name = 'catalogue'"

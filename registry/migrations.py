@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from registry import audit, history
+from registry import audit, catalogue, checks, history
 from registry.connection import SCHEMA_VERSION, new_session, quoted
 from registry.errors import CatamnesisError, UsageError
 
@@ -68,7 +68,9 @@ def _one_to_two(con: duckdb.DuckDBPyConnection) -> str:
         "drop table log.load; alter table log.load_now rename to load"
     )
     history.create(con)
-    con.execute(history.SCHEMA + audit.SCHEMA)
+    con.execute(history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
+    # Its checks had no kind, severity or limit: they are the program's own, not a clinic's.
+    catalogue.create(con, ["defect"])
     audit.append(con, "create", dict(con.sql("select key, value from log.meta order by key").fetchall()))
     for (load_id,) in con.sql("select load_id from log.load order by load_id").fetchall():
         detail = {"load": load_id, "reason": None, "tables": audit.digests(con, load_id)}

@@ -14,7 +14,7 @@ import polars as pl
 from duckdb_sqlalchemy import Dialect
 from sqlalchemy.schema import CreateTable
 
-from registry import audit, catalogue, history, pseudonyms, sqlmodels
+from registry import audit, catalogue, checks, history, pseudonyms, sqlmodels
 from registry.connection import SCHEMA_VERSION, attached, engine_version, new_session, quoted, show_as_views, writing
 from registry.courses import Courses
 from registry.errors import UsageError
@@ -97,7 +97,7 @@ class Registry:
         con.execute("use registry; create schema record; begin")
         for table in TABLES:
             con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))  # type: ignore[attr-defined]
-        con.execute(_LOG + history.SCHEMA + audit.SCHEMA)
+        con.execute(_LOG + history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
         history.create(con)
         catalogue.create(con)
         con.executemany("insert into log.meta values (?, ?)", list(_birth_certificate().items()))
@@ -180,26 +180,23 @@ class Registry:
         )
         return {str(t): int(n) for t, n in self.con.sql(query).fetchall()}
 
-    def check(self) -> pl.DataFrame:
-        """Return open defects across rows, one a line: ``defect, table, row, message, meaning, file, line``.
+    def check(self, limits: dict[str, float] | None = None) -> pl.DataFrame:
+        """Return open findings of the checks, one a line, errors first; see :mod:`registry.checks`.
 
-        A defect is not an error of loading: each row was good alone, but two of them contradict each other.
+        ``defect, category, kind, severity, table, row, message, meaning, file, line``. A finding is not an error of
+        loading: each row was good alone, but rows contradict each other, or something that should be there is not.
+
+        Parameters
+        ----------
+        limits
+            Limits of single checks other than the catalogue's, e.g. ``{"sudden_change": 60}``.
         """
-        parts = [
-            f"select '{name}' as defect, x.* , '{quoted(meaning)}' as meaning "
-            f'from ({query}) as x("row", "table", message)'
-            for name, meaning, query in self.con.sql("select defect, meaning, query from catalogue.defect").fetchall()
-        ]
-        places = " union all ".join(
-            f'select \'{name}\' as "table", id as "row", source_file_id, source_line from record.{name}'
-            for name in (t.__tablename__ for t in TABLES)
-        )
-        return self.sql(
-            f"with found as ({' union all '.join(parts)}), places as ({places}) "
-            'select found.defect, found."table", found."row", found.message, found.meaning, f.file, '
-            'p.source_line as line from found left join places p using ("table", "row") '
-            'left join log.source_file f using (source_file_id) order by found.defect, f.file, line, found."row"'
-        )
+        return checks.find(self.con, limits)
+
+    def follow_up(self) -> pl.DataFrame:
+        """Return courses seen, late, overdue, missed, lost and ended by centre, stage, planned visit and scale."""
+        sqlmodels.run(self.con, ["reduction.follow_up"])
+        return self.sql("from reduction.follow_up order by programme, centre, stage, position, scale")
 
     def rejections(self) -> pl.DataFrame:
         """Return why rows were refused: ``file, table, line, column, rule, value, message, advice``."""

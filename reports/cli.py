@@ -135,20 +135,28 @@ def derive(registry: RegistryPath, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def check(registry: RegistryPath, as_json: AsJson = False) -> None:
-    """List open defects: rows that contradict each other."""
-    reg = opened(registry)
-    found = reg.check()
+def check(
+    registry: RegistryPath,
+    keep: Annotated[bool, typer.Option("--keep", help="Write down what is found, to follow it over time.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List open findings: rows that contradict each other, and what should be there and is not."""
+    from registry import checks
+
+    told = checks.keep(registry) if keep else None
+    found = opened(registry).check()
     if as_json:
-        _print_json({"open": found.height, "defects": found.to_dicts()})
+        _print_json({"open": found.height, "defects": found.to_dicts(), "kept": told})
     elif found.height == 0:
-        typer.echo("No open defects.")
+        typer.echo("Nothing is open.")
     else:
-        counts = found.group_by("defect", "meaning").len().sort("len", descending=True)
-        for defect, meaning, n in counts.iter_rows():
-            typer.echo(f"{n:>8,}  {defect}: {meaning}")
+        counts = found.group_by("severity", "defect", "meaning", maintain_order=True).len()
+        for severity, defect, meaning, n in counts.iter_rows():
+            typer.echo(f"{n:>8,}  {severity:8}{defect}: {meaning}")
             for r in found.filter(found["defect"] == defect).head(_SHOWN).iter_rows(named=True):
                 typer.echo(f"          {r['file']}, line {r['line']}: {r['message']}")
+    if told is not None and not as_json:
+        typer.echo(f"Kept: {told['open']:,} open, {told['waived']:,} waived, {told['fixed']:,} fixed since.")
     if found.height:
         raise typer.Exit(4)
 

@@ -1,4 +1,4 @@
-"""Commands that keep the record: its history, its proofs, data cuts, backups and migrations."""
+"""Commands that keep the record: history, proofs, data cuts, backups, migrations, findings, and what is due."""
 
 from __future__ import annotations
 
@@ -96,4 +96,35 @@ def migrate(registry: RegistryPath) -> None:
         typer.echo(f"{registry}: schema {found} → {now}. The file as it was: {kept}.")
 
 
-COMMANDS = (history, retract, verify, cut, backup, migrate)
+def waive(
+    registry: RegistryPath,
+    defect: Annotated[str, typer.Argument(help="Name of the check, as `check` prints it.")],
+    file: Annotated[str, typer.Argument(help="Name of the source file.")],
+    line: Annotated[int, typer.Argument(help="Line of it.")],
+    reason: Reason,
+) -> None:
+    """Say of a finding that it is right as it is, and why; a change of the row opens it again."""
+    from registry.checks import waive as run
+
+    run(registry, defect, file, line, reason=reason)
+    typer.echo(f"Waived: {defect} at {file}, line {line}.")
+
+
+def due(registry: RegistryPath, as_json: AsJson = False) -> None:
+    """Show follow-up: seen, late, overdue, missed and lost by planned visit; --json by centre, stage and scale."""
+    reg = opened(registry)
+    found = reg.follow_up()
+    if as_json:
+        typer.echo(json.dumps({"data_cut": reg.data_cut, "follow_up": found.to_dicts()}, default=str))
+        return
+    columns = ("seen", "late", "overdue", "missed", "lost", "ended", "not_due")
+    typer.echo(
+        f"{'':32}" + "".join(f"{name.replace('_', ' '):>9}" for name in columns) + "   (scores, by planned visit)"
+    )
+    sums = found.select("programme", "position", "planned_visit", *(f"n_{c}" for c in columns))
+    for (programme, _, visit), group in sums.group_by("programme", "position", "planned_visit", maintain_order=True):
+        numbers = "".join(f"{group[f'n_{c}'].sum():>9,}" for c in columns)
+        typer.echo(f"{programme!s:16}{visit!s:16}{numbers}")
+
+
+COMMANDS = (history, retract, verify, cut, backup, migrate, waive, due)

@@ -216,14 +216,16 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--scenarios", nargs="+", default=[s.name for s in SCENARIOS])
+    parser.add_argument("--add", action="store_true", help="Keep the rows of the file for other scenarios and sizes.")
     parser.add_argument("--out", type=Path, default=OUT / "response.json")
     a = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = json.loads(a.out.read_text(encoding="utf-8"))["rows"] if a.add else []
     command = f"python benchmarks/truth/response.py --seeds {a.seeds} --resamples {a.resamples}"
     a.out.parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(a.processes) as pool:
         for courses in a.courses:
             for scenario in (s for s in SCENARIOS if s.name in a.scenarios):
+                rows = [r for r in rows if (r["scenario"], r["courses"]) != (scenario.name, courses)]
                 rows += study(scenario, courses, a.seeds, a.resamples, pool)
                 print(json.dumps(rows[-len(QUANTITIES) :]), flush=True)
                 made = {"command": command, "resamples": a.resamples, "rows": rows}

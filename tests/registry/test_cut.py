@@ -121,7 +121,7 @@ def of_schema_1(registry_file, tmp_path):
     cut.backup(registry_file, path)
     with duckdb.connect(str(path)) as con:
         con.execute(
-            "drop schema past cascade; drop table log.change; drop table log.audit; "
+            "drop schema past cascade; drop table log.change; drop table log.audit; drop table log.finding; drop table log.finding_count; "
             "alter table log.load drop kind; alter table log.load drop reason; "
             "update log.meta set value = '1' where key = 'schema_version'"
         )

@@ -202,6 +202,17 @@ def test_the_record_is_corrected_told_proved_cut_and_read_as_it_was(run, loaded,
     )
     assert now == frozen
     assert json.loads(run("analyse", reg, *question, "--as-of", 1)[1])["frame"] == then
+    code, out, _ = run("due", reg)
+    assert code == 0 and "12 months" in out and "overdue" in out
+    assert {"centre", "stage", "scale", "n_lost"} <= json.loads(run("due", reg, "--json")[1])["follow_up"][0].keys()
+    code, out, _ = run("check", reg, "--keep", "--json")
+    told = json.loads(out)
+    first = told["defects"][0]
+    assert code == 4 and told["kept"]["open"] == told["open"] > 0
+    place = (first["defect"], first["file"], first["line"])
+    assert run("waive", reg, *place, "--reason", "looked at the chart")[0] == 0
+    assert json.loads(run("check", reg, "--json")[1])["open"] < told["open"]
+    assert run("waive", reg, *place, "--reason", "again")[0] == 2
     assert run("retract", reg, "measurements.csv", 2, "--reason", "not hers")[0] == 0
     assert "retracted measurements.csv, line 2 (not hers)" in run("history", reg)[1]
     assert run("migrate", reg)[1].strip().endswith("already.")

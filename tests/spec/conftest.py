@@ -193,7 +193,7 @@ class Given:
     def _cut(self, row: Row) -> None:
         load = {"load_id": next(self.next_id), "loaded_at": DAY_ZERO, "loaded_by": "us"}
         counts = {"rows_in": 0, "accepted": 0, "rejected": 0}
-        self._insert("log.load", {**load, "extracted_on": _date(row["day"]), **counts})
+        self._insert("log.load", {**load, "extracted_on": _date(row["day"]), **counts, "kind": "load"})
 
     def _default(self, row: Row) -> None:
         programme = row.get("programme") or "osteoarthritis"

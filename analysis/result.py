@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from analysis.cells import safe_for_spreadsheets
 from registry.errors import NotEstimable, UsageError
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ class Result:
 
     def to_csv(self, path: str | Path) -> None:
         """Write the frame as CSV, small cells suppressed: a file is made to leave the room."""
-        self.suppress().frame.write_csv(path)
+        safe_for_spreadsheets(self.suppress().frame).write_csv(path)
 
     def __repr__(self) -> str:
         lines = [self.title, self._rows_used(), *(f"{k}: {v}" for k, v in self._headline().items())]

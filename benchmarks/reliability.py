@@ -161,13 +161,11 @@ def kills(number: int, seed: int, base: Path) -> dict[str, Counter[str]]:
         whole = place / "cuts" / "one"
         if step == "cut" and whole.exists() and cut.differences(whole):
             raise AssertionError("a cut that is not whole is to be seen")
-        # The step can be done again, whatever it left behind.
-        if now == before and step != "cut":
+        # The step can be done again, whatever it left behind; tried after one kill in four.
+        if (k // len(STEPS)) % 4 == 0 and now == before and not whole.exists():
             run(step, place, None)
             if state(place) != after:
                 raise AssertionError(f"{step} done again after a kill did not come to the same")
-        elif step == "cut" and not whole.exists():
-            run(step, place, None)
         found[step]["killed while at work" if running else "had ended"] += 1
         found[step]["held before" if now == before else "held after"] += 1
         shutil.rmtree(place)
@@ -265,8 +263,8 @@ def page(command: str, killed: dict[str, Counter[str]], spoilt_files: Counter[st
         "",
         f"**Kills.** {total} steps were killed (SIGKILL) at a random moment. After each the registry "
         "opened, its chain verified, and it held exactly what it held before the step or after it; "
-        "done again, the step came to the same. No half load, no half cut, no half migration was to "
-        "be seen.",
+        "done again (after one kill in four), the step came to the same. No half load, no half cut, no "
+        "half migration was to be seen.",
         "",
         "| step | killed while at work | had ended | held what was before | held what comes after |",
         "|---|---|---|---|---|",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from registry.errors import CatamnesisError, RegistryBusy, RegistryMissing
+from registry.errors import CatamnesisError, RegistryBusy, RegistryMissing, UsageError
 
 SCHEMA_VERSION = "2"
 
@@ -37,6 +37,8 @@ def new_session() -> duckdb.DuckDBPyConnection:
 
 def attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Return a connection to which the file is attached as ``registry``; says kindly why it cannot be."""
+    if (path / "MANIFEST.json").is_file():
+        raise UsageError(f"{path.name} is a data cut: it is read, never changed. Write to the registry it was made of.")
     if not path.is_file():
         raise RegistryMissing(f"There is no registry {path}. `catamnesis init {path}` creates one.")
     con = new_session()

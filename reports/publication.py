@@ -26,6 +26,7 @@ from analysis import (
     time_to_response,
     trajectories,
 )
+from analysis.cells import safe_for_spreadsheets
 from analysis.describe import Description
 from analysis.result import SMALLEST_CELL
 from registry import Courses, Registry
@@ -168,7 +169,7 @@ def _write(
     n_figure = 0
     listed: list[tuple[str, str]] = []
     for n_table, (name, result) in enumerate(found.items(), 1):
-        result.frame.write_csv(folder / "numbers" / f"{name}.csv")
+        safe_for_spreadsheets(result.frame).write_csv(folder / "numbers" / f"{name}.csv")
         stem = f"table_{n_table}_{name}"
         frame = result.table() if isinstance(result, Description) else tables.wide(result)
         title = f"Table {n_table}. {result.title}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.cells import safe_for_spreadsheets
 from analysis.result import Result, is_share
 
 _DAYS_A_MONTH = 30.4375
@@ -45,7 +46,7 @@ def wide(result: Result) -> pl.DataFrame:
 
 def write(path: Path, frame: pl.DataFrame, title: str, footnotes: list[str]) -> None:
     """Write a table of text as `path` with the endings csv, html and tex."""
-    frame.write_csv(path.with_suffix(".csv"))
+    safe_for_spreadsheets(frame).write_csv(path.with_suffix(".csv"))
     path.with_suffix(".html").write_text(_html(frame, title, footnotes), encoding="utf-8")
     path.with_suffix(".tex").write_text(_latex(frame, title, footnotes, path.name), encoding="utf-8")
 

@@ -4,7 +4,7 @@ import duckdb
 import pytest
 
 from analysis import time_to_response
-from registry import Registry, audit, cut, derive, ingest
+from registry import Registry, audit, checks, cut, derive, ingest
 from registry.errors import CatamnesisError, RegistryMissing, UsageError
 from registry.migrations import migrate
 from synthetic import Design, simulate, sources
@@ -87,6 +87,9 @@ def test_a_cut_is_never_made_over_and_has_a_plain_name(registry_file, whole):
             cut.cut(registry_file, name, whole.parent)
     with pytest.raises(UsageError, match="is a data cut"):
         Registry.open(whole, as_of=1)
+    for write in (derive, checks.keep, lambda path: ingest.load(path, [registry_file.parent / "files"])):
+        with pytest.raises(UsageError, match="is read, never changed"):
+            write(whole)
 
 
 def test_a_cut_that_is_interrupted_leaves_nothing(registry_file, tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from analysis.loss_rows import (
     loss_contrasts,
     loss_rows,
     mean_rows,
+    note_between_visits,
     observed_rows,
     proportional_check,
     share_contrasts,
@@ -104,11 +105,13 @@ def loss_of_response(
     days = np.array(sorted(set(after_day)), dtype=float)
     settings |= {"landmark_day": landmark_day, "after_day": [int(d) for d in days], "horizon_day": [int(days.max())]}
     rows = [r for s in fitted.strata for r in loss_rows(fitted, s.code, days, landmark_day)]
+    visits = sorted(fitted.shares["target_day"].unique().to_list())
+    rows = note_between_visits(rows + loss_contrasts(fitted, days, landmark_day), visits, landmark_day)
     curves = [r for c in fitted.fits for r in loss_rows(fitted, c, curve_days(days), landmark_day)]
     return Result(
         question="loss_of_response",
         title=f"Loss of response by {by}: {settings['loss_label']}, after response on day {landmark_day}",
-        frame=frame_of(rows + loss_contrasts(fitted, days, landmark_day)),
+        frame=frame_of(rows),
         settings=settings,
         attrition=kept.flow(),
         diagnostics=diagnostics_of([*checks_of(fitted), *proportional_check(fitted)]),
@@ -166,12 +169,13 @@ def time_in_response(
     settings |= {"horizon_day": [int(d) for d in days]}
     rows = [r for s in fitted.strata for r in share_rows(fitted, s.code, days)]
     rows += [r for s in fitted.strata for r in [*mean_rows(fitted, s.code, days.max()), *observed_rows(fitted, s.code)]]
+    visits = sorted(fitted.shares["target_day"].unique().to_list())
     curves = [r for c in fitted.fits for r in share_rows(fitted, c, curve_days(days))]
     curves += [r for c in fitted.fits for r in observed_rows(fitted, c)]
     return Result(
         question="time_in_response",
         title=f"Time in response by {by}: {settings['definition_label']}, loss: {settings['loss_label']}",
-        frame=frame_of(rows + share_contrasts(fitted, days)),
+        frame=frame_of(note_between_visits(rows + share_contrasts(fitted, days), visits)),
         settings=settings,
         attrition=kept.flow(),
         diagnostics=diagnostics_of(checks_of(fitted)),

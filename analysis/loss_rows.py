@@ -208,6 +208,26 @@ def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
     return row("all", "test", estimate=p, denominator=sum(map(fitted.courses, codes)), note=note)
 
 
+def note_between_visits(rows: list[dict[str, Any]], visits: list[int], since: float = 0.0) -> list[dict[str, Any]]:
+    """Return the rows with a note where a day is further than a tenth of it from every planned visit.
+
+    There the number rests on intensities that are constant between two visits, not on what anybody saw.
+    """
+    noted = []
+    for r in rows:
+        day = since + (r["time_day"] or 0.0)
+        far = visits and min(abs(day - v) for v in visits) > 0.1 * day and r["estimate"] is not None
+        before, after = (
+            max((v for v in visits if v < day), default=0),
+            min((v for v in visits if v > day), default=None),
+        )
+        if far and after is not None and r["note"] is None:
+            note = f"day {day:.0f} lies between the planned visits of days {before} and {after}: rests on the model"
+            r = {**r, "note": note}
+        noted.append(r)
+    return noted
+
+
 def curve_days(days: Floats) -> Floats:
     """Return the days at which curves are drawn: the reported ones and every tenth."""
     return np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 10.0)]))

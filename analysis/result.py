@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analysis.cells import safe_for_spreadsheets
+from analysis.cells import given_away_by_the_rest, safe_for_spreadsheets
 from registry.errors import NotEstimable, UsageError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Result:
         overall = (pl.col("stratum") == "all") & pl.lit(len(main) > 0 and whole)
         apart = pl.col("quantity").str.starts_with("difference") & given_away
         small = few.fill_null(False) | in_tiny | apart | overall | beside | prone_events
-        small |= pl.Series(_given_away_by_the_rest(self.frame, self.frame.select(small).to_series()))
+        small |= pl.Series(given_away_by_the_rest(self.frame, self.frame.select(small).to_series()))
         return dataclasses.replace(
             self,
             frame=hide(self.frame, small),
@@ -329,30 +329,6 @@ def versions() -> dict[str, str]:
 def _rests_on(stratum: str, time_day: float | None, hidden: set[tuple[str, float | None]]) -> bool:
     """Say whether a stratum, or a side of a difference ``a - b``, is hidden on that day."""
     return any((side, time_day) in hidden for side in (stratum, *stratum.split(" - ")))
-
-
-def _given_away_by_the_rest(frame: pl.DataFrame, hidden: pl.Series) -> list[bool]:
-    """Return which counts must go with those hidden, where all states of a visit add up to a number that is shown.
-
-    One state hidden alone would be the rest: the next smallest goes with it. Ways from visit to visit add up from both
-    sides: where one is hidden, all of that visit are.
-    """
-    parts = frame.with_row_index("at").with_columns(
-        hidden=hidden,
-        part=pl.when(pl.col("quantity").str.starts_with("at_"))
-        .then(pl.lit("state"))
-        .when(pl.col("quantity").str.contains(" → "))
-        .then(pl.lit("way")),
-    )
-    out = [False] * frame.height
-    for (_, _, part), group in parts.drop_nulls("part").group_by(["stratum", "time_day", "part"]):
-        gone = group.filter("hidden")
-        left = group.filter(~pl.col("hidden"), pl.col("n") > 0).sort("n", "at")
-        for at in (
-            (left if part == "way" else left.head(1))["at"] if 0 < gone.height < (2 if part == "state" else 99) else ()
-        ):
-            out[at] = True
-    return out
 
 
 def is_share(quantity: str, settings: dict[str, Any]) -> bool:

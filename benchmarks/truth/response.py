@@ -54,6 +54,12 @@ _MODELS = ("response_cell", "response_cluster", "panel_move", "panel_cell", "pan
 _NO_SHARES = pl.DataFrame(
     schema={"stratum": pl.String, "planned_visit": pl.String, "target_day": pl.Int64, "state": pl.String, "n": pl.Int64}
 )
+_WORLDS = {
+    "renewal": "`renewal` is the law of the synthetic registry (loss depends on the time since response, two knees "
+    "of a patient are alike): it is not the multi-state model's own.",
+    "markov": "`markov` is the multi-state model's own law, with returns.",
+    "staying_away": "`staying_away` is `renewal` where those not in response miss visits and leave twice as often.",
+}
 OUT = Path(__file__).parents[2] / "docs" / "methods" / "truth"
 
 
@@ -179,17 +185,15 @@ def study(scenario: Scenario, courses: int, seeds: int, resamples: int, pool: An
 
 def page(made: dict[str, Any]) -> str:
     """Return the results as a page: one row a scenario, size, quantity and stratum."""
+    shown = {r["scenario"] for r in made["rows"]}
     lines = [
         "# Response and its loss: bias and coverage against the truth",
         "",
         f"Made by `{made['command']}` from `synthetic/response_world.py`; {made['resamples']} resamples for the "
-        "nonparametric estimate. `renewal` is the law of the synthetic registry (loss depends on the time since "
-        "response, two knees of a patient are alike); `markov` is the multi-state model's own law, with returns; "
-        "`staying_away` is `renewal` where those not in response miss visits and leave twice as often. States are "
-        "seen without error, visits jitter about 1, 3, 6, 12, 24 and 36 months. Coverage is of 95 % limits among "
-        "the samples that gave a number (`answered`); its Monte-Carlo error is 0.7 points at 1,000 samples. "
-        "Naive: Kaplan–Meier with the visit's date as the event's date (ends censored), and the share in response "
-        "of those who came.",
+        f"nonparametric estimate. {' '.join(_WORLDS[name] for name in _WORLDS if name in shown)} States are seen "
+        "without error, visits jitter about 1, 3, 6, 12, 24 and 36 months. Coverage is of 95 % limits among the samples that "
+        "gave a number (`answered`); its Monte-Carlo error is 0.7 points at 1,000 samples. Naive: Kaplan–Meier with "
+        "the visit's date as the event's date (ends censored), and the share in response of those who came.",
         "",
         "| scenario | courses | samples | quantity | stratum | truth | bias (MC error) | SD | coverage | answered "
         "| naive bias |",

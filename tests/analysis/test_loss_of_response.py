@@ -179,6 +179,14 @@ def test_few_responses_in_a_band_watched_long_keep_their_own_low_intensity():
     assert np.exp(fit.theta[1]) == pytest.approx(-np.log(398 / 400) / 365, rel=1e-6)  # as if the second were alone
 
 
+def test_a_day_between_two_planned_visits_is_said_to_rest_on_the_model(lost):
+    rows = lost.frame.filter(pl.col("quantity") == "response_lost", pl.col("stratum") == "early")
+    notes = dict(rows.select("time_day", "note").iter_rows())
+    assert notes[183.0] is None and notes[365.0].startswith(
+        "day 548 lies between the planned visits of days 365 and 730"
+    )
+
+
 def test_what_cannot_be_fitted_at_all_is_refused_with_the_reason():
     with pytest.raises(NotEstimable, match="1 courses were seen after treatment; at least 10 are needed"):
         cohort([("all", "visit", WAIT, HELD, 0, 100, 1)])

@@ -116,10 +116,12 @@ def _next_course_day(courses: pl.DataFrame) -> Floats:
 
 def _visits(name: str, day: Floats, possible: NDArray[np.bool_], seen: NDArray[np.bool_]) -> pl.DataFrame:
     course = np.flatnonzero(possible)
+    # Days between the planned visits, as blood counts are taken, have no name in the schedule.
+    planned = None if name.startswith("day ") else name
     return pl.DataFrame(
         {
             "course": course,
-            "planned_visit": np.full(len(course), name),
+            "planned_visit": pl.Series([planned] * len(course), dtype=pl.String),
             "day": day[course].astype(np.int64),
             "status": np.where(seen[course], "done", "missed"),
         }

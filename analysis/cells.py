@@ -29,10 +29,12 @@ def given_away_by_the_rest(frame: pl.DataFrame, hidden: pl.Series) -> list[bool]
     )
     out = [False] * frame.height
     for (_, _, part), group in parts.drop_nulls("part").group_by(["stratum", "time_day", "part"]):
-        gone = group.filter("hidden")
+        gone = group.filter("hidden").height
         left = group.filter(~pl.col("hidden"), pl.col("n") > 0).sort("n", "at")
-        for at in (
-            (left if part == "way" else left.head(1))["at"] if 0 < gone.height < (2 if part == "state" else 99) else ()
-        ):
+        if part == "way" and gone:
+            also = left
+        else:
+            also = left.head(1 if gone == 1 else 0)
+        for at in also["at"]:
             out[at] = True
     return out

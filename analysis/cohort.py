@@ -217,6 +217,15 @@ def programmes_of(courses: Courses) -> list[str]:
     return [str(p) for (p,) in found]
 
 
+def end_label(courses: Courses) -> str:
+    """Return what ends a target in the programmes of the cohort placed, in words."""
+    found = courses.registry.con.execute(
+        "select distinct end_label from catalogue.programme where list_contains(?, programme) order by 1",
+        [programmes_of(courses)],
+    ).fetchall()
+    return " or ".join(str(label) for (label,) in found)
+
+
 def common_settings(courses: Courses, strata: list[Stratum], question: str, by: str) -> dict[str, Any]:
     """Return the settings that every question shares: who, when, by what, with which versions."""
     return {

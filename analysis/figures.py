@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 _DAYS_A_MONTH = 365.25 / 12
 _WIDE_DAYS = 14
 _STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+# How a state looks in every figure: label, colour of area, of text, hatch. Lightness alone tells neighbours apart, and
+# hatching does where it would not in print.
+STATE_STYLE: dict[str, tuple[str, str, str, str | None]] = {
+    "in_response": ("In response", "#1f4e79", "white", None),
+    "response_lost": ("Response lost", "#d9b382", "black", "////"),
+    "no_response_yet": ("No response", "#dddddd", "black", None),
+    "ended": ("Ended", "#7a7a7a", "white", "...."),
+    "dead": ("Dead", "#111111", "white", None),
+    "not_seen": ("Due, not seen", "#f6f2e9", "black", "\\\\\\\\"),
+    "not_due": ("Not due yet", "#ffffff", "black", None),
+}
 _STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from analysis.cohort import (
     BoosterPolicy,
     By,
     Confirmation,
-    Definition,
+    Stratum,
     check_confidence,
     common_settings,
     definition_of,
+    end_label,
     place,
     programmes_of,
     reduce,
@@ -197,28 +199,54 @@ def _fitted(
     points = np.array(change_day, dtype=float)
     if (np.diff(points, prepend=0.0) <= 0).any():
         raise UsageError(f"change_day = {change_day} must be days after treatment, each later than the one before.")
+    seen = states_seen(
+        courses, question, definition, loss, by, confirmation, booster_policy,
+        "reduction.panel_cell", "reduction.panel_cluster", "reduction.panel_share",
+    )  # fmt: skip
+    cells, patterns, shares = seen.reductions
+    fitted = fit_cohort(seen.strata, cells, patterns, shares, points, confidence)
+    settings = {
+        **seen.settings,
+        "change_day": [int(d) for d in points],
+        "confidence": confidence,
+        "time_unit": "day, not coarsened",
+        "variance": "sandwich, clustered by patient across strata",
+    }
+    return fitted, settings, seen.courses, _notes(settings, fitted)
+
+
+@dataclass(frozen=True)
+class StatesSeen:
+    """A cohort placed for a question on states: `strata`, `courses` followed, `reductions` asked for, `settings`."""
+
+    strata: list[Stratum]
+    courses: Courses
+    reductions: list[pl.DataFrame]
+    settings: dict[str, Any]
+
+
+def states_seen(
+    courses: Courses, question: str, definition: str | None, loss: str, by: By, confirmation: Confirmation,
+    booster_policy: BoosterPolicy, *reductions: str,
+) -> StatesSeen:  # fmt: skip
+    """Place a cohort under a definition and a rule of loss, and run `reductions` over the states its visits show."""
     chosen = definition_of(courses, definition)
     strata, kept = place(courses, by, chosen, confirmation=confirmation, booster_policy=booster_policy)
-    rule = rule_of(kept, loss)
-    cells, patterns, shares = reduce(kept, "reduction.panel_cell", "reduction.panel_cluster", "reduction.panel_share")
-    kept = kept.exclude(not_followed(kept))
-    fitted = fit_cohort(strata, cells, patterns, shares, points, confidence)
+    rule = _rule(kept, loss)
+    found = reduce(kept, *reductions)
+    kept = kept.exclude(_not_followed(kept))
     settings = {
         **common_settings(kept, strata, question, by),
         **chosen.settings,
         **rule,
         "confirmation": confirmation,
         "booster_policy": booster_policy,
-        "change_day": [int(d) for d in points],
-        "confidence": confidence,
-        "time_unit": "day, not coarsened",
-        "variance": "sandwich, clustered by patient across strata",
         "end_label": end_label(kept),
     }
-    return fitted, settings, kept, _notes(chosen, rule, confirmation, fitted)
+    return StatesSeen(strata, kept, found, settings)
 
 
-def rule_of(courses: Courses, loss: str) -> dict[str, Any]:
+def _rule(courses: Courses, loss: str) -> dict[str, Any]:
     """Return what the catalogue says of rule `loss` for the programmes of the cohort; put it before the reductions."""
     con = courses.registry.con
     held = [r[0] for r in con.sql("select distinct loss from catalogue.loss_definition order by 1").fetchall()]
@@ -241,8 +269,7 @@ def rule_of(courses: Courses, loss: str) -> dict[str, Any]:
             "loss_verified": all(r[4] for r in rows)}  # fmt: skip
 
 
-def not_followed(courses: Courses) -> pl.DataFrame:
-    """Return the courses of the cohort that no visit or end was seen of, with the reason."""
+def _not_followed(courses: Courses) -> pl.DataFrame:
     return courses.registry.con.sql(
         "select course_id, case when course.index_date is null then 'no treatment session' "
         "when not exists (select 1 from course.baseline b where b.course_id = cohort.course_id) "
@@ -253,24 +280,16 @@ def not_followed(courses: Courses) -> pl.DataFrame:
     ).pl()
 
 
-def end_label(courses: Courses) -> str:
-    """Return what ends a target in the programmes of the cohort, in words."""
-    found = courses.registry.con.execute(
-        "select distinct end_label from catalogue.programme where list_contains(?, programme) order by 1",
-        [programmes_of(courses)],
-    ).fetchall()
-    return " or ".join(str(label) for (label,) in found)
-
-
-def _notes(definition: Definition, rule: dict[str, Any], confirmation: str, fitted: Fitted) -> tuple[str, ...]:
+def _notes(settings: dict[str, Any], fitted: Fitted) -> tuple[str, ...]:
     notes = []
-    if not definition.verified:
+    if not settings["definition_verified"]:
         notes.append(
-            f"Thresholds of {definition.definition} are not verified against their source: {definition.source}."
+            f"Thresholds of {settings['definition']} are not verified against their source: "
+            f"{settings['definition_source']}."
         )
-    if not rule["loss_verified"]:
-        notes.append(f"Rule {rule['loss']} is not verified against a source: {rule['loss_source']}.")
-    if confirmation == "first":
+    if not settings["loss_verified"]:
+        notes.append(f"Rule {settings['loss']} is not verified against a source: {settings['loss_source']}.")
+    if settings["confirmation"] == "first":
         notes.append("Each visit counts as it shows: measurement error makes losses and returns that are none.")
     else:
         notes.append(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, _direct_labels, _risk_table
+from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, STATE_STYLE, _direct_labels, _risk_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
     from analysis.result import Result
 
-# From the bottom of the stack: quantity of the curves, label, colour of area, of text, hatch. Lightness alone tells
-# neighbours apart, and hatching does where it would not in print.
-_LAYERS = (
-    ("share_in_response", "In response", "#1f4e79", "white", None),
-    ("share_response_lost", "Response lost", "#d9b382", "black", "////"),
-    ("share_no_response_yet", "No response", "#eeeeee", "black", None),
-    ("end", "Ended", "#7a7a7a", "white", "...."),
-    ("share_dead", "Dead", "#111111", "white", None),
+# From the bottom of the stack: quantity of the curves, then how its state looks.
+_LAYERS = tuple(
+    (quantity, *STATE_STYLE[state])
+    for quantity, state in (
+        ("share_in_response", "in_response"),
+        ("share_response_lost", "response_lost"),
+        ("share_no_response_yet", "no_response_yet"),
+        ("end", "ended"),
+        ("share_dead", "dead"),
+    )
 )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis import figures
-from analysis.cohort import By, Stratum, common_settings, patient_clusters, place_courses, programmes_of, reduce
+from analysis.cohort import By, Stratum, common_settings, end_label, patient_clusters, place_courses, reduce
 from analysis.numerics.competing import cumulative_incidence
 from analysis.numerics.resampling import interval_of_probability, resampled_incidence
 from analysis.numerics.survival_counts import count_events, log_rank
@@ -80,7 +80,7 @@ def joint_replacement(
         rows += [r for r in every if r["time_day"] in days]
         curves += [r for r in every if r["quantity"] == "end"]
     rows.append(_test(strata, cells, single=single))
-    label = _end_label(kept)
+    label = end_label(kept)
     return Result(
         question="joint_replacement",
         title=f"Cumulative incidence of {label} by {by}",
@@ -200,11 +200,3 @@ def _unheard(courses: Courses) -> pl.DataFrame:
         "from cohort.course join course.course as course using (course_id) "
         "where not exists (select 1 from reduction.end_course r where r.course_id = cohort.course.course_id)"
     ).pl()
-
-
-def _end_label(courses: Courses) -> str:
-    found = courses.registry.con.execute(
-        "select distinct end_label from catalogue.programme where list_contains(?, programme) order by 1",
-        [programmes_of(courses)],
-    ).fetchall()
-    return " or ".join(str(label) for (label,) in found)

@@ -106,8 +106,8 @@ def time_to_response(
             f"{_why_nobody(kept)}"
         )
     days = np.array(sorted(set(horizon_day)), dtype=float)
-    fits = {s.code: _fit(cells.filter(pl.col("stratum") == s.code)) for s in strata}
-    samples = _bootstrap(cells, patterns, fits, grid_of(days), resamples, seed)
+    fits = {s.code: fit_intervals(cells.filter(pl.col("stratum") == s.code)) for s in strata}
+    samples = bootstrap_incidence(cells, patterns, fits, grid_of(days), resamples, seed)
     settings = {
         **common_settings(kept, strata, "time_to_response", by),
         **chosen.settings,
@@ -135,11 +135,12 @@ def time_to_response(
     )
 
 
-def _fit(cells: pl.DataFrame) -> NPMLE | None:
+def fit_intervals(cells: pl.DataFrame) -> NPMLE | None:
+    """Return the estimate of the rows of ``reduction.response_cell`` of one stratum; None if nobody is in it."""
     return npmle(interval_data(cells)) if cells.height else None
 
 
-def _bootstrap(
+def bootstrap_incidence(
     cells: pl.DataFrame, patterns: pl.DataFrame, fits: dict[str, NPMLE | None], grid: Floats, times: int, seed: int
 ) -> dict[str, Floats]:
     """Return resampled incidences by stratum, each (2, times, days): response, and end before response."""

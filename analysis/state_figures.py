@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE
+from analysis.figures import _DAYS_A_MONTH, _STYLE, STATE_STYLE
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -16,16 +16,6 @@ if TYPE_CHECKING:
 
     from analysis.result import Result
 
-# From the bottom of each column: state, label, colour, ink, hatch. The same states look the same in all figures.
-_STATES = (
-    ("in_response", "In response", "#1f4e79", "white", None),
-    ("response_lost", "Response lost", "#d9b382", "black", "////"),
-    ("no_response_yet", "No response", "#cfcfcf", "black", None),
-    ("ended", "Ended", "#7a7a7a", "white", "...."),
-    ("dead", "Dead", "#111111", "white", None),
-    ("not_seen", "Due, not seen", "#f6f2e9", "black", "\\\\\\\\"),
-    ("not_due", "Not due yet", "#ffffff", "black", None),
-)
 _NARROW = 0.16
 
 
@@ -59,13 +49,17 @@ def alluvial(result: Result) -> Figure:
             panel.tick_params(length=0)
         panels[0].yaxis.set_major_formatter(lambda y, _: f"{100 * y:.0f} %")
         panels[0].set_ylabel("Share of courses")
-        _key(figure, str(result.settings["end_label"]), _STATES)
+        _key(figure, str(result.settings["end_label"]), tuple(STATE_STYLE))
     last = float(visits[-1]["target_day"])
     parts = []
     for s in shown:
         held = result.frame.filter(stratum=s["code"], time_day=last).drop_nulls("estimate")
         told = {r["quantity"][3:]: r["estimate"] for r in held.to_dicts()}
-        words = ", ".join(f"{label.lower()} {100 * told[c]:.0f} %" for c, label, *_ in _STATES[:6] if told.get(c))
+        words = ", ".join(
+            f"{label.lower()} {100 * told[c]:.0f} %"
+            for c, (label, *_) in STATE_STYLE.items()
+            if c != "not_due" and told.get(c)
+        )
         parts.append(f"{s['label']}: {words} of those due")
     figure.alt_text = (  # type: ignore[attr-defined]
         f"States of the courses from visit to visit. At {visits[-1]['planned_visit']}, {'; '.join(parts)}."
@@ -75,8 +69,7 @@ def alluvial(result: Result) -> Figure:
 
 def _flow(axes: Axes, result: Result, code: str, total: int) -> None:
     """Draw columns and ribbons of one stratum from the counts of its flows; a hidden count leaves a gap."""
-    order = {state: i for i, (state, *_) in enumerate(_STATES)}
-    style = {state: (colour, ink, hatch) for state, _, colour, ink, hatch in _STATES}
+    order = {state: i for i, state in enumerate(STATE_STYLE)}
     days = [float(v["target_day"]) for v in result.settings["visits"]]
     mine = result.frame.filter(stratum=code).drop_nulls("n")
     flows = {
@@ -94,7 +87,7 @@ def _flow(axes: Axes, result: Result, code: str, total: int) -> None:
         floor = dict(zip(size, np.cumsum([0.0, *list(size.values())[:-1]]), strict=True))
         for state, share in size.items():
             if share > 0:
-                colour, ink, hatch = style[state]
+                _, colour, ink, hatch = STATE_STYLE[state]
                 axes.bar(k, share, 2 * _NARROW, floor[state], color=colour, edgecolor="#555555", linewidth=0.4,
                          hatch=hatch, zorder=3)  # fmt: skip
                 if share > 0.05:
@@ -106,7 +99,7 @@ def _flow(axes: Axes, result: Result, code: str, total: int) -> None:
         left = _starts(mine_now, order, by=0)
         right = _starts(mine_now, order, by=1)
         for pair, share in mine_now.items():
-            _ribbon(axes, k + _NARROW, k + 1 - _NARROW, left[pair], right[pair], share, style[pair[0]][0])
+            _ribbon(axes, k + _NARROW, k + 1 - _NARROW, left[pair], right[pair], share, STATE_STYLE[pair[0]][1])
 
 
 def _starts(flows: dict[tuple[str, ...], float], order: dict[str, int], *, by: int) -> dict[tuple[str, ...], float]:
@@ -138,7 +131,6 @@ def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, setti
     import matplotlib
     from matplotlib.figure import Figure
 
-    style = {state: (colour, hatch) for state, _, colour, _, hatch in _STATES}
     with matplotlib.rc_context({**_STYLE, "hatch.linewidth": 0.4}):
         figure = Figure(figsize=(7.2, 1.4 + 0.14 * lanes.height), layout="constrained")
         axes = figure.subplots()
@@ -149,12 +141,12 @@ def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, setti
             axes.plot([0, last / _DAYS_A_MONTH], [lane, lane], color="#999999", linewidth=0.8, zorder=1)
             for start, stop, one, two in zip(days, days[1:], states, states[1:], strict=False):
                 if one == two:
-                    colour, hatch = style[one]
+                    _, colour, _, hatch = STATE_STYLE[one]
                     axes.barh(lane, (stop - start) / _DAYS_A_MONTH, 0.62, start / _DAYS_A_MONTH, color=colour,
                               hatch=hatch, edgecolor="#555555", linewidth=0.2, zorder=2)  # fmt: skip
             for state in set(states[1:]):
                 at = [d / _DAYS_A_MONTH for d, s in zip(days[1:], states[1:], strict=True) if s == state]
-                axes.plot(at, [lane] * len(at), "o", color=style[state][0], markeredgecolor="black",
+                axes.plot(at, [lane] * len(at), "o", color=STATE_STYLE[state][1], markeredgecolor="black",
                           markeredgewidth=0.4, markersize=3.6, zorder=3)  # fmt: skip
             given = [d / _DAYS_A_MONTH for d in boosts.filter(lane=lane)["day"]]
             axes.plot(given, [lane] * len(given), "^", color="black", markersize=4.5, zorder=4)
@@ -174,7 +166,7 @@ def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, setti
         axes.set_xlim(left=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("Months since the first session")
-        _key(figure, str(settings["end_label"]), _STATES[:3], marks=True)
+        _key(figure, str(settings["end_label"]), tuple(STATE_STYLE)[:3], marks=True)
     figure.alt_text = (  # type: ignore[attr-defined]
         f"{lanes.height} single courses drawn at random of {of}: state at each visit (circle), the same at two visits "
         "in a row (bar), not known between (line), boosters (triangle) and ends (cross)."
@@ -182,14 +174,14 @@ def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, setti
     return figure
 
 
-def _key(figure: Figure, ended: str, states: tuple[Any, ...], *, marks: bool = False) -> None:
+def _key(figure: Figure, ended: str, states: tuple[str, ...], *, marks: bool = False) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
         Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, hatch=hatch,
               label=f"Ended ({ended})" if state == "ended" else label)
-        for state, label, colour, _, hatch in states
+        for state, (label, colour, _, hatch) in ((state, STATE_STYLE[state]) for state in states)
     ]  # fmt: skip
     if marks:
         plain: Any = {"linestyle": "", "color": "black"}

@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from analysis import state_figures as figures
-from analysis.cohort import (
-    BoosterPolicy,
-    By,
-    Confirmation,
-    Definition,
-    Stratum,
-    common_settings,
-    definition_of,
-    place,
-    reduce,
-)
-from analysis.loss_of_response import end_label, not_followed, rule_of
+from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum
+from analysis.loss_of_response import StatesSeen, states_seen
 from analysis.multistate import STATES
 from analysis.result import Result, diagnostics_of, frame_of, row
 from registry import Courses
@@ -65,9 +55,8 @@ def states_by_visit(
     NotEstimable
         When no course was followed, or the programme has no such rule of loss.
     """
-    strata, kept, flows, settings = _placed(
-        courses, definition, loss, by, confirmation, booster_policy, "reduction.panel_flow"
-    )
+    seen = _seen(courses, definition, loss, by, confirmation, booster_policy, "reduction.panel_flow")
+    (flows,), settings = seen.reductions, seen.settings
     flows = flows.filter(pl.col("target_day") <= until_day)
     if flows["target_day"].n_unique() < 2:
         raise UsageError(f"until_day = {until_day} leaves no planned visit after baseline; give a later day.")
@@ -76,9 +65,9 @@ def states_by_visit(
     return Result(
         question="states_by_visit",
         title=f"States from visit to visit by {by}: {settings['definition_label']}, loss: {settings['loss_label']}",
-        frame=frame_of([r for s in strata for r in _rows(s, flows.filter(stratum=s.code), days)]),
+        frame=frame_of([r for s in seen.strata for r in _rows(s, flows.filter(stratum=s.code), days)]),
         settings={**settings, "horizon_day": [int(days[-1])], "visits": visits},
-        attrition=kept.flow(),
+        attrition=seen.courses.flow(),
         diagnostics=diagnostics_of([]),
         notes=("As seen: nothing is modelled. Those not seen are counted, not guessed.",),
         draw=figures.alluvial,
@@ -110,7 +99,7 @@ def swimmer(
     """
     if n < 1:
         raise UsageError(f"n = {n}: draw one course or more.")
-    strata, kept, watch, settings = _placed(
+    placed = _seen(
         courses,
         definition,
         loss,
@@ -120,14 +109,15 @@ def swimmer(
         "reduction.panel_watch",
         "reduction.panel_visit",
     )
+    watch = placed.reductions[0]
     share = min(1.0, n / watch.height)
     drawn = [
         mine.sample(max(1, round(share * mine.height)), seed=seed).sort("last_day", "course_id", descending=True)
-        for s in strata
+        for s in placed.strata
         if (mine := watch.filter(stratum=s.code)).height
     ]
     lanes = pl.concat(drawn).with_row_index("lane")
-    con = kept.registry.con
+    con = placed.courses.registry.con
     con.register("lanes", lanes.select("lane", "course_id"))
     seen = con.sql("select lane, day, coalesce(open_state, state) as state from reduction.panel_visit "
                    "join lanes using (course_id) order by lane, day").pl()  # fmt: skip
@@ -135,29 +125,17 @@ def swimmer(
         "select lane, day from course.session join lanes using (course_id) where role = 'booster' order by all"
     ).pl()
     con.unregister("lanes")
-    return figures.swimmer(lanes, seen, boosts, settings, watch.height)
+    return figures.swimmer(lanes, seen, boosts, placed.settings, watch.height)
 
 
-def _placed(
+def _seen(
     courses: Courses, definition: str | None, loss: str, by: By, confirmation: Confirmation,
     booster_policy: BoosterPolicy, *reductions: str,
-) -> tuple[list[Stratum], Courses, pl.DataFrame, dict[str, Any]]:  # fmt: skip
-    chosen: Definition = definition_of(courses, definition)
-    strata, kept = place(courses, by, chosen, confirmation=confirmation, booster_policy=booster_policy)
-    rule = rule_of(kept, loss)
-    found = reduce(kept, *reductions)[0]
-    kept = kept.exclude(not_followed(kept))
-    if found.height == 0:
+) -> StatesSeen:  # fmt: skip
+    seen = states_seen(courses, "states_by_visit", definition, loss, by, confirmation, booster_policy, *reductions)
+    if seen.reductions[0].height == 0:
         raise NotEstimable("No course was followed after its first session: there is no visit to show.")
-    settings = {
-        **common_settings(kept, strata, "states_by_visit", by),
-        **chosen.settings,
-        **rule,
-        "confirmation": confirmation,
-        "booster_policy": booster_policy,
-        "end_label": end_label(kept),
-    }
-    return strata, kept, found, settings
+    return seen
 
 
 def _rows(stratum: Stratum, flows: pl.DataFrame, days: list[int]) -> list[dict[str, Any]]:

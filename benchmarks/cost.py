@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -31,8 +30,6 @@ HERE = Path(__file__).parent
 OUT = HERE.parent / "docs" / "methods" / "cost.md"
 # Waiting, response, lost, over; intensities without bands: what was seen at visits, and exact ends. R's is the same.
 WAYS = ((0, 1), (1, 2), (2, 1), (0, 3), (1, 3), (2, 3))
-# Beyond so many patients R's panel model is not waited for.
-_PANEL_MOST = 1_000_000
 
 
 def rows_of(patients: int, folder: Path) -> dict[str, Path]:
@@ -47,7 +44,7 @@ def rows_of(patients: int, folder: Path) -> dict[str, Path]:
         left=pl.col("left_day").cast(pl.Float64),
         right=pl.when(pl.col("kind") == "response").then(pl.col("right_day").cast(pl.Float64)),
     )
-    # Time of the first of end and death, or of the last day watched; half of the ends are put to a second cause.
+    # Time of the first of end and death, or of the last day watched.
     watch = made["panel_watch"]
     ends = watch.select(
         day=pl.col("last_day").cast(pl.Float64),
@@ -83,7 +80,7 @@ def measured(task: Callable[[], Any]) -> tuple[Any, float]:
     return answer, time.process_time() - before
 
 
-def ours(files: dict[str, Path], panel: bool) -> dict[str, Any]:
+def ours(files: dict[str, Path]) -> dict[str, Any]:
     """Reduce and fit, and say what each took."""
     from analysis.numerics.competing import aalen_johansen, count_transitions
     from analysis.numerics.interval import IntervalData, npmle
@@ -118,28 +115,26 @@ def ours(files: dict[str, Path], panel: bool) -> dict[str, Any]:
     found, fit_s = measured(incidence)
     at = float(found.at([730.0])[0][0, 1])
     out["cumulative incidence"] = {"reduce": reduce_s, "fit": fit_s, "cells": len(cells["n"]), "answer": at}
-    if panel:
-        query = "select state, next_state, next_day - day as days, count(*) as n from moves group by all order by all"
-        cells, reduce_s = measured(lambda: con.sql(query).fetchnumpy())
-        model = PanelModel(
-            ("waiting", "response", "lost", "over"),
-            np.array(WAYS),
-            np.arange(len(WAYS))[:, None],
-            np.zeros((len(WAYS), 0), int),
-        )
-        kind = np.where(cells["next_state"] == 3, int(Kind.DEATH), int(Kind.PANEL))
-        size = len(cells["n"])
-        moves = PanelMoves(
-            np.zeros(size, int), cells["state"].astype(int), cells["next_state"].astype(int), np.zeros(size),
-            cells["days"].astype(float), kind, cells["n"].astype(float),
-        )  # fmt: skip
-        fit, fit_s = measured(lambda: fit_panel_markov(model, moves, np.zeros((1, 0))))
-        out["panel Markov model"] = {"reduce": reduce_s, "fit": fit_s, "cells": size, "answer": fit.minus2loglik}
-    out["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    query = "select state, next_state, next_day - day as days, count(*) as n from moves group by all order by all"
+    cells, reduce_s = measured(lambda: con.sql(query).fetchnumpy())
+    model = PanelModel(
+        ("waiting", "response", "lost", "over"),
+        np.array(WAYS),
+        np.arange(len(WAYS))[:, None],
+        np.zeros((len(WAYS), 0), int),
+    )
+    kind = np.where(cells["next_state"] == 3, int(Kind.DEATH), int(Kind.PANEL))
+    size = len(cells["n"])
+    moves = PanelMoves(
+        np.zeros(size, int), cells["state"].astype(int), cells["next_state"].astype(int), np.zeros(size),
+        cells["days"].astype(float), kind, cells["n"].astype(float),
+    )  # fmt: skip
+    fit, fit_s = measured(lambda: fit_panel_markov(model, moves, np.zeros((1, 0))))
+    out["panel Markov model"] = {"reduce": reduce_s, "fit": fit_s, "cells": size, "answer": fit.minus2loglik}
     return out
 
 
-def theirs(files: dict[str, Path], folder: Path, panel: bool) -> dict[str, Any] | None:
+def theirs(files: dict[str, Path], folder: Path) -> dict[str, Any] | None:
     """Hand the same rows to R as vectors and return what it took; None without R."""
     if shutil.which("Rscript") is None:
         return None
@@ -147,13 +142,21 @@ def theirs(files: dict[str, Path], folder: Path, panel: bool) -> dict[str, Any] 
         frame = pl.read_parquet(files[name])
         for column in frame.columns:
             frame[column].cast(pl.Float64).fill_null(float("inf")).to_numpy().tofile(folder / f"{name}.{column}.bin")
-    command = ["Rscript", str(HERE / "cost.R"), str(folder), "1" if panel else "0"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return run_apart(["Rscript", str(HERE / "cost.R"), str(folder)])
+
+
+def run_apart(command: list[str]) -> dict[str, Any]:
+    """Run a command that answers with JSON in its last line; adds the peak memory of its process, MB."""
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    found["peak_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return found
+    assert child.stdout is not None
+    answer = child.stdout.read()
+    _, status, used = os.wait4(child.pid, 0)
+    if status:
+        raise SystemExit(f"{command[0]} failed.")
+    found: dict[str, Any] = json.loads(answer.splitlines()[-1])
+    return {**found, "peak_mb": used.ru_maxrss / 1024}
 
 
 def page(made: dict[str, Any]) -> str:
@@ -189,25 +192,19 @@ def main() -> None:
     """Run and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=OUT)
     a = parser.parse_args()
-    if a.part:
-        folder = Path(a.part[0])
-        files = {p.stem: p for p in folder.glob("*.parquet")}
-        print(json.dumps(ours(files, True)))
+    if a.rows:
+        print(json.dumps(ours({p.stem: p for p in a.rows.glob("*.parquet")})))
         return
     rows = []
     for patients in a.patients:
         with tempfile.TemporaryDirectory() as name:
-            folder, panel = Path(name), patients <= _PANEL_MOST
+            folder = Path(name)
             files = rows_of(patients, folder)
-            mine = json.loads(
-                subprocess.run(
-                    [sys.executable, __file__, "--part", name, "x"], capture_output=True, text=True, check=True
-                ).stdout
-            )
-            r = theirs(files, folder, panel)
+            mine = run_apart([sys.executable, __file__, "--rows", name])
+            r = theirs(files, folder)
         for what, function in R_FUNCTIONS.items():
             own, other = mine[what], (r or {}).get(what)
             agree = None if other is None else abs(own["answer"] - other["answer"]) / abs(other["answer"])

@@ -1,8 +1,8 @@
 """The chain of what was done to a registry: who, when, what, and a hash that the next entry carries on.
 
 An entry of a load holds a digest of every row it brought, so that a value altered behind the program's back is found by
-:func:`verify`. Whoever can write the file can also write a new chain: keep the last hash elsewhere (the report prints
-it), and a new chain will not have it.
+:func:`verify`. Whoever can write the file can also write a new chain: keep the last hash elsewhere (`verify` and the
+report print it), and a new chain will not have it.
 """
 
 from __future__ import annotations
@@ -97,6 +97,26 @@ def changes_digest(con: duckdb.DuckDBPyConnection, load_id: int) -> dict[str, An
     return {"changes": int(n), "sha256": str(digest)}
 
 
+def origin(con: duckdb.DuckDBPyConnection, load_id: int) -> dict[str, Any]:
+    """Return what is held of where a load came from: its day, its reason, its files with their hashes and counts."""
+    day, reason = con.execute("select extracted_on, reason from log.load where load_id = ?", [load_id]).fetchone() or (
+        None,
+        None,
+    )
+    read = con.execute(
+        "select file, sha256, table_name, rows_in, accepted, rejected from log.source_file where load_id = ? "
+        "order by all",
+        [load_id],
+    ).fetchall()
+    return {"extracted_on": str(day), "reason": reason, "files": [list(row) for row in read]}
+
+
+def of_load(con: duckdb.DuckDBPyConnection, load_id: int) -> dict[str, Any]:
+    """Return what the chain keeps of a load: where it came from, digests of its rows and of what it changed."""
+    brought = {"tables": digests(con, load_id), "corrections": changes_digest(con, load_id)}
+    return {"load": load_id, **origin(con, load_id), **brought}
+
+
 def verify(con: duckdb.DuckDBPyConnection) -> Verified:
     """Follow the chain and compare what it says of each load with what the registry holds now."""
     entries = con.execute(
@@ -134,6 +154,8 @@ def _differences(con: duckdb.DuckDBPyConnection, detail: dict[str, Any]) -> list
             )
         elif one != other:
             found.append(f"load {load}: what is held of {name} is not what was loaded")
+    if any(detail[key] != value for key, value in origin(con, load).items()):
+        found.append(f"load {load}: its day, its reason or its files are not as they were written down")
     if changes_digest(con, load) != detail["corrections"]:
         found.append(f"load {load}: the log of its changes is not what was written")
     return found

@@ -7,13 +7,14 @@ plausibility (uniqueness, atemporal, temporal). Each rule is one query, a pass o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from registry import audit
-from registry.connection import writing
+from registry import audit, history
+from registry.connection import attached, writing
 from registry.errors import UsageError, choose
 from registry.tables import TABLES
 
@@ -54,7 +55,7 @@ def query(con: duckdb.DuckDBPyConnection, limits: Mapping[str, float] | None = N
 def find(con: duckdb.DuckDBPyConnection, limits: Mapping[str, float] | None = None) -> pl.DataFrame:
     """Return findings that are open, one a row; those waived with the same message are not among them.
 
-    ``defect, category, kind, severity, table, row, message, meaning, file, line``.
+    ``defect, category, kind, severity, table, row, message, meaning, load, file, line``.
     """
     places = " union all ".join(
         f'select \'{t.__tablename__}\' as "table", id as "row", source_file_id, source_line from record.'
@@ -65,7 +66,8 @@ def find(con: duckdb.DuckDBPyConnection, limits: Mapping[str, float] | None = No
         f"with found as ({query(con, limits)}), places as ({places}), "
         "waived as (from log.finding where state = 'waived') "
         'select n.defect, rule.category, rule.kind, rule.severity, n."table", n."row", n.message, '
-        "rule.meaning, file.file, p.source_line as line from found n join catalogue.defect rule using (defect) "
+        "rule.meaning, file.load_id as load, file.file, p.source_line as line "
+        "from found n join catalogue.defect rule using (defect) "
         'left join places p using ("table", "row") left join log.source_file file using (source_file_id) '
         f"where not exists (from waived f where {_SAME}) "
         'order by rule.severity, n.defect, file.file, line, n."row"'
@@ -115,13 +117,20 @@ def keep(path: str | Path) -> dict[str, int]:
     return told
 
 
-def waive(path: str | Path, defect: str, file: str, line: int, *, reason: str) -> None:
+def waive(path: str | Path, defect: str, file: str, line: int, *, reason: str, load: int | None = None) -> None:
     """Say of a finding that it is right as it is, and why; a later change of the row opens it again.
+
+    Parameters
+    ----------
+    file, line
+        Where the row came from, as the finding says.
+    load
+        The load that brought the file; needed when several loads brought files of this name.
 
     Raises
     ------
     UsageError
-        When there is no such open finding, or no reason is given.
+        When there is no such open finding, two files of this name have one there, or no reason is given.
     """
     if not reason.strip():
         raise UsageError('Say why the finding is right as it is: --reason "...".')
@@ -129,19 +138,26 @@ def waive(path: str | Path, defect: str, file: str, line: int, *, reason: str) -
     with writing(path) as con:
         choose(defect, [r[0] for r in con.sql("select defect from catalogue.defect").fetchall()], "Check")
         here = find(con).filter(defect=defect, file=file, line=line)
+        here = here if load is None else here.filter(load=load)
         if here.height == 0:
             raise UsageError(f"{defect} has no open finding at {file}, line {line}. `catamnesis check` lists them.")
+        # One load is one file here: two of its files with such a finding are waived together, each by its own row.
+        history.one_file_of(file, {(brought, "") for brought in here["load"]})
         now, by = audit.now(), audit.user_name()
         for row in here.iter_rows(named=True):
             what = [defect, row["table"], row["row"], row["message"]]
-            con.execute(
-                "delete from log.finding where defect = ? and table_name = ? and row_id = ? and message = ?", what
-            )
-            con.execute(
-                "insert into log.finding values (?, ?, ?, ?, 'waived', ?, ?, ?, ?, ?)",
-                [*what, _last_load(con), now, now, reason, by],
-            )
-        audit.append(con, "waive", {"defect": defect, "file": file, "line": line, "reason": reason})
+            kept = con.execute(
+                "update log.finding set state = 'waived', last_seen = ?, reason = ?, settled_by = ? "
+                "where defect = ? and table_name = ? and row_id = ? and message = ?",
+                [now, reason, by, *what],
+            ).fetchone()
+            if kept == (0,):
+                con.execute(
+                    "insert into log.finding values (?, ?, ?, ?, 'waived', ?, ?, ?, ?, ?)",
+                    [*what, _last_load(con), now, now, reason, by],
+                )
+        told = {"defect": defect, "file": file, "line": line, "load_id": here["load"][0], "reason": reason}
+        audit.append(con, "waive", told)
 
 
 def over_time(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
@@ -150,11 +166,13 @@ def over_time(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def _derived(path: str | Path) -> None:
-    """Bring the derived tables up to date: checks read them."""
-    from registry.store import Registry, derive
+    """Bring the derived tables up to date, if they are not: checks read them."""
+    from registry.store import derivation_stamp, derive
 
-    with Registry.open(path) as registry:
-        stale = registry.stale()
+    with closing(attached(Path(path), read_only=True)) as con:
+        con.execute("use registry")
+        held = con.sql("select value from log.meta where key = 'derived_from'").fetchone()
+        stale = held != (derivation_stamp(con),)
     if stale:
         derive(path)
 

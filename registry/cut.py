@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from registry import audit, sqlmodels
-from registry.connection import engine_version, new_session, quoted, writing
+from registry.connection import attached, engine_version, new_session, quoted, writing
 from registry.errors import CatamnesisError, UsageError
 from registry.store import Registry
 
@@ -28,7 +28,8 @@ _SCHEMAS = ("record", "past", "catalogue", "log", *sqlmodels.MATERIALISED)
 def cut(path: str | Path, name: str, out: str | Path) -> Path:
     """Freeze the registry at `path` as folder ``out/name``; returns the folder.
 
-    The folder appears when it is complete, or not at all; the registry's chain keeps the hash of its manifest.
+    The folder appears when it is complete, or not at all, for its owner only; the registry's chain keeps the hash of
+    its manifest.
 
     Raises
     ------
@@ -42,14 +43,15 @@ def cut(path: str | Path, name: str, out: str | Path) -> Path:
         raise UsageError(f"There is a cut {name} in {out}; a cut is never made over. Choose another name.")
     partial = folder.with_name(f".{name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial.mkdir(mode=0o700)
     try:
         with Registry.open(path) as registry:
             manifest = _write(registry, partial, name)
         text = json.dumps(manifest, indent=1, default=str, ensure_ascii=False) + "\n"
         (partial / MANIFEST).write_text(text, encoding="utf-8")
         with writing(path) as con:
-            audit.append(con, "cut", {"name": name, "manifest": hashlib.sha256(text.encode()).hexdigest()})
+            audit.append(con, "cut", {"name": name, "manifest": seal(partial)})
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -80,10 +82,9 @@ def _write(registry: Registry, folder: Path, name: str) -> dict[str, Any]:
         shutil.copyfile(model, folder / place)
         files[place] = _measure(folder / place)
     last = con.sql("select max(load_id) from log.load").fetchone()
-    head = con.sql("select hash from log.audit order by seq desc limit 1").fetchone()
     return {
         "cut": name, "of": registry.path.name, "made_at": audit.now(), "made_by": audit.user_name(),
-        "data_cut": registry.data_cut, "last_load": last[0] if last else None, "chain": head[0] if head else None,
+        "data_cut": registry.data_cut, "last_load": last[0] if last else None, "chain": registry.chain_head(),
         "code_version": importlib.metadata.version("catamnesis"), "engine": f"duckdb {engine_version()}",
         "schema_version": registry.meta("schema_version"), "schema": schema, "files": files,
     }  # fmt: skip
@@ -95,6 +96,11 @@ def _measure(path: Path) -> dict[str, Any]:
         while block := file.read(1 << 20):
             digest.update(block)
     return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def seal(folder: Path) -> str:
+    """Return the hash of a cut's manifest: with it every file is sealed; the registry's chain keeps it."""
+    return str(_measure(folder / MANIFEST)["sha256"])
 
 
 def is_cut(path: Path) -> bool:
@@ -177,7 +183,7 @@ def backup(path: str | Path, target: str | Path) -> int:
     path, target = Path(path), Path(target)
     if target.exists():
         raise UsageError(f"{target} exists. Nothing was changed; a backup is never written over another.")
-    Registry.open(path).close()
+    attached(path, read_only=True).close()
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     con = new_session()

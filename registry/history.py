@@ -81,7 +81,7 @@ def retracted(record: type[Record], load_id: int) -> str:
     )
 
 
-def retract(path: str | Path, file: str, lines: list[int], *, reason: str) -> int:
+def retract(path: str | Path, file: str, lines: list[int], *, reason: str, load: int | None = None) -> int:
     """Take rows out of the record that should never have been in it; they stay in ``past`` with the reason.
 
     Parameters
@@ -92,6 +92,8 @@ def retract(path: str | Path, file: str, lines: list[int], *, reason: str) -> in
         The source file as it was loaded, and lines of it, as messages and worklists name them.
     reason
         Why, in words; kept.
+    load
+        The load that brought the file; needed when several loads brought files of this name.
 
     Returns
     -------
@@ -101,7 +103,8 @@ def retract(path: str | Path, file: str, lines: list[int], *, reason: str) -> in
     Raises
     ------
     UsageError
-        When a line is not of a row that holds now, or other rows refer to one; nothing is done then.
+        When a line is not of a row that holds now or is of two files of this name, or other rows refer to a row;
+        nothing is done then.
     """
     if not reason.strip():
         raise UsageError('Say why the rows are retracted: --reason "...".')
@@ -109,11 +112,14 @@ def retract(path: str | Path, file: str, lines: list[int], *, reason: str) -> in
         (load_id,) = con.sql("select coalesce(max(load_id), 0) + 1 from log.load").fetchone() or (1,)
         wanted = sorted(set(lines))
         places = " union all ".join(
-            f"select '{t.__tablename__}' as name, id, source_line from record.{t.__tablename__} "
-            "join log.source_file using (source_file_id) where file = $file and list_contains($lines, source_line)"
+            f"select '{t.__tablename__}' as name, id, source_line, f.load_id, f.sha256 from record.{t.__tablename__} "
+            "join log.source_file f using (source_file_id) where f.file = $file "
+            "and list_contains($lines, source_line) and f.load_id = coalesce($load, f.load_id)"
             for t in TABLES
         )
-        found = con.execute(f"from ({places})", {"file": file, "lines": wanted}).fetchall()
+        rows = con.execute(f"from ({places})", {"file": file, "lines": wanted, "load": load}).fetchall()
+        one_file_of(file, {(brought, content) for *_, brought, content in rows})
+        found = [(name, row, line) for name, row, line, *_ in rows]
         missing = sorted(set(wanted) - {line for _, _, line in found})
         if missing:
             raise UsageError(
@@ -131,6 +137,36 @@ def retract(path: str | Path, file: str, lines: list[int], *, reason: str) -> in
             _move(con, name, f"id in ({', '.join(map(str, gone))})", int(load_id))
         loadlog.record_retraction(con, int(load_id), reason)
     return len(found)
+
+
+def one_file_of(name: str, files: set[tuple[int, str]]) -> None:
+    """Refuse a file's name that stands for more than one file: centres and months send files of the same name.
+
+    Parameters
+    ----------
+    files
+        Load and content hash of each file meant.
+    """
+    if len(files) < 2:
+        return
+    loads = sorted({load for load, _ in files})
+    if len(loads) > 1:
+        raise UsageError(
+            f"Files named {name} came with loads {', '.join(map(str, loads))}, each with such a line. Nothing was "
+            "changed; say which one: --load."
+        )
+    raise UsageError(
+        f"Load {loads[0]} brought {len(files)} files named {name} with such a line, and they cannot be told apart by "
+        "name. Nothing was changed; load a corrected file with --reason instead."
+    )
+
+
+def tell_reinstated(con: duckdb.DuckDBPyConnection, record: type[Record], load_id: int) -> None:
+    """Write down which rows of load `load_id` were retracted before and are recorded again."""
+    con.execute(
+        f"insert into log.change select distinct {load_id}, '{record.__source__.file}', id, 'reinstated', null, null, "
+        f"null from ({retracted(record, load_id)})"
+    )
 
 
 def _nobody_refers(con: duckdb.DuckDBPyConnection, ids: dict[str, list[int]]) -> None:
@@ -196,41 +232,46 @@ def show_as_of(con: duckdb.DuckDBPyConnection, load_id: int) -> None:
             f"where load_id <= {load_id} and superseded_by > {load_id}"
         )
         con.execute(f"create view past.{name} as from registry.past.{name} where superseded_by <= {load_id}")
-    for name, column in (
-        ("load", "load_id"),
-        ("load_centre", "load_id"),
-        ("source_file", "load_id"),
-        ("change", "load_id"),
-    ):
-        con.execute(f"create view log.{name} as from registry.log.{name} where {column} <= {load_id}")
+    for name in ("load", "load_centre", "source_file", "change"):
+        con.execute(f"create view log.{name} as from registry.log.{name} where load_id <= {load_id}")
     for name in ("rejected_row", "rejection"):
         con.execute(
             f"create view log.{name} as from registry.log.{name} semi join log.source_file using (source_file_id)"
         )
-    con.execute("create view log.finding as from registry.log.finding")
-    con.execute("create view log.meta as from registry.log.meta; create view log.audit as from registry.log.audit")
+    con.execute(f"create view log.finding as from registry.log.finding where first_load <= {load_id}")
+    con.execute(f"create view log.finding_count as from registry.log.finding_count where load_id <= {load_id}")
+    con.execute("create view log.meta as from registry.log.meta")
+    # The chain up to the entry of that load.
+    con.execute(
+        "create view log.audit as from registry.log.audit where seq <= (select max(seq) from registry.log.audit "
+        f"where json_extract_string(detail, '$.load') = '{load_id}')"
+    )
     for (name,) in con.sql(
         "select table_name from duckdb_tables() where database_name = 'registry' and schema_name = 'catalogue'"
     ).fetchall():
         con.execute(f"create view catalogue.{name} as from registry.catalogue.{name}")
 
 
-CHANGES = (
+_CHANGES = (
     "select load.load_id as load, load.loaded_at, load.loaded_by, change.kind, change.table_name as table, "
     "file.file, place.source_line as line, change.column_name as column, change.old_value as old, "
     "change.new_value as new, load.reason from log.change as change join log.load as load using (load_id) "
     "left join ({places}) as place on place.id = change.row_id and place.file_name = change.table_name "
-    "and place.at_load = change.load_id "
+    "and place.at_load = change.load_id and place.is_new = (change.kind = 'reinstated') "
     "left join log.source_file as file on file.source_file_id = place.source_file_id "
     'order by load, "table", file.file, line, "column"'
 )
 
 
 def changes_query() -> str:
-    """Return SQL for every change: load, when, who, kind, table, file and line of the old row, values, reason."""
-    places = " union all ".join(
-        f"select id, '{t.__source__.file}' as file_name, superseded_by as at_load, source_file_id, source_line "
-        f"from past.{t.__tablename__}"
-        for t in TABLES
-    )
-    return CHANGES.format(places=places)
+    """Return SQL for every change: load, when, who, kind, table, file and line of the old row, values, reason.
+
+    Of a reinstated row, file and line are those of the row that came again.
+    """
+    parts = []
+    for t in TABLES:
+        row = f"select id, '{t.__source__.file}' as file_name, {{}} as at_load, source_file_id, source_line, "
+        row += "{} as is_new"
+        parts.append(row.format("superseded_by", "false") + f" from past.{t.__tablename__}")
+        parts += [row.format("load_id", "true") + f" from {s}.{t.__tablename__}" for s in ("past", "record")]
+    return _CHANGES.format(places=" union all ".join(parts))

@@ -74,6 +74,8 @@ def load(
     UsageError
         When a path or the mapping does not exist or does not fit; rows that do not fit are refused, not raised.
     """
+    if reason is not None and not reason.strip():
+        raise UsageError('Say why values are other now: --reason "...".')
     plan = _plan(paths, mapping_file)
     stated = extracted_on or plan.extracted_on
     files = reading.find(paths)

@@ -48,12 +48,7 @@ def record(
         "insert into log.load values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [load_id, audit.now(), audit.user_name(), extracted_on, *counts, kind, reason],
     )
-    read = con.execute(
-        "select file, sha256, table_name, rows_in, accepted, rejected from log.source_file where load_id = ? "
-        "order by all",
-        [load_id],
-    ).fetchall()
-    audit.append(con, kind, {**_told(con, load_id, reason), "files": read, "extracted_on": extracted_on})
+    audit.append(con, kind, audit.of_load(con, load_id))
 
 
 def record_retraction(con: duckdb.DuckDBPyConnection, load_id: int, reason: str) -> None:
@@ -62,13 +57,4 @@ def record_retraction(con: duckdb.DuckDBPyConnection, load_id: int, reason: str)
         "insert into log.load select ?, ?, ?, max(extracted_on), 0, 0, 0, 'retraction', ? from log.load",
         [load_id, audit.now(), audit.user_name(), reason],
     )
-    audit.append(con, "retraction", _told(con, load_id, reason))
-
-
-def _told(con: duckdb.DuckDBPyConnection, load_id: int, reason: str | None) -> dict[str, Any]:
-    return {
-        "load": load_id,
-        "reason": reason,
-        "tables": audit.digests(con, load_id),
-        "corrections": audit.changes_digest(con, load_id),
-    }
+    audit.append(con, "retraction", audit.of_load(con, load_id))

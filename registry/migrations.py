@@ -28,6 +28,8 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
     partial.unlink(missing_ok=True)
     con = new_session()
     try:
+        # What a killed writer left in the write-ahead log goes into the file first: it must not be left beside the new.
+        con.execute(f"attach '{quoted(path)}' as held; checkpoint held; detach held")
         con.execute(f"attach '{quoted(path)}' as source (read_only)")
         row = con.sql("select value from source.log.meta where key = 'schema_version'").fetchone()
         found = str(row[0]) if row else "?"
@@ -73,8 +75,7 @@ def _one_to_two(con: duckdb.DuckDBPyConnection) -> str:
     catalogue.create(con, ["defect"])
     audit.append(con, "create", dict(con.sql("select key, value from log.meta order by key").fetchall()))
     for (load_id,) in con.sql("select load_id from log.load order by load_id").fetchall():
-        detail = {"load": load_id, "reason": None, "tables": audit.digests(con, load_id)}
-        audit.append(con, "load", {**detail, "corrections": audit.changes_digest(con, load_id)})
+        audit.append(con, "load", audit.of_load(con, load_id))
     return "2"
 
 

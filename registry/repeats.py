@@ -22,6 +22,7 @@ def settle(con: duckdb.DuckDBPyConnection, record: type[Record], load_id: int, r
             notes.append(f"{record.__source__.file}: {old:,} rows repeat versions that were corrected since")
         _refuse_retracted(con, record, load_id)
     else:
+        history.tell_reinstated(con, record, load_id)
         history.supersede(con, record, load_id)
     con.execute(
         "create or replace temp table repeated as "

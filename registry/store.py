@@ -183,7 +183,7 @@ class Registry:
     def check(self, limits: dict[str, float] | None = None) -> pl.DataFrame:
         """Return open findings of the checks, one a line, errors first; see :mod:`registry.checks`.
 
-        ``defect, category, kind, severity, table, row, message, meaning, file, line``. A finding is not an error of
+        ``defect, category, kind, severity, table, row, message, meaning, load, file, line``. A finding is no error of
         loading: each row was good alone, but rows contradict each other, or something that should be there is not.
 
         Parameters
@@ -213,6 +213,11 @@ class Registry:
         the version replaced.
         """
         return self.sql(history.changes_query())
+
+    def chain_head(self) -> str:
+        """Return the hash of the last entry of the chain: kept elsewhere, it tells a chain that was written anew."""
+        row = self.con.sql("select hash from log.audit order by seq desc limit 1").fetchone()
+        return str(row[0]) if row else ""
 
     def verify(self) -> audit.Verified:
         """Follow the chain of what was done, and compare the rows of every load with what was written down of them."""

@@ -10,6 +10,7 @@ import typer
 
 from reports.arguments import AsJson, RegistryPath, opened
 
+OfLoad = Annotated[int | None, typer.Option("--load", help="The load that brought the file, if several did.")]
 Reason = Annotated[str, typer.Option(help="Why, in words; it is kept.")]
 
 
@@ -32,11 +33,12 @@ def retract(
     file: Annotated[str, typer.Argument(help="Name of the source file, as messages name it.")],
     lines: Annotated[list[int], typer.Argument(metavar="LINE...", help="Lines of it.")],
     reason: Reason,
+    load: OfLoad = None,
 ) -> None:
     """Take rows out of the record that should never have been in it; the past keeps them, with the reason."""
     from registry.history import retract as run
 
-    n = run(registry, file, lines, reason=reason)
+    n = run(registry, file, lines, reason=reason, load=load)
     typer.echo(f"Retracted {n} rows. `catamnesis derive {registry}` brings the derived tables up to date.")
 
 
@@ -46,8 +48,8 @@ def verify(path: RegistryPath, as_json: AsJson = False) -> None:
 
     if cut.is_cut(path):
         problems = tuple(cut.differences(path))
-        facts: dict[str, int | str] = {"files": len(cut.manifest_of(path)["files"])}
-        good = f"{facts['files']} files, all as they were made."
+        facts: dict[str, int | str] = {"files": len(cut.manifest_of(path)["files"]), "manifest": cut.seal(path)}
+        good = f"{facts['files']} files, all as they were made. Manifest: {facts['manifest']}"
     else:
         found = opened(path).verify()
         problems, facts = found.problems, {"entries": found.entries, "rows": found.rows, "head": found.head}
@@ -102,11 +104,12 @@ def waive(
     file: Annotated[str, typer.Argument(help="Name of the source file.")],
     line: Annotated[int, typer.Argument(help="Line of it.")],
     reason: Reason,
+    load: OfLoad = None,
 ) -> None:
     """Say of a finding that it is right as it is, and why; a change of the row opens it again."""
     from registry.checks import waive as run
 
-    run(registry, defect, file, line, reason=reason)
+    run(registry, defect, file, line, reason=reason, load=load)
     typer.echo(f"Waived: {defect} at {file}, line {line}.")
 
 

@@ -113,6 +113,7 @@ def render(registry: Registry, sections: list[Section], since: dict[str, Any] | 
         defects=registry.check().group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
         versions=versions(),
         meta=dict(registry.con.sql("select key, value from log.meta order by key").fetchall()),
+        chain=registry.chain_head(),
         smallest=SMALLEST_CELL,
         written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from synthetic.truth import OA
+from synthetic.visits import schedule
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 STAGES = tuple(OA.stages)
-# The planned visits of the programme and the half width of their windows, days.
-VISITS = ((30, 10), (90, 21), (180, 30), (365, 45), (730, 60), (1095, 60))
+# Day and half width of the window of each planned visit after baseline.
+VISITS = tuple((day, half) for _, day, half in schedule(OA.programme, ()) if day > 0)
 # Lost within AFTER days of being in response on day LANDMARK; in response on day HORIZON, and mean time up to it.
 LANDMARK, AFTER, HORIZON = 365.0, 365.0, 730.0
 _FOLLOW_UP = (60.0, 1461.0)

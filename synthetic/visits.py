@@ -50,7 +50,7 @@ def look(drawn: Drawn, design: Design, rng: np.random.Generator) -> Seen:
     next_course = _next_course_day(drawn.courses)
     # The first session of the next course comes before the visit of that day is written down.
     last = np.minimum.reduce([cut_day, drawn.end_day, drawn.death_day, next_course - 1])
-    schedule = _schedule(law.programme, law.extra_days)
+    planned = schedule(law.programme, law.extra_days)
     person = rng.normal(0, 1, n) * design.noise * 0.5
     boost_day = np.full((n, 3), np.inf)
     boost_size = np.array([s.booster_points for s in law.stages.values()])[drawn.courses["stage_index"].to_numpy()]
@@ -60,7 +60,7 @@ def look(drawn: Drawn, design: Design, rng: np.random.Generator) -> Seen:
     cost = rng.random(n) < 0.3
     visits, scores, decisions = [], [], []
     previous_day = np.zeros(n)
-    for name, target, half_width in schedule:
+    for name, target, half_width in planned:
         day = np.zeros(n) if target == 0 else np.round(target + rng.normal(0, design.visit_jitter, n) * half_width)
         day = np.maximum(day, previous_day + (target > 0))
         truth = _improvement(drawn, day, boost_day, boost_size)
@@ -97,7 +97,8 @@ def _improvement(drawn: Drawn, day: Floats, boost_day: Floats, boost_size: Float
     return np.asarray(drawn.benefit.at(day) + gain)
 
 
-def _schedule(programme: str, extra_days: tuple[int, ...]) -> list[tuple[str, int, float]]:
+def schedule(programme: str, extra_days: tuple[int, ...]) -> list[tuple[str, int, float]]:
+    """Return name, day and half width of the window of each planned visit and extra day, by day."""
     planned = catalogue.read("programme_visit").filter(pl.col("programme") == programme)
     rows = [
         (str(name), int(target), (int(high) - int(low)) / 2)

@@ -22,7 +22,7 @@ from analysis.loss_of_response import CHANGE_DAYS
 from analysis.loss_rows import loss_contrasts, loss_rows, mean_rows, share_contrasts, share_rows
 from analysis.multistate_rows import fit_cohort
 from analysis.numerics.interval import NPMLE
-from analysis.response import _bootstrap, _fit
+from analysis.response import bootstrap_incidence, fit_intervals
 from analysis.response_rows import grid_of, numbers
 from registry import sqlmodels
 from registry.errors import NotEstimable
@@ -83,9 +83,9 @@ def one(task: tuple[Scenario, int, int, int]) -> dict[str, Any]:
     made = reduce_sample(world)
     rows: dict[str, list[dict[str, Any]]] = {}
     cells, patterns = made["response_cell"], made["response_cluster"]
-    fits: dict[str, NPMLE | None] = {s: _fit(c) if (c := cells.filter(stratum=s)).height else None for s in STAGES}
+    fits: dict[str, NPMLE | None] = {s: fit_intervals(cells.filter(stratum=s)) for s in STAGES}
     days = np.array([RESPONSE_DAY])
-    samples = _bootstrap(cells, patterns, fits, grid_of(days), resamples, seed)
+    samples = bootstrap_incidence(cells, patterns, fits, grid_of(days), resamples, seed)
     first = next(iter(QUANTITIES))
     rows[first] = numbers(STRATA, fits, cells, patterns, samples, days, 0.95).rows(named=True)
     try:

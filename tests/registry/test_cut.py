@@ -1,5 +1,9 @@
 """Data cuts prove themselves and answer as their registry did; backups are equal; old registries are brought up."""
 
+import json
+import subprocess
+import sys
+
 import duckdb
 import pytest
 
@@ -107,6 +111,13 @@ def test_a_cut_that_is_interrupted_leaves_nothing(registry_file, tmp_path, monke
         assert registry.verify() == before
 
 
+def test_a_cut_is_for_its_owner_only_and_the_chain_keeps_the_hash_of_its_manifest(registry_file, whole):
+    assert whole.stat().st_mode & 0o077 == 0
+    with Registry.open(registry_file) as registry:
+        told = registry.sql("select detail from log.audit where action = 'cut' order by seq desc limit 1").item()
+    assert json.loads(told) == {"name": whole.name, "manifest": cut.seal(whole)}
+
+
 def test_a_backup_is_equal_private_and_never_written_over_another(registry_file, tmp_path):
     copy = tmp_path / "backup.duckdb"
     rows = cut.backup(registry_file, copy)
@@ -134,6 +145,8 @@ def of_schema_1(registry_file, tmp_path):
 def test_a_registry_of_schema_1_is_brought_up_with_all_its_rows_and_a_chain(of_schema_1, registry_file):
     with pytest.raises(RegistryMissing, match="catamnesis migrate"):
         Registry.open(of_schema_1)
+    with duckdb.connect(str(of_schema_1)) as con:
+        con.execute("checkpoint")
     old_bytes = of_schema_1.read_bytes()
     found, now, kept = migrate(of_schema_1)
     assert (found, now, kept.read_bytes()) == ("1", "2", old_bytes)
@@ -141,6 +154,22 @@ def test_a_registry_of_schema_1_is_brought_up_with_all_its_rows_and_a_chain(of_s
         assert registry.counts() == other.counts() and registry.verify().problems == ()
         assert registry.sql("select action from log.audit")["action"].to_list() == ["create", "load", "migrate"]
     assert migrate(of_schema_1) == ("2", "2", None)
+
+
+def test_what_a_killed_writer_left_in_the_log_is_migrated_and_not_left_beside_the_new_file(of_schema_1):
+    program = (
+        "import duckdb, os, sys\ncon = duckdb.connect(sys.argv[1])\n"
+        'con.execute("update record.patient set height_cm = 199 where id = (select min(id) from record.patient)")\n'
+        "os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(of_schema_1)], check=False)
+    log = of_schema_1.with_name(of_schema_1.name + ".wal")
+    assert log.stat().st_size > 0
+    migrate(of_schema_1)
+    assert not log.exists()
+    with Registry.open(of_schema_1) as registry:
+        assert registry.sql("select count(*) from record.patient where height_cm = 199").item() == 1
+        assert registry.verify().problems == ()
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(of_schema_1, tmp_path, monkeypatch):

@@ -129,7 +129,7 @@ def test_every_check_of_the_catalogue_has_its_case():
 def test_each_check_finds_its_own_kind_of_row_and_leads_to_its_line(clinic, defect):
     here = found(clinic, CASES[defect]).filter(defect=defect)
     assert here.height >= 1, f"{defect} was not found"
-    assert here["message"].null_count() == here["file"].null_count() == here["line"].null_count() == 0
+    assert here.select("message", "load", "file", "line").null_count().row(0) == (0, 0, 0, 0)
 
 
 def test_good_files_have_no_contradiction_and_only_the_gaps_they_have(clinic):
@@ -176,7 +176,9 @@ def test_a_finding_is_open_then_waived_with_its_reason_and_open_again_when_the_r
     found(clinic, score(("2023-07-30", 60)))
     assert checks.keep(clinic.path)["open"] > 0
     assert states(clinic) == ([("score_after_replacement", "open", None)], 1)
+    first_seen = clinic.sql("select distinct first_load, first_seen from log.finding").row(0)
     checks.waive(clinic.path, "score_after_replacement", "measurements.csv", 5, reason="the other knee's form, agreed")
+    assert clinic.sql("select first_load, first_seen from log.finding where state = 'waived'").row(0) == first_seen
     assert states(clinic) == ([("score_after_replacement", "waived", "the other knee's form, agreed")], 0)
     assert checks.keep(clinic.path)["waived"] == 1 and states(clinic)[1] == 0
     clinic.spoil("events", "2023-06", "2023-07")

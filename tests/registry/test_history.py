@@ -9,6 +9,7 @@ import pytest
 
 from registry import Registry, history
 from registry.errors import UsageError
+from tests.registry.conftest import GOOD
 
 HELD = "from record.measurement where date = '2022-05-03' and subscale = 'pain'"
 PAIN = "MRN-4711,knee,left,2022-05-03,KOOS,,pain,72.2222,"
@@ -62,6 +63,11 @@ def test_rows_in_are_still_rows_accepted_and_refused_and_corrections_are_counted
     assert "1 new, 1 of them corrections" in next(line for line, _ in report.lines() if " in = " in line)
 
 
+def test_a_reason_is_given_in_words(loaded):
+    with pytest.raises(UsageError, match="Say why values are other now"):
+        loaded.load(reason="  ")
+
+
 def test_of_two_versions_in_one_load_neither_is_taken(loaded, refusals):
     loaded.spoil("measurements", PAIN, PAIN.replace("72.2222", "77.7778") + "\n" + PAIN.replace("72.2222", "80"))
     report = loaded.load(reason="two forms")
@@ -82,6 +88,8 @@ def test_the_record_is_read_as_it_was_after_a_load_or_at_the_end_of_a_day(correc
     assert pain(corrected, dt.date.today() + dt.timedelta(days=1)) == [77.7778]
     with Registry.open(corrected.path, as_of=1) as registry:
         assert registry.changes().height == 0 and "after load 1" in registry.notes[0]
+        told = registry.verify()
+        assert told.problems == () and told.entries == 2
         assert float(
             registry.sql("select worse100 from course.score where day = 91 and scale = 'KOOS/pain'").item()
         ) == pytest.approx(27.7778)
@@ -130,6 +138,23 @@ def test_a_retracted_row_does_not_come_back_unsaid_but_with_a_reason(loaded, ref
     assert refusals(report) == [("measurements.csv", 3, None, "retracted", None)] and pain(loaded) == []
     again = loaded.load(reason="it was hers after all")
     assert (again.rejected, pain(loaded)) == (0, [72.2222])
+    with Registry.open(loaded.path) as registry:
+        told = registry.changes().select("load", "kind", "file", "line", "reason").rows()
+    assert told[-1] == (3, "reinstated", "measurements.csv", 3, "it was hers after all")
+
+
+def test_a_name_that_two_loads_brought_is_not_guessed_at(loaded):
+    """Each month brings a measurements.csv: line 3 of which of them?"""
+    loaded.write("measurements", GOOD["measurements"].splitlines()[0] + "\n" + "".join(
+        f"MRN-4711,knee,left,2022-0{month}-03,KOOS,,pain,70,\n" for month in (6, 7)))  # fmt: skip
+    loaded.load(loaded.folder / "measurements.csv")
+    before = loaded.text()
+    with pytest.raises(UsageError, match=r"came with loads 1, 2, each with such a line\. Nothing was changed"):
+        history.retract(loaded.path, "measurements.csv", [3], reason="wrong form")
+    assert loaded.text() == before
+    assert history.retract(loaded.path, "measurements.csv", [3], reason="wrong form", load=2) == 1
+    assert pain(loaded) == [72.2222]
+    assert loaded.sql("select count(*) from record.measurement where date = '2022-07-03'").item() == 0
 
 
 @pytest.mark.parametrize(
@@ -176,6 +201,9 @@ TAMPERING = {
     "update log.audit set made_by = 'nobody' where seq = 2": "entry 2 .* does not follow",
     "delete from log.audit where seq = 2": "entry 2 of the chain is missing",
     "delete from log.audit where seq = 3": "load 2 is not in the chain",
+    "update log.source_file set file = 'other.csv' where source_file_id = 1": "load 1: its day, its reason or its files",
+    "update log.load set extracted_on = '2030-01-01' where load_id = 2": "load 2: its day, its reason or its files",
+    "update log.load set reason = 'none' where load_id = 2": "load 2: its day, its reason or its files",
     "delete from log.load where load_id = 2": "load 2 is in the chain but not in the log",
 }
 

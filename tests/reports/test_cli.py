@@ -194,7 +194,7 @@ def test_the_record_is_corrected_told_proved_cut_and_read_as_it_was(run, loaded,
     code, out, _ = run("verify", reg, "--json")
     assert code == 0 and json.loads(out)["problems"] == [] and len(json.loads(out)["head"]) == 64
     code, out, _ = run("cut", reg, "one", "--out", tmp_path / "cuts")
-    assert code == 0 and run("verify", tmp_path / "cuts" / "one")[0] == 0
+    assert code == 0 and "Manifest: " in run("verify", tmp_path / "cuts" / "one")[1]
     question = ("time-to-response", "--programme", "osteoarthritis", "--json")
     then, now, frozen = (
         json.loads(run("analyse", *place, *question)[1])["frame"]
@@ -213,6 +213,8 @@ def test_the_record_is_corrected_told_proved_cut_and_read_as_it_was(run, loaded,
     assert run("waive", reg, *place, "--reason", "looked at the chart")[0] == 0
     assert json.loads(run("check", reg, "--json")[1])["open"] < told["open"]
     assert run("waive", reg, *place, "--reason", "again")[0] == 2
+    code, _, err = run("retract", reg, "measurements.csv", 2, "--reason", "not hers", "--load", 1)
+    assert code == 2 and "No row of the record came from measurements.csv, line 2" in err
     assert run("retract", reg, "measurements.csv", 2, "--reason", "not hers")[0] == 0
     assert "retracted measurements.csv, line 2 (not hers)" in run("history", reg)[1]
     assert run("migrate", reg)[1].strip().endswith("already.")

@@ -1,0 +1,41 @@
+"""The studies whose results are committed still run: each, small."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *map(str, arguments)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_steps_killed_at_random_moments_and_spoilt_files_lose_nothing(tmp_path):
+    """It fails by itself when anything is lost; docs/reliability.md has the large one."""
+    out = tmp_path / "reliability.md"
+    run("reliability.py", "--kills", 12, "--files", 40, "--patients", 300, "--out", out)
+    assert "12 steps were killed" in out.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_study_of_response_gives_every_quantity_for_every_stage_and_contrast(tmp_path):
+    out = tmp_path / "response.json"
+    run("truth/response.py", "--seeds", 4, "--resamples", 20, "--courses", 300, "--scenarios", "renewal", "--out", out)
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert len(rows) == 5 and all(len(r["bias"]) == len(r["strata"]) for r in rows)
+    assert "| renewal | 300 | 4 |" in out.with_suffix(".md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_cost_beside_r_is_measured_with_or_without_r(tmp_path):
+    out = tmp_path / "cost.md"
+    run("cost.py", "--patients", 400, "--out", out)
+    assert "| 400 | NPMLE from intervals | npsurv |" in out.read_text(encoding="utf-8")

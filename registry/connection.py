@@ -52,7 +52,7 @@ def attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
             meta = dict(con.sql("select key, value from registry.log.meta").fetchall())
     except duckdb.Error as error:
         con.close()
-        raise _not_opened(path, str(error)) from None
+        raise not_opened(path, str(error)) from None
     if not found:
         con.close()
         raise RegistryMissing(f"{path.name} is a DuckDB file, but not a registry. `catamnesis init` creates one.")
@@ -65,7 +65,8 @@ def attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def _not_opened(path: Path, reason: str) -> CatamnesisError:
+def not_opened(path: Path, reason: str) -> CatamnesisError:
+    """Return what to say of a file that DuckDB could not open, by its reason."""
     if "set lock" in reason:
         return RegistryBusy(f"{path.name} is being written by another process. Try again when it is done.")
     if "already attached" in reason:

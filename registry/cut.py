@@ -176,13 +176,15 @@ def backup(path: str | Path, target: str | Path) -> int:
     Raises
     ------
     UsageError
-        When the target exists.
+        When the target exists or its folder does not.
     CatamnesisError
         When the copy is not equal; it is removed then.
     """
     path, target = Path(path), Path(target)
     if target.exists():
         raise UsageError(f"{target} exists. Nothing was changed; a backup is never written over another.")
+    if not target.parent.is_dir():
+        raise UsageError(f"There is no folder {target.parent}. Create it first.")
     attached(path, read_only=True).close()
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from registry import audit, catalogue, checks, history
-from registry.connection import SCHEMA_VERSION, new_session, quoted
+from registry.connection import SCHEMA_VERSION, new_session, not_opened, quoted
 from registry.errors import CatamnesisError, UsageError
 
 
@@ -18,6 +18,8 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
     ------
     UsageError
         When there is no registry, or it was made by a later version of the program.
+    RegistryBusy
+        When another process has it open.
     CatamnesisError
         When the result does not hold what the file held; the file is as it was then.
     """
@@ -28,17 +30,16 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
     partial.unlink(missing_ok=True)
     con = new_session()
     try:
-        # What a killed writer left in the write-ahead log goes into the file first: it must not be left beside the new.
-        con.execute(f"attach '{quoted(path)}' as held; checkpoint held; detach held")
-        con.execute(f"attach '{quoted(path)}' as source (read_only)")
-        row = con.sql("select value from source.log.meta where key = 'schema_version'").fetchone()
-        found = str(row[0]) if row else "?"
+        found = _schema_of(con, path)
         if found == SCHEMA_VERSION:
             return found, found, None
         if found not in _STEPS:
             raise UsageError(
                 f"{path.name} has schema {found}; this version knows {', '.join(_STEPS)} and {SCHEMA_VERSION}."
             )
+        # What a killed writer left in the write-ahead log goes into the file first: it must not be left beside the new.
+        con.execute(f"detach source; attach '{quoted(path)}' as source; checkpoint source; detach source")
+        con.execute(f"attach '{quoted(path)}' as source (read_only)")
         con.execute(f"attach '{quoted(partial)}' as registry (storage_version 'v1.5.0')")
         con.execute("copy from database source to registry; use registry; begin")
         version = found
@@ -61,6 +62,16 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
     finally:
         con.close()
         partial.unlink(missing_ok=True)
+
+
+def _schema_of(con: duckdb.DuckDBPyConnection, path: Path) -> str:
+    """Attach the file as ``source`` and return the version of its schema."""
+    try:
+        con.execute(f"attach '{quoted(path)}' as source (read_only)")
+        row = con.sql("select value from source.log.meta where key = 'schema_version'").fetchone()
+    except duckdb.Error as error:
+        raise not_opened(path, str(error)) from None
+    return str(row[0]) if row else "?"
 
 
 def _one_to_two(con: duckdb.DuckDBPyConnection) -> str:

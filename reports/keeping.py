@@ -120,6 +120,9 @@ def due(registry: RegistryPath, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"data_cut": reg.data_cut, "follow_up": found.to_dicts()}, default=str))
         return
+    if found.height == 0:
+        typer.echo("Nobody is due: no course was treated and measured before it.")
+        return
     columns = ("seen", "late", "overdue", "missed", "lost", "ended", "not_due")
     typer.echo(
         f"{'':32}" + "".join(f"{name.replace('_', ' '):>9}" for name in columns) + "   (scores, by planned visit)"

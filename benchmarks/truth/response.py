@@ -191,8 +191,9 @@ def page(made: dict[str, Any]) -> str:
         "",
         f"Made by `{made['command']}` from `synthetic/response_world.py`; {made['resamples']} resamples for the "
         f"nonparametric estimate. {' '.join(_WORLDS[name] for name in _WORLDS if name in shown)} States are seen "
-        "without error, visits jitter about 1, 3, 6, 12, 24 and 36 months. Coverage is of 95 % limits among the "
-        "samples that gave a number (`answered`); its Monte-Carlo error is 0.7 points at 1,000 samples. Naive: "
+        "without error at every visit (also at 1 month, which the programmes of the registry do not judge); visits "
+        "jitter about 1, 3, 6, 12, 24 and 36 months. Coverage is of 95 % limits among the samples that gave a number "
+        "(`answered`); its Monte-Carlo error is 0.7 points at 1,000 samples. Naive: "
         "Kaplan–Meier with the visit's date as the event's date (ends censored), and the share in response of those "
         "who came.",
         "",

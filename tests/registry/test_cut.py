@@ -126,6 +126,8 @@ def test_a_backup_is_equal_private_and_never_written_over_another(registry_file,
     assert copy.stat().st_mode & 0o077 == 0
     with pytest.raises(UsageError, match="never written over"):
         cut.backup(registry_file, copy)
+    with pytest.raises(UsageError, match="There is no folder"):
+        cut.backup(registry_file, tmp_path / "nowhere" / "b.duckdb")
 
 
 @pytest.fixture
@@ -178,6 +180,14 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(of_schema_1, tmp_path,
     with pytest.raises(CatamnesisError, match="does not verify: load 1 is wrong"):
         migrate(of_schema_1)
     assert of_schema_1.read_bytes() == before and {p.name for p in tmp_path.iterdir()} == {of_schema_1.name}
+
+
+def test_what_is_no_registry_is_not_migrated_and_not_touched(tmp_path):
+    file = tmp_path / "files.csv"
+    file.write_text("patient,date\nA,2022-01-01\n")
+    with pytest.raises(RegistryMissing, match="is not a registry"):
+        migrate(file)
+    assert file.read_text() == "patient,date\nA,2022-01-01\n" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_later_schema_is_not_touched(of_schema_1):

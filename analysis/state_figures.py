@@ -168,8 +168,8 @@ def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, setti
         axes.set_xlabel("Months since the first session")
         _key(figure, str(settings["end_label"]), tuple(STATE_STYLE)[:3], marks=True)
     figure.alt_text = (  # type: ignore[attr-defined]
-        f"{lanes.height} single courses drawn at random of {of}: state at each visit (circle), the same at two visits "
-        "in a row (bar), not known between (line), boosters (triangle) and ends (cross)."
+        f"{lanes.height} of {of} courses, drawn at random, a lane each: state at each visit (circle), the same at two "
+        "visits in a row (bar), not known between (line), boosters (triangle) and ends (cross)."
     )
     return figure
 

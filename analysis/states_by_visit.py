@@ -17,6 +17,7 @@ from registry.errors import NotEstimable, UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_NOBODY = "nobody in this stratum"
 # What a planned visit can show, and why it may show nothing.
 SHOWN = (*STATES, "not_seen", "not_due")
 
@@ -141,6 +142,8 @@ def _seen(
 def _rows(stratum: Stratum, flows: pl.DataFrame, days: list[int]) -> list[dict[str, Any]]:
     """Return the rows of one stratum: states at each visit, then what became of them at the next."""
     total = int(flows.filter(target_day=days[0])["n"].sum())
+    if total == 0:
+        return [row(stratum.code, "at_in_response", time_day=float(d), n=0, denominator=0, note=_NOBODY) for d in days]
     rows = []
     for day in days:
         here = dict(flows.filter(target_day=day).group_by("state").agg(pl.col("n").sum()).iter_rows())

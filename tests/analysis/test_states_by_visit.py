@@ -72,7 +72,12 @@ def test_figures_have_the_same_bytes_and_describe_themselves(result, knees):
     assert "Bone-on-bone" in result.plot().alt_text and "due, not seen" in result.plot().alt_text
     lanes = swimmer(knees, n=12, seed=3)
     assert png(lanes, 40) == png(swimmer(knees, n=12, seed=3), 40) != png(swimmer(knees, n=12, seed=4), 40)
-    assert "single courses drawn at random of" in lanes.alt_text
+    assert "courses, drawn at random, a lane each" in lanes.alt_text
+
+
+def test_an_empty_stage_is_named_once_a_visit_and_has_no_share(result):
+    empty = result.frame.filter(stratum="pre_radiographic")
+    assert set(empty["note"]) == {"nobody in this stratum"} and empty["estimate"].null_count() == empty.height > 0
 
 
 def test_wrong_options_are_said(knees):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from registry import catalogue, loadlog, mapping, pseudonyms, reading, refusal, repeats, rules
+from registry import catalogue, loadlog, mapping, pseudonyms, reading, redcap, redcap_export, refusal, repeats, rules
 from registry.connection import writing
 from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
@@ -35,10 +36,13 @@ class _Load:
     load_id: int
     next_file_id: int
     reason: str | None = None
+    project: redcap.Project | None = None
     counts: list[FileCount] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     # By file: columns that no table has used so far.
     unused: dict[str, set[str]] = field(default_factory=dict)
+    # By file of a REDCap project: lines that tables took.
+    taken: dict[str, list[pl.Series]] = field(default_factory=dict)
 
 
 def load(
@@ -81,7 +85,8 @@ def load(
     files = reading.find(paths)
     tables = [t for path in files for t in _read(path, plan)]
     with writing(registry) as con:
-        state = _begin(con, stated or dt.date.today(), plan, pseudonyms.read_key(registry), reason)
+        state = _begin(con, stated or dt.date.today(), plan, pseudonyms.read_key(registry))
+        state.reason, state.project = reason, plan.project
         if stated is None:
             state.notes.append(
                 f"no extraction day was given: the data are taken to speak up to today, {state.extracted_on}; "
@@ -117,7 +122,12 @@ def _plan(paths: list[Path], mapping_file: Path | None) -> mapping.Mapping:
 def _read(path: Path, plan: mapping.Mapping) -> list[reading.SourceTable]:
     entries = [e for e in plan.entries if e.reads(path.name)]
     options = {k: v for e in entries for k, v in e.reading.items() if k != "sheet"}
-    return list(reading.read(path, **options)) if entries or not plan.entries else []
+    if plan.project is None or not entries:
+        return list(reading.read(path, **options)) if entries or not plan.entries else []
+    tables = list(reading.read(path, **options, named=partial(redcap_export.named, plan.project)))
+    for table in tables:
+        table.frame = redcap_export.coded(plan.project, table.frame)
+    return tables
 
 
 def _unmatched(files: list[Path], tables: list[reading.SourceTable], plan: mapping.Mapping) -> list[str]:
@@ -125,20 +135,19 @@ def _unmatched(files: list[Path], tables: list[reading.SourceTable], plan: mappi
     if not plan.entries:
         return []
     names = [t.file for t in tables]
-    unread = [p.name for p in files if not any(e.reads(p.name) for e in plan.entries)]
+    beside = plan.project.files if plan.project else ()
+    unread = [p.name for p in files if p.name not in beside and not any(e.reads(p.name) for e in plan.entries)]
     idle = [e for e in plan.entries if not any(e.reads(name) for name in names)]
     return [f"{name}: not in the mapping, not read" for name in unread] + [
         f"the mapping's {e.file}{e.of_sheet} for {e.table.__source__.file}: no such file was given" for e in idle
     ]
 
 
-def _begin(
-    con: duckdb.DuckDBPyConnection, day: dt.date, plan: mapping.Mapping, key: bytes, reason: str | None
-) -> _Load:
+def _begin(con: duckdb.DuckDBPyConnection, day: dt.date, plan: mapping.Mapping, key: bytes) -> _Load:
     pseudonyms.prepare(con, key)
     (load_id,) = con.sql("select coalesce(max(load_id), 0) + 1 from log.load").fetchone() or (1,)
     (file_id,) = con.sql("select coalesce(max(source_file_id), 0) + 1 from log.source_file").fetchone() or (1,)
-    return _Load(con, day, plan.centre, int(load_id), int(file_id), reason)
+    return _Load(con, day, plan.centre, int(load_id), int(file_id))
 
 
 def _take(
@@ -159,6 +168,10 @@ def _take(
         if here:
             progress(record.__source__.file)
             _take_table(state, record, here)
+    for table in tables:
+        if state.project and state.project.record in table.frame.columns:
+            told = redcap_export.account(state.project, table.frame, state.taken.get(table.file, []))
+            state.notes += [f"{table.file}: {text}" for text in told]
     for file, columns in state.unused.items():
         if columns:
             some = ", ".join(sorted(columns)[:8]) + (" …" if len(columns) > 8 else "")
@@ -183,10 +196,13 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.Sou
         files[file_id] = (table.file, rows_in)
         frames.append(mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")))
         used = set(table.frame.columns) - {"line", *mapped.ignored}
-        state.unused[table.file] = state.unused.get(table.file, set(mapped.ignored)) - used
-        if mapped.left_out:
+        idle = set(mapped.ignored) - (state.project.administrative if state.project else set())
+        state.unused[table.file] = state.unused.get(table.file, idle) - used
+        if state.project:
+            state.taken.setdefault(table.file, []).append(mapped.frame["line"])
+        elif mapped.left_out:
             state.notes.append(f"{table.file}: {mapped.left_out} rows are not selected for {name} by where")
-        if mapped.empty_cells:
+        if mapped.empty_cells and not state.project:
             state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
     if frames:
         rejected, new, corrected = _accept(state, record, pl.concat(frames))

@@ -72,9 +72,9 @@ class LoadReport:
 
     def lines(self, shown: int = 40) -> Iterator[tuple[str, bool]]:
         """Yield the report as text, with whether the line is about a refusal; at most `shown` of those."""
-        for f in self.files:
-            counts = f"{f.rows_in:>9,} in  {f.accepted:>9,} accepted  {f.rejected:>7,} rejected"
-            yield f"{counts}  {f.file} → {f.table}", False
+        for (file, table), counted in self._by_table().items():
+            rows_in, accepted, rejected = counted
+            yield f"{rows_in:>9,} in  {accepted:>9,} accepted  {rejected:>7,} rejected  {file} → {table}", False
         changed = f", {self.corrected:,} of them corrections" if self.corrected else ""
         kept = "nothing kept (dry run)" if self.dry_run else f"{self.new:,} new{changed}"
         yield f"{self.rows_in:>9,} in = {self.accepted:,} accepted + {self.rejected:,} rejected; {kept}", False
@@ -87,6 +87,14 @@ class LoadReport:
             yield f"  … and {self.rejections.height - shown:,} more reasons: Registry.rejections() has them all", True
         for note in self.notes:
             yield f"  note: {note}", False
+
+    def _by_table(self) -> dict[tuple[str, str], tuple[int, int, int]]:
+        """Return rows in, accepted and refused by file and table: a mapping may take a file for one table twice."""
+        counted: dict[tuple[str, str], tuple[int, int, int]] = {}
+        for f in self.files:
+            held = counted.get((f.file, f.table), (0, 0, 0))
+            counted[f.file, f.table] = (held[0] + f.rows_in, held[1] + f.accepted, held[2] + f.rejected)
+        return counted
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts for machines."""

@@ -32,6 +32,19 @@ of days.
     table = "events"
     where = { operated = "1" }
     first_of = "PatID"
+
+    # A REDCap export holds every form in one file: rows in which a form is filled, and what one row of a record says
+    # for all of them. Labels become codes by the project's data dictionary (registry/redcap.py).
+    [redcap]
+    dictionary = "data_dictionary.csv"
+
+    [[table]]
+    file = "export*.csv"
+    table = "sessions"
+    where = { redcap_repeat_instrument = "session" }
+    filled = ["session_date"]
+    same_for = "record_id"
+    spread = ["treated_side"]
 """
 
 from __future__ import annotations
@@ -46,6 +59,8 @@ from typing import Any
 import polars as pl
 
 from registry import mapping_options as options
+from registry import mapping_values as values
+from registry import redcap
 from registry.errors import MappingError, choose
 from registry.tables import TABLES, Record
 
@@ -60,6 +75,9 @@ class Entry:
     wide: tuple[dict[str, Any], ...] = ()
     where: dict[str, list[str]] = field(default_factory=dict)
     first_of: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
+    same_for: str | None = None
+    spread: tuple[str, ...] = ()
     decimal: str = "."
     missing: tuple[str, ...] = ()
     reading: dict[str, Any] = field(default_factory=dict)
@@ -81,13 +99,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mapping:
-    """A whole mapping: its entries, a catalogue folder to add, and the clinic whose patient numbers these are."""
+    """A whole mapping: its entries, a catalogue folder to add, and the clinic whose patient numbers these are.
+
+    `project` is the REDCap project whose exports these files are, if they are.
+    """
 
     name: str
     entries: tuple[Entry, ...]
     catalogue: Path | None = None
     centre: str = ""
     extracted_on: dt.date | None = None
+    project: redcap.Project | None = None
 
 
 def table_of(name: str) -> type[Record]:
@@ -150,7 +172,8 @@ def load(path: Path) -> Mapping:
     day = content.get("extracted_on")
     if day is not None and not isinstance(day, dt.date):
         raise MappingError(f"{path.name}: extracted_on must be a date without quotes, e.g. extracted_on = 2025-12-31.")
-    return Mapping(str(content.get("name", path.stem)), entries, extra, str(content.get("centre", "")), day)
+    project = redcap.project(content["redcap"], path) if "redcap" in content else None
+    return Mapping(str(content.get("name", path.stem)), entries, extra, str(content.get("centre", "")), day, project)
 
 
 def _entry(raw: dict[str, Any], where: str) -> Entry:
@@ -171,6 +194,9 @@ def _entry(raw: dict[str, Any], where: str) -> Entry:
         wide=tuple(raw.get("wide", ())),
         where={k: [str(v) for v in (vs if isinstance(vs, list) else [vs])] for k, vs in raw.get("where", {}).items()},
         first_of=options.names(raw.get("first_of", ()), f"{where}, first_of"),
+        filled=options.names(raw.get("filled", ()), f"{where}, filled"),
+        same_for=raw.get("same_for"),
+        spread=options.names(raw.get("spread", ()), f"{where}, spread"),
         decimal=str(raw.get("decimal", ".")),
         missing=tuple(str(m) for m in raw.get("missing", ())),
         reading={k: raw[k] for k in options.READING if k in raw},
@@ -192,7 +218,7 @@ class Mapped:
     empty_cells
         Wide cells without a value: no measurement was made, so no row.
     left_out
-        Rows that ``where`` and ``first_of`` do not select.
+        Rows that ``where``, ``filled`` and ``first_of`` do not select.
     """
 
     frame: pl.DataFrame
@@ -208,101 +234,44 @@ def apply(entry: Entry, frame: pl.DataFrame) -> Mapped:
     theirs = [c for c in frame.columns if c != "line"]
     places = [{**entry.columns, **wide} for wide in entry.wide] or [entry.columns]
     required = set(required_columns(entry.table))
-    read = [(_column(spec), ours) for place in places for ours, spec in place.items()]
+    read = [(values.column(spec), ours) for place in places for ours, spec in place.items()]
     named = {theirs_: ours for theirs_, ours in read if theirs_}
     by_template = all(ours == theirs_ for ours, theirs_ in entry.columns.items())
     lacking = {c: o for c, o in named.items() if c not in theirs and (o in required or not by_template)}
     lacking |= {ours: ours for ours in required if ours not in places[0]}
-    lacking |= {c: "where" for c in entry.where if c not in theirs}
-    lacking |= {c: "first_of" for c in entry.first_of if c not in theirs}
-    ignored = [c for c in theirs if c not in named and c not in entry.where and c not in entry.first_of]
+    chosen_by = {
+        "where": entry.where,
+        "filled": entry.filled,
+        "first_of": [c for c in entry.first_of if c != "*"],
+        "spread": entry.spread,
+        "same_for": [entry.same_for] if entry.same_for else [],
+    }
+    lacking |= {c: option for option, columns in chosen_by.items() for c in columns if c not in theirs}
+    choosing = {c for columns in chosen_by.values() for c in columns}
+    ignored = [c for c in theirs if c not in named and c not in choosing]
     if lacking:
         return Mapped(pl.DataFrame(), lacking, ignored)
     kept = frame.with_columns(pl.when(~pl.col(c).is_in(entry.missing)).then(pl.col(c)) for c in theirs)
-    for column, values in entry.where.items():
-        kept = kept.filter(pl.col(column).is_in(values))
-    if entry.first_of:
+    if entry.same_for:
+        kept = kept.with_columns(values.spread(c, entry.same_for) for c in entry.spread)
+    for column, wanted_values in entry.where.items():
+        kept = kept.filter(pl.col(column).fill_null("").is_in(wanted_values))
+    if entry.filled:
+        kept = kept.filter(pl.any_horizontal(pl.col(c).is_not_null() for c in entry.filled))
+    if entry.first_of == ("*",):
+        kept = kept.head(1)
+    elif entry.first_of:
         kept = kept.unique(entry.first_of, keep="first", maintain_order=True)
     parts, empty = [], 0
     for place in places:
         rows = kept.select(
             pl.col("line"),
-            *(_expression(place.get(ours), theirs, entry.decimal, kept).alias(ours) for ours in wanted),
+            *(values.expression(place.get(ours), theirs, entry.decimal, kept).alias(ours) for ours in wanted),
         )
         if entry.wide:
-            full = rows.filter(pl.col(next(iter(entry.wide[0]))).is_not_null())
+            # A cell that says why there is no value says something.
+            says = {next(iter(entry.wide[0])), "missing_reason"} & place.keys()
+            full = rows.filter(pl.any_horizontal(pl.col(c).is_not_null() for c in sorted(says)))
             empty, rows = empty + rows.height - full.height, full
         parts.append(rows)
     return Mapped(pl.concat(parts), {}, ignored, empty, frame.height - kept.height)
-
-
-def _column(spec: Any) -> str | None:
-    return spec if isinstance(spec, str) else spec.get("column")
-
-
-def _expression(spec: Any, theirs: list[str], decimal: str, frame: pl.DataFrame) -> pl.Expr:
-    if spec is None or (isinstance(spec, str) and spec not in theirs):
-        return pl.lit(None, dtype=pl.String)
-    spec = {"column": spec} if isinstance(spec, str) else spec
-    if "value" in spec:
-        return pl.lit(str(spec["value"]) or None, dtype=pl.String)
-    if "line" in spec:
-        return pl.lit(spec.get("prefix", "")) + pl.col("line").cast(pl.String)
-    if "anchor" in spec:
-        return _relative_date(spec)
-    text = pl.col(spec["column"])
-    if "missing" in spec:
-        text = pl.when(~text.is_in([str(m) for m in spec["missing"]])).then(text)
-    if "codes" in spec:
-        # "" is the empty cell, on either side: "" = "lost" says why there is no value, X = "" that X is none.
-        codes = {str(k): str(v) or None for k, v in spec["codes"].items()}
-        unknown = text + pl.lit(" [no code in the mapping]")
-        coded = text.replace_strict(codes, default=unknown, return_dtype=pl.String)
-        return pl.when(text.is_null()).then(pl.lit(codes.get(""), dtype=pl.String)).otherwise(coded)
-    if decimal != ".":
-        # Only what is a number with that decimal sign is rewritten; anything else stays, to be refused as it stands.
-        text = (
-            pl.when(text.str.contains(r"^-?\d+" + f"[{decimal}]" + r"\d+$"))
-            .then(text.str.replace(decimal, ".", literal=True))
-            .otherwise(text)
-        )
-    if "format" in spec:
-        return _dated(text, spec["format"], frame[spec["column"]])
-    if "factor" in spec:
-        return _arithmetic(text, text.cast(pl.Float64, strict=False) * float(spec["factor"]))
-    if "subtract_from" in spec:
-        year = float(spec["subtract_from"]) - text.cast(pl.Float64, strict=False)
-        return pl.when(year.is_not_null()).then(year.floor().cast(pl.Int64).cast(pl.String)).otherwise(text)
-    return pl.lit(spec["prefix"]) + text if "prefix" in spec else text
-
-
-def _arithmetic(text: pl.Expr, number: pl.Expr) -> pl.Expr:
-    # Six decimals: conversion must not turn 2.1 cm into 21.000000000000004 mm.
-    return pl.when(number.is_not_null()).then(number.round(6).cast(pl.String)).otherwise(text)
-
-
-def _relative_date(spec: dict[str, Any]) -> pl.Expr:
-    """Turn time since an anchor into a date, for data released without calendar dates."""
-    start = pl.lit(str(spec["anchor"])).str.to_date("%Y-%m-%d")
-    if "column" not in spec:
-        return (start + pl.duration(days=int(spec.get("day", 0)))).cast(pl.String)
-    number = pl.col(spec["column"]).cast(pl.Float64, strict=False)
-    days = (number * options.UNIT_DAYS[spec.get("unit", "day")] + float(spec.get("day", 0))).round(0)
-    dated = (start + pl.duration(days=days.cast(pl.Int64))).cast(pl.String)
-    return pl.when(number.is_not_null()).then(dated).otherwise(pl.col(spec["column"]))
-
-
-def _dated(text: pl.Expr, format: str, values: pl.Series) -> pl.Expr:
-    """Read dates of one stated format; where a column shows a second one, refuse what could be either."""
-    parsed = text.str.to_date(format, strict=False)
-    failed = text + pl.lit(f" [expected {format}]")
-    result = pl.when(parsed.is_not_null()).then(parsed.cast(pl.String)).otherwise(failed)
-    if "%d" not in format or "%m" not in format:
-        return result
-    swapped = format.replace("%d", "%\0").replace("%m", "%d").replace("%\0", "%m")
-    read, other = values.str.to_date(format, strict=False), values.str.to_date(swapped, strict=False)
-    if not (read.is_null() & other.is_not_null()).any():
-        return result
-    ambiguous = text.str.to_date(swapped, strict=False).is_not_null()
-    mixed = text + pl.lit(f" [the column mixes {format} and {swapped}: this could be either]")
-    return pl.when(ambiguous).then(mixed).otherwise(result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,9 @@ import polars as pl
 from registry.errors import UsageError
 
 ENDINGS = (".csv", ".xlsx", ".parquet")
+
+# Gives the columns of a file their names, before they are judged: labels of an export become variables.
+Naming = Callable[[list[str]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,15 @@ def _readable(path: Path) -> bool:
 
 
 def read(
-    path: Path, *, separator: str = ",", encoding: str = "utf-8", skip_rows: int = 0, sheet: str | None = None
+    path: Path,
+    *,
+    separator: str = ",",
+    encoding: str = "utf-8",
+    skip_rows: int = 0,
+    sheet: str | None = None,
+    named: Naming | None = None,
 ) -> Iterator[SourceTable]:
-    """Read one file: a table, or every sheet of a workbook (or the `sheet` named)."""
+    """Read one file: a table, or every sheet of a workbook (or the `sheet` named); `named` renames a CSV's columns."""
     digest = _sha256(path)
     if path.suffix.lower() == ".xlsx":
         yield from _workbook(path, digest, skip_rows, sheet)
@@ -102,10 +111,10 @@ def read(
     if path.suffix.lower() == ".parquet":
         yield _parquet(path, digest)
     else:
-        yield _csv(path, digest, separator, encoding, skip_rows)
+        yield _csv(path, digest, separator, encoding, skip_rows, named or list)
 
 
-def _csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int) -> SourceTable:
+def _csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int, named: Naming) -> SourceTable:
     try:
         header, n_lines, plain = _survey(path, encoding, separator, skip_rows)
     except UnicodeDecodeError as error:
@@ -119,17 +128,19 @@ def _csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int)
             "save the file as UTF-8, or say its encoding in the mapping, e.g. encoding = 'cp1252'",
         )
     rows_in = max(n_lines - 1, 0)
+    header = named(header)
     refusal = _header_refusal(header, separator)
     if refusal:
         return _refused(path.name, digest, rows_in, *refusal)
     if not header:
         return _refused(path.name, digest, 0, "empty_file", "the file has no header", "send it again")
     if not plain:
-        return _careful_csv(path, digest, separator, encoding, skip_rows)
+        return _careful_csv(path, digest, separator, encoding, skip_rows, named)
     try:
         frame = pl.read_csv(path, separator=separator, infer_schema=False, skip_rows=skip_rows, encoding="utf8")
     except pl.exceptions.PolarsError:
-        return _careful_csv(path, digest, separator, encoding, skip_rows)
+        return _careful_csv(path, digest, separator, encoding, skip_rows, named)
+    frame.columns = header
     return SourceTable(path.name, digest, _clean(frame, skip_rows + 2), frame.height)
 
 
@@ -151,14 +162,14 @@ def _survey(path: Path, encoding: str, separator: str, skip_rows: int) -> tuple[
     return header, n_lines, plain
 
 
-def _careful_csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int) -> SourceTable:
+def _careful_csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int, named: Naming) -> SourceTable:
     """Read row by row: knows the line of each record and refuses a ragged one alone."""
     rows: list[list[str]] = []
     lines: list[int] = []
     refusals: list[Refusal] = []
     records = _records(path, separator, encoding, skip_rows)
     try:
-        _, header = next(records)
+        header = named(next(records)[1])
         for line, row in records:
             if len(row) == len(header):
                 rows.append(row)

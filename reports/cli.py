@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reports import keeping, leaving
+from reports import keeping, leaving, redcap_commands
 from reports.arguments import AsJson, AsOf, Out, RegistryPath, opened
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ class Layout(StrEnum):
 
     template = "template"
     clinics = "clinics"
+    redcap = "redcap"
 
 
 def main() -> None:
@@ -274,19 +275,23 @@ def simulate(
     out: Out,
     patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 600,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
-    layout: Annotated[Layout, typer.Option(help="Our template, or five clinics' own layouts.")] = Layout.template,
+    layout: Annotated[
+        Layout, typer.Option(help="Our template, five clinics' own layouts, or a REDCap export.")
+    ] = Layout.template,
     programme: Annotated[str | None, typer.Option(help="One programme; default: all six.")] = None,
 ) -> None:
     """Write synthetic patients, whose truth is known, as the files clinics would send."""
-    from registry.errors import choose
-    from synthetic import Design, all_programmes, simulate, sources
+    from registry.errors import UsageError, choose
+    from synthetic import Design, all_programmes, redcap_files, simulate, sources
 
     shares = {choose(programme, all_programmes(), "Programme"): 1.0} if programme else all_programmes()
+    if layout is Layout.redcap and not programme:
+        raise UsageError("A REDCap project has one schedule: say --programme, e.g. --programme osteoarthritis.")
     made = simulate(Design(patients=patients, seed=seed, programmes=shares))
-    writer = sources.write_template if layout is Layout.template else sources.write_clinics
-    paths = writer(made, out)
+    writers = {Layout.template: sources.write_template, Layout.clinics: sources.write_clinics}
+    paths = writers.get(layout, redcap_files.write_redcap)(made, out)
     made.truth.write_csv(out / "truth.txt")
-    what = "files" if layout is Layout.template else "clinics' folders"
+    what = "clinics' folders" if layout is Layout.clinics else "files"
     typer.echo(f"Wrote {patients:,} patients as {len(paths)} {what} to {out}; their truth is in truth.txt.")
 
 
@@ -328,6 +333,7 @@ def _print_json(content: dict[str, Any]) -> None:
 
 for command in (*leaving.COMMANDS, *keeping.COMMANDS):
     app.command()(command)
+app.add_typer(redcap_commands.app, name="redcap")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT / "booster.json")
     a = parser.parse_args()
     rows = []
-    with ProcessPoolExecutor(a.processes) as pool:
+    # Forked processes inherit locks of the engine's threads, and may wait for ever.
+    with ProcessPoolExecutor(a.processes, mp_context=get_context("spawn")) as pool:
         for scenario in SCENARIOS:
             for outcome in OUTCOMES:
                 rows.append(study(scenario, outcome, a.patients, a.seeds, a.coverage_seeds, a.resamples, pool))

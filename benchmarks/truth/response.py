@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = json.loads(a.out.read_text(encoding="utf-8"))["rows"] if a.add else []
     command = f"python benchmarks/truth/response.py --seeds {a.seeds} --resamples {a.resamples}"
     a.out.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(a.processes) as pool:
+    # Forked processes inherit locks of the engine's threads, and may wait for ever.
+    with ProcessPoolExecutor(a.processes, mp_context=get_context("spawn")) as pool:
         for courses in a.courses:
             for scenario in (s for s in SCENARIOS if s.name in a.scenarios):
                 rows = [r for r in rows if (r["scenario"], r["courses"]) != (scenario.name, courses)]

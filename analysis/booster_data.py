@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -151,6 +151,24 @@ class Prepared:
     def hazard_design(self) -> Floats:
         """Design of the hazard of the end, a row for each of `spells`."""
         return spell_design(self.spells, self.start, self.visits, interact=self.interact)
+
+    def of_patients(self, chosen: Bools) -> Prepared:
+        """Return the rows of some patients, `chosen` of shape (patients,), with the nodes of all."""
+        at = np.flatnonzero(chosen[self.patient])
+        place = np.full(len(self.patient), -1)
+        place[at] = np.arange(len(at))
+        start = place[self.start]
+        v = self.visits
+        visits = Visits(
+            **{f.name: getattr(v, f.name)[at] for f in fields(v) if f.name != "n_strata"}, n_strata=v.n_strata
+        )
+        part = replace(
+            self, visits=visits, start=start[start >= 0], patient=(np.cumsum(chosen) - 1)[self.patient[at]],
+            y=self.y[at], end=self.end[at], known=self.known[at], ended_day=self.ended_day[at],
+            earliest=self.earliest[at], visit_no=self.visit_no[at],
+        )  # fmt: skip
+        part.__dict__["nodes"] = self.nodes
+        return part
 
     @property
     def interact(self) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from analysis.booster_data import Prepared
-from analysis.numerics.emulation import Chances, chances, decision_weights, weights
+from analysis.numerics.emulation import Chances, chances, decision_weights, risk_models, weights
 from analysis.numerics.structural import (
     Curves,
     Family,
@@ -22,6 +22,10 @@ from analysis.numerics.structural import (
 from analysis.numerics.weighting import Linear, Logistic, logistic, sandwich
 
 Floats = NDArray[np.float64]
+
+# Patients of a bag and number of bags, where there are more patients than all bags hold.
+_BAG = 10_000
+_BAGS = 5
 
 
 @dataclass(frozen=True)
@@ -81,22 +85,45 @@ def _hazard(
 def bootstrap(data: Prepared, whole: Estimate, times: int, seed: int) -> tuple[Floats, Floats]:
     """Resample patients and refit every model; return curves of both strategies, each (times, s, d).
 
-    A patient drawn twice counts twice in every model: weights, not copies (multinomial counts).
+    A patient drawn twice counts twice in every model: weights, not copies (multinomial counts). Of more than 50,000
+    patients five random bags of 10,000 are resampled, each to the size of the whole (the bag of little bootstraps,
+    Kleiner et al. 2014 JRSS B 76:795): the cost of a resample no longer grows with the registry. Each bag's resamples
+    are moved to the estimate of the whole; how far they scatter is what they say.
     """
     rng = np.random.default_rng(seed)
     patients = int(data.patient.max()) + 1
     shape = (times, *whole.curves.treated.shape)
     one, other = np.full(shape, np.nan), np.full(shape, np.nan)
+    many = patients > _BAG * _BAGS
+    order = rng.permutation(patients) if many else np.arange(patients)
+    bags = np.array_split(np.arange(times), _BAGS if many else 1)
     # Small systems: a second thread would only wait for the first.
     with threadpool_limits(1):
-        for b in range(times):
-            drawn = rng.multinomial(patients, np.full(patients, 1 / patients)).astype(float)
-            try:
-                again = estimate(data, drawn[data.patient], whole)
-            except ValueError:
-                continue
-            one[b], other[b] = again.curves.treated, again.curves.waiting
+        for k, turns in enumerate(bags):
+            part, begin, moved = data, whole, np.zeros((2, *whole.curves.treated.shape))
+            if many:
+                chosen = np.zeros(patients, dtype=bool)
+                chosen[order[k * _BAG : (k + 1) * _BAG]] = True
+                part = data.of_patients(chosen)
+                begin = _begun(part, whole)
+                own = estimate(part, np.full(len(part.patient), patients / _BAG), begin)
+                moved[0] = whole.curves.treated - own.curves.treated
+                moved[1] = whole.curves.waiting - own.curves.waiting
+            size = int(part.patient.max()) + 1
+            for b in turns:
+                drawn = rng.multinomial(patients, np.full(size, 1 / size)).astype(float)
+                try:
+                    again = estimate(part, drawn[part.patient], begin)
+                except ValueError:
+                    continue
+                one[b], other[b] = again.curves.treated + moved[0], again.curves.waiting + moved[1]
     return one, other
+
+
+def _begun(part: Prepared, whole: Estimate) -> Estimate:
+    """Return the whole sample's estimate to start from, with the models of the part's own rows."""
+    models = risk_models(part.visits, ends_count=part.plan.outcome != "mean")
+    return replace(whole, chances=replace(whole.chances, models=models))
 
 
 def sandwich_errors(data: Prepared, whole: Estimate) -> Floats | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import sparse
 
 from analysis import figures
 from analysis.cohort import (
@@ -22,7 +25,7 @@ from analysis.cohort import (
     programmes_of,
     reduce,
 )
-from analysis.numerics.interval import NPMLE, npmle
+from analysis.numerics.interval import NPMLE, IntervalData, coarse_ends, npmle
 from analysis.response_rows import at_risk, curves, diagnostics, grid_of, interval_data, numbers, regions
 from analysis.result import Result
 from registry import Courses
@@ -30,7 +33,10 @@ from registry.errors import NotEstimable, UsageError
 
 Floats = NDArray[np.float64]
 
-_RESAMPLE_STEPS = 4
+_RESAMPLE_STEPS = 3
+# Where a stratum has more distinct ends than this, its resamples are refitted with ends by month.
+_FEW_ENDS = 60
+_MONTH = 30.0
 HORIZON_DAYS = (91, 183, 365, 730)
 
 
@@ -107,7 +113,7 @@ def time_to_response(
         )
     days = np.array(sorted(set(horizon_day)), dtype=float)
     fits = {s.code: fit_intervals(cells.filter(pl.col("stratum") == s.code)) for s in strata}
-    samples = bootstrap_incidence(cells, patterns, fits, grid_of(days), resamples, seed)
+    samples = bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
     settings = {
         **common_settings(kept, strata, "time_to_response", by),
         **chosen.settings,
@@ -141,24 +147,39 @@ def fit_intervals(cells: pl.DataFrame) -> NPMLE | None:
 
 
 def bootstrap_incidence(
-    cells: pl.DataFrame, patterns: pl.DataFrame, fits: dict[str, NPMLE | None], grid: Floats, times: int, seed: int
+    cells: pl.DataFrame, patterns: pl.DataFrame, fits: dict[str, NPMLE | None], days: Floats, times: int, seed: int
 ) -> dict[str, Floats]:
-    """Return resampled incidences by stratum, each (2, times, days): response, and end before response."""
+    """Return resampled incidences by stratum, each (2, times, grid of `days`): response, and end before response."""
+    grid = grid_of(days)
     drawn = patient_clusters(cells, patterns).resample(times, seed)
     out: dict[str, Floats] = {}
     for code, fit in fits.items():
         if fit is None:
             continue
         here = (cells["stratum"] == code).to_numpy()
-        mine = cells.filter(here)
+        data, into = _for_resamples(interval_data(cells.filter(here)), days)
+        counts = drawn[:, here] @ into
+        whole = fit if into.shape[0] == into.shape[1] else npmle(data, tolerance=1e-6)
+        # Coarser ends move the estimate and its resamples alike: what they say is how far a resample is from it.
+        moved = _both(fit, grid) - _both(whole, grid)
         curves = np.full((2, times, len(grid)), np.nan)
-        for b in range(times):
-            count = drawn[b, here]
-            if count.sum() > 0:
-                one = npmle(interval_data(mine, count), start=fit, max_steps=_RESAMPLE_STEPS, certify=False)
-                curves[:, b] = one.incidence(grid), one.end_incidence(grid)
+        for b in np.flatnonzero(counts.sum(axis=1) > 0):
+            one = npmle(replace(data, count=counts[b]), start=whole, max_steps=_RESAMPLE_STEPS, certify=False)
+            curves[:, b] = np.clip(moved + _both(one, grid), 0, 1)
         out[code] = curves
     return out
+
+
+def _for_resamples(data: IntervalData, days: Floats) -> tuple[IntervalData, sparse.csr_matrix]:
+    ends = np.unique(data.right[data.kind == 1])
+    if len(ends) <= _FEW_ENDS:
+        return data, sparse.identity(len(data.count), format="csr")
+    last = max(float(ends[-1]), float(days[-1]))
+    return coarse_ends(data, np.unique(np.concatenate([days, np.arange(0.0, last + _MONTH, _MONTH)])))
+
+
+def _both(fit: NPMLE, grid: Floats) -> Floats:
+    return np.array([fit.incidence(grid), fit.end_incidence(grid)])
 
 
 def _not_assessed(courses: Courses, definition: Definition) -> pl.DataFrame:

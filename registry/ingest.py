@@ -20,7 +20,7 @@ from registry.connection import writing
 from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
 from registry.tables import TABLES, Record
-from registry.typing import judged_rows, people
+from registry.typing import judged_rows, new_people
 
 # Rows judged at a time: enough for the engine's stride, little enough to bound memory.
 _SLICE = 500_000
@@ -83,7 +83,7 @@ def load(
     plan = _plan(paths, mapping_file)
     stated = extracted_on or plan.extracted_on
     files = reading.find(paths)
-    tables = [t for path in files for t in _read(path, plan)]
+    tables = [t for path in files for t in _sheets(path, plan)]
     with writing(registry) as con:
         state = _begin(con, stated or dt.date.today(), plan, pseudonyms.read_key(registry))
         state.reason, state.project = reason, plan.project
@@ -119,18 +119,24 @@ def _plan(paths: list[Path], mapping_file: Path | None) -> mapping.Mapping:
     return mapping.load(mapping_file) if mapping_file else mapping.Mapping("template", ())
 
 
-def _read(path: Path, plan: mapping.Mapping) -> list[reading.SourceTable]:
+def _sheets(path: Path, plan: mapping.Mapping) -> list[reading.Sheet]:
     entries = [e for e in plan.entries if e.reads(path.name)]
     options = {k: v for e in entries for k, v in e.reading.items() if k != "sheet"}
-    if plan.project is None or not entries:
-        return list(reading.read(path, **options)) if entries or not plan.entries else []
-    tables = list(reading.read(path, **options, named=partial(redcap_export.named, plan.project)))
-    for table in tables:
-        table.frame = redcap_export.coded(plan.project, table.frame)
-    return tables
+    if plan.entries and not entries:
+        return []
+    if plan.project is None:
+        return reading.sheets(path, **options)
+    made = reading.sheets(path, **options, named=partial(redcap_export.named, plan.project))
+    return [reading.Sheet(sheet.file, partial(_coded, sheet, plan.project)) for sheet in made]
 
 
-def _unmatched(files: list[Path], tables: list[reading.SourceTable], plan: mapping.Mapping) -> list[str]:
+def _coded(sheet: reading.Sheet, project: redcap.Project) -> reading.SourceTable:
+    table = sheet.take()
+    table.frame = redcap_export.coded(project, table.frame)
+    return table
+
+
+def _unmatched(files: list[Path], tables: list[reading.Sheet], plan: mapping.Mapping) -> list[str]:
     """Return what the mapping and the files do not have in common: it was not read, and that must be said."""
     if not plan.entries:
         return []
@@ -145,22 +151,22 @@ def _unmatched(files: list[Path], tables: list[reading.SourceTable], plan: mappi
 
 def _begin(con: duckdb.DuckDBPyConnection, day: dt.date, plan: mapping.Mapping, key: bytes) -> _Load:
     pseudonyms.prepare(con, key)
+    con.execute("create temp table incoming_people (number varchar, pseudonym varchar, patient_id bigint)")
     (load_id,) = con.sql("select coalesce(max(load_id), 0) + 1 from log.load").fetchone() or (1,)
     (file_id,) = con.sql("select coalesce(max(source_file_id), 0) + 1 from log.source_file").fetchone() or (1,)
     return _Load(con, day, plan.centre, int(load_id), int(file_id))
 
 
-def _take(
-    state: _Load, tables: list[reading.SourceTable], plan: mapping.Mapping, progress: Callable[[str], None]
-) -> None:
-    pending: dict[str, list[tuple[reading.SourceTable, mapping.Entry]]] = {}
+def _take(state: _Load, tables: list[reading.Sheet], plan: mapping.Mapping, progress: Callable[[str], None]) -> None:
+    pending: dict[str, list[tuple[reading.Sheet, mapping.Entry]]] = {}
     for table in tables:
         template = mapping.template(table.file) if not plan.entries else None
         entries = [template] if template else [e for e in plan.entries if e.reads(table.file)]
         if not entries and not plan.entries:
-            _refuse_file(state, table, "", refusal.unknown_file(table))
+            _refuse_file(state, table.take(), "", refusal.unknown_file(table.file))
         elif not entries:
             state.notes.append(f"{table.file}: not in the mapping, not read")
+        table.uses = len(entries) + (state.project is not None)
         for entry in entries:
             pending.setdefault(entry.table.__tablename__, []).append((table, entry))  # type: ignore[arg-type]
     for record in TABLES:
@@ -168,9 +174,11 @@ def _take(
         if here:
             progress(record.__source__.file)
             _take_table(state, record, here)
-    for table in tables:
-        if state.project and state.project.record in table.frame.columns:
-            told = redcap_export.account(state.project, table.frame, state.taken.get(table.file, []))
+    for table in tables if state.project else ():
+        assert state.project is not None
+        frame = table.take().frame
+        if state.project.record in frame.columns:
+            told = redcap_export.account(state.project, frame, state.taken.get(table.file, []))
             state.notes += [f"{table.file}: {text}" for text in told]
     for file, columns in state.unused.items():
         if columns:
@@ -178,10 +186,12 @@ def _take(
             state.notes.append(f"{file}: no use for {len(columns)} columns: {some}")
 
 
-def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.SourceTable, mapping.Entry]]) -> None:
-    name = record.__source__.file
-    frames, files = [], {}
-    for table, entry in here:
+def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.Sheet, mapping.Entry]]) -> None:
+    name, files = record.__source__.file, {}
+    checks = rules.of_table(record, state.con)
+    judge = judged_rows(record, checks, state.extracted_on)
+    for sheet, entry in here:
+        table = sheet.take()
         if table.frame.width == 0:
             _refuse_file(state, table, name, table.refusals[0])
             continue
@@ -192,40 +202,47 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.Sou
         file_id = _new_file(state, table, name)
         for why in table.refusals:
             _refuse_row(state, file_id, name, why)
-        rows_in = mapped.frame.height + len(table.refusals)
-        files[file_id] = (table.file, rows_in)
-        frames.append(mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")))
-        used = set(table.frame.columns) - {"line", *mapped.ignored}
-        idle = set(mapped.ignored) - (state.project.administrative if state.project else set())
-        state.unused[table.file] = state.unused.get(table.file, idle) - used
-        if state.project:
-            state.taken.setdefault(table.file, []).append(mapped.frame["line"])
-        elif mapped.left_out:
-            state.notes.append(f"{table.file}: {mapped.left_out} rows are not selected for {name} by where")
-        if mapped.empty_cells and not state.project:
-            state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
-    if frames:
-        rejected, new, corrected = _accept(state, record, pl.concat(frames))
+        files[file_id] = (table.file, mapped.frame.height + len(table.refusals))
+        _tell_unused(state, table, name, mapped)
+        _judge(
+            state, record, mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")), judge, checks
+        )
+    if files:
+        rejected, new, corrected = _settled(state, record)
         for file_id, (file, rows_in) in files.items():
             bad, changed = rejected.get(file_id, 0), corrected.get(file_id, 0)
             _count(state, file_id, FileCount(file, name, rows_in, rows_in - bad, bad, new.get(file_id, 0), changed))
 
 
-def _accept(state: _Load, record: type[Record], frame: pl.DataFrame) -> tuple[dict[int, int], ...]:
-    """Judge `frame` a slice at a time and keep what is good; returns rows refused, new, and corrections, by file."""
-    con, table = state.con, str(record.__tablename__)
-    checks = rules.of_table(record, con)
-    judge = judged_rows(record, checks, state.extracted_on)
-    for start in range(0, max(frame.height, 1), _SLICE):
-        part = frame[start : start + _SLICE]
-        con.register("incoming_rows", part)
-        if "patient" in part.columns:
-            con.execute(f"create or replace temp table incoming_people as {people(state.centre)}")
-        con.execute(f"create or replace temp table judged_rows as {judge}")
-        con.unregister("incoming_rows")
-        _explain(con, record, checks)
+def _tell_unused(state: _Load, table: reading.SourceTable, name: str, mapped: mapping.Mapped) -> None:
+    used = set(table.frame.columns) - {"line", *mapped.ignored}
+    idle = set(mapped.ignored) - (state.project.administrative if state.project else set())
+    state.unused[table.file] = state.unused.get(table.file, idle) - used
+    if state.project:
+        state.taken.setdefault(table.file, []).append(mapped.frame["line"])
+        return
+    if mapped.left_out:
+        state.notes.append(f"{table.file}: {mapped.left_out} rows are not selected for {name} by where")
+    if mapped.empty_cells:
+        state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
+
+
+def _judge(state: _Load, record: type[Record], frame: pl.DataFrame, judge: str, checks: list[rules.Rule]) -> None:
+    """Judge `frame` a slice at a time: keep what is good, explain what is not."""
+    for start in range(0, frame.height, _SLICE):
+        state.con.register("incoming_rows", frame[start : start + _SLICE])
+        if "patient" in frame.columns:
+            state.con.execute(new_people(state.centre))
+        state.con.execute(f"create or replace temp table judged_rows as {judge}")
+        state.con.unregister("incoming_rows")
+        _explain(state.con, record, checks)
         _keep(state, record)
-    con.execute("drop table if exists judged_rows")
+    state.con.execute("drop table if exists judged_rows")
+
+
+def _settled(state: _Load, record: type[Record]) -> tuple[dict[int, int], ...]:
+    """Settle what came again; return rows refused, new, and corrections of this load, by file."""
+    con, table = state.con, str(record.__tablename__)
     state.notes += repeats.settle(con, record, state.load_id, state.reason)
     rejected = con.execute(
         "select source_file_id, count(*) from log.rejected_row join log.source_file using (source_file_id) "

@@ -7,7 +7,9 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fastexcel
 import polars as pl
@@ -54,6 +56,31 @@ class SourceTable:
     refusals: list[Refusal] = field(default_factory=list)
 
 
+@dataclass
+class Sheet:
+    """One table of a file, read when it is wanted and let go after its last use: a load holds one at a time.
+
+    Attributes
+    ----------
+    file
+        As in :class:`SourceTable`.
+    uses
+        How often it will be taken.
+    """
+
+    file: str
+    read: Callable[[], SourceTable]
+    uses: int = 1
+    _held: SourceTable | None = None
+
+    def take(self) -> SourceTable:
+        """Return the table; after the last use nothing is kept of it."""
+        table = self._held or self.read()
+        self.uses -= 1
+        self._held = table if self.uses > 0 else None
+        return table
+
+
 def find(paths: list[Path]) -> list[Path]:
     """Return the readable files named by `paths`: files as they are, folders with all they hold.
 
@@ -91,6 +118,18 @@ def _readable(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in ENDINGS and not path.name.startswith((".", "~$"))
 
 
+def sheets(path: Path, **options: Any) -> list[Sheet]:
+    """Return the tables of a file, each to be read when it is wanted; options as those of :func:`read`."""
+    if path.suffix.lower() == ".xlsx":
+        # A workbook has at most a million rows a sheet, and only opening it says which sheets there are.
+        return [Sheet(table.file, partial(_same, table)) for table in read(path, **options)]
+    return [Sheet(path.name, lambda: next(read(path, **options)))]
+
+
+def _same(table: SourceTable) -> SourceTable:
+    return table
+
+
 def read(
     path: Path,
     *,
@@ -116,7 +155,7 @@ def read(
 
 def _csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int, named: Naming) -> SourceTable:
     try:
-        header, n_lines, plain = _survey(path, encoding, separator, skip_rows)
+        header, plain = _survey(path, encoding, separator, skip_rows)
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         return _refused(
@@ -127,11 +166,10 @@ def _csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int,
             f"line {line} is not {encoding}",
             "save the file as UTF-8, or say its encoding in the mapping, e.g. encoding = 'cp1252'",
         )
-    rows_in = max(n_lines - 1, 0)
     header = named(header)
     refusal = _header_refusal(header, separator)
     if refusal:
-        return _refused(path.name, digest, rows_in, *refusal)
+        return _refused(path.name, digest, _line_count(path), *refusal)
     if not header:
         return _refused(path.name, digest, 0, "empty_file", "the file has no header", "send it again")
     if not plain:
@@ -144,22 +182,30 @@ def _csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int,
     return SourceTable(path.name, digest, _clean(frame, skip_rows + 2), frame.height)
 
 
-def _survey(path: Path, encoding: str, separator: str, skip_rows: int) -> tuple[list[str], int, bool]:
-    """Return header, number of lines with content, and whether the fast reader can be trusted with it."""
-    plain, n_lines, header = encoding.lower().replace("-", "") == "utf8", 0, []
-    with path.open(encoding=encoding + "-sig" if plain else encoding, newline="") as file:
-        for number, line in enumerate(file):
-            if number < skip_rows:
-                continue
-            if n_lines == 0 and line.strip():
-                header = next(csv.reader([line], delimiter=separator), [])
-            blank = not line.strip()
-            n_lines += not blank
-            # Quotes may hide line ends, and blank lines shift the count: both need the reader that knows its line.
-            plain = plain and not blank and '"' not in line and "\r" not in line.rstrip("\r\n")
-            # The fast reader would fill a short row with empty cells.
-            plain = plain and line.count(separator) == len(header) - 1
-    return header, n_lines, plain
+def _survey(path: Path, encoding: str, separator: str, skip_rows: int) -> tuple[list[str], bool]:
+    """Return the header, and whether the fast reader can be trusted with the file.
+
+    It cannot where quotes may hide line ends, where blank lines shift the count, or where rows differ in their number
+    of cells: it refuses longer ones itself, and shorter ones show in the number of separators.
+    """
+    utf8 = encoding.lower().replace("-", "") == "utf8"
+    with path.open(encoding=encoding + "-sig" if utf8 else encoding, newline="") as file:
+        for _ in range(skip_rows):
+            file.readline()
+        plain, first = utf8, file.readline()
+        while first and not first.strip():
+            plain, first = False, file.readline()
+        header = next(csv.reader([first], delimiter=separator), [])
+        plain = plain and len(header) > 1 and '"' not in first
+        lines, cells, end = int(bool(first)), first.count(separator), "\n"
+        while text := file.read(1 << 24):
+            # A line end of two characters must not be cut in two.
+            text += file.read(1) if text[-1] == "\r" else ""
+            bare = text.replace("\r\n", "\n")
+            plain = plain and '"' not in bare and "\r" not in bare
+            plain = plain and "\n\n" not in bare and not (end == "\n" and bare[0] == "\n")
+            lines, cells, end = lines + bare.count("\n"), cells + bare.count(separator), bare[-1]
+    return header, plain and cells == (lines + (end != "\n")) * (len(header) - 1)
 
 
 def _careful_csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int, named: Naming) -> SourceTable:

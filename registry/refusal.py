@@ -6,7 +6,7 @@ from registry.reading import Refusal, SourceTable
 from registry.tables import TABLES
 
 
-def unknown_file(table: SourceTable) -> Refusal:
+def unknown_file(file: str) -> Refusal:
     """Say that a file in the template has a name of its own."""
     names = ", ".join(t.__source__.file for t in TABLES)
     return Refusal(

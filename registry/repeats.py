@@ -16,12 +16,12 @@ def settle(con: duckdb.DuckDBPyConnection, record: type[Record], load_id: int, r
     one version that a load brings of a row is its correction. Returns what a reader should know of it.
     """
     table, notes = f"record.{record.__tablename__}", []
-    if reason is None:
+    if reason is None and con.sql(f"select 1 from past.{record.__tablename__} limit 1").fetchone():
         old = history.drop_known_versions(con, record, load_id)
         if old:
             notes.append(f"{record.__source__.file}: {old:,} rows repeat versions that were corrected since")
         _refuse_retracted(con, record, load_id)
-    else:
+    elif reason is not None:
         history.tell_reinstated(con, record, load_id)
         history.supersede(con, record, load_id)
     con.execute(

@@ -42,13 +42,18 @@ def row_id(table: str, parts: list[str]) -> str:
     return f"(md5_number_lower(concat_ws(chr(31), '{table}', {text})) >> 1)::bigint"
 
 
-def people(centre: str) -> str:
-    """Return SQL for the pseudonym of each patient number in ``incoming_rows``; numbers are the clinic's own."""
+def new_people(centre: str) -> str:
+    """Return SQL that adds to ``incoming_people`` the pseudonyms of patient numbers not met before in this load.
+
+    Numbers are the clinic's own; each is hashed once a load, in however many rows and files it comes.
+    """
     namespace = centre.replace("'", "''")
     number = _plain("patient")
     return (
-        f"select patient as number, pseudonym('{namespace}' || chr(31) || {number}) as pseudonym "
-        "from (select distinct patient from incoming_rows where patient is not null)"
+        f"insert into incoming_people select patient, pseudonym, {row_id('patient', ['pseudonym'])} "
+        f"from (select patient, pseudonym('{namespace}' || chr(31) || {number}) as pseudonym "
+        "from (select distinct patient from incoming_rows where patient is not null) as incoming "
+        "where not exists (select 1 from incoming_people as known where known.number = incoming.patient))"
     )
 
 
@@ -56,7 +61,8 @@ def typed_rows(record: type[Record], extracted_on: dt.date) -> str:
     """Return SQL that reads ``incoming_rows`` into types, identities, and the parents' facts that rules need."""
     own: dict[str, Any] = {c.name: c for c in record.__table__.columns if c.info}  # type: ignore[attr-defined]
     columns = source_columns(record)
-    raw = ["people.pseudonym as raw_patient" if c == "patient" else f"i.{c} as raw_{c}" for c in columns]
+    raw = [f"i.{c} as raw_{c}" for c in columns if c != "patient"]
+    raw += ["people.pseudonym as raw_patient", "people.patient_id as known_patient"] if "patient" in columns else []
     people = "left join incoming_people people on people.number = i.patient" if "patient" in columns else ""
     types = [f"{typed(own[c])} as {c}" for c in columns if c in own]
     precision = [
@@ -71,7 +77,7 @@ def typed_rows(record: type[Record], extracted_on: dt.date) -> str:
     named = f"select r.*, {', '.join([f'{key} as id', *ids])} from read_rows r"
     facts = [f"{r.table}.id is not null as found_{r.column}" for r in references]
     joins = [f"left join record.{r.table} on {r.table}.id = r.{r.column}" for r in references]
-    if any(r.table == "patient" for r in references):
+    if _of_patient(record):
         facts += [f"patient.{c} as patient_{c}" for c in ("birth_year", "enrolment_date", "centre_id")]
     if any(r.table == "target" for r in references):
         facts += ["target.patient_id as target_patient_id", "target.site as target_site"]
@@ -95,12 +101,20 @@ def judged_rows(record: type[Record], checks: list[Rule], extracted_on: dt.date)
         if c.name not in ("id", "load_id", "source_file_id", "source_line", "row_hash")
     ]
     text = ", ".join(f"coalesce({c}::varchar, '')" for c in content)
+    # What a good row was read from is not asked for again, and most rows are good.
+    raw = [f"case when len(failed) > 0 then raw_{c} end as raw_{c}" for c in source_columns(record)]
+    own = list(dict.fromkeys(["id", *content]))
+    centre = [] if record.__tablename__ == "patient" or not _of_patient(record) else ["patient_centre_id"]
     return (
-        f"select *, len(failed) = 0 as good, {_shifted(record, checks)} as shifted, "
-        f"md5(concat_ws(chr(31), {text})) as row_hash "
+        f"select {', '.join(['file_id', 'line', 'failed', *own, *centre, *raw])}, len(failed) = 0 as good, "
+        f"{_shifted(record, checks)} as shifted, md5(concat_ws(chr(31), {text})) as row_hash "
         f"from (select *, list_filter([{failed}]::integer[], lambda x: x is not null) as failed "
         f"from ({typed_rows(record, extracted_on)}) r)"
     )
+
+
+def _of_patient(record: type[Record]) -> bool:
+    return any(r.table == "patient" for r in record.__source__.references)
 
 
 def _shifted(record: type[Record], checks: list[Rule]) -> str:
@@ -118,13 +132,18 @@ def _shifted(record: type[Record], checks: list[Rule]) -> str:
 
 
 def _reference_id(table: str, parts: tuple[str, ...], optional: bool) -> str:
-    identity = row_id(table, [_plain(f"r.raw_{p}") for p in parts])
+    identity = "r.known_patient" if table == "patient" else row_id(table, [_named(p) for p in parts])
     named = [f"r.raw_{p} is not null" for p in parts if p != "patient"]
     return f"case when {' or '.join(named)} then {identity} end" if optional and named else identity
 
 
 def _part(column: str, own: dict[str, Any]) -> str:
-    return f"r.{column}::varchar" if column in own else _plain(f"r.raw_{column}")
+    return f"r.{column}::varchar" if column in own else _named(column)
+
+
+def _named(part: str) -> str:
+    # A pseudonym, a site and a side are never numbers.
+    return f"r.raw_{part}" if part in ("patient", "site", "side") else _plain(f"r.raw_{part}")
 
 
 def _plain(text: str) -> str:

@@ -86,6 +86,32 @@ class Visits:
 
 
 @dataclass(frozen=True, slots=True)
+class Risk:
+    """One model of a chance: rows (r,) among the visits, design (r, p), events 0 or 1 (r,), prior precision (p,)."""
+
+    rows: Ints
+    design: Floats
+    event: Floats
+    penalty: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RiskModels:
+    """The models behind the weights: of the decision, of other boosters, of not being seen again (ended or lost).
+
+    `ended` is None where the end is part of the outcome; `ended_early` is the design of visits that ended in the grace
+    period, to whom the decision model gives a chance although they are no part of it.
+    """
+
+    decision: Risk
+    second: Risk
+    unasked: Risk
+    ended: Risk | None
+    lost: Risk
+    ended_early: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Chances:
     """What the weights are made of, for each visit.
 
@@ -101,6 +127,8 @@ class Chances:
         The fitted decision model of visits without an earlier booster.
     others
         Coefficients of the other models, none where they have a rate; a resample starts from them.
+    models
+        Rows, covariates and events of the models, which a resample shares.
     """
 
     treated: Floats
@@ -108,6 +136,7 @@ class Chances:
     unseen: Floats
     decision: Logistic
     others: tuple[Floats | None, ...]
+    models: RiskModels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,32 +221,62 @@ def chances(visits: Visits, weight: Floats, *, ends_count: bool, start: Chances 
     start
         Chances of the whole sample, to start from in a resample.
     """
+    models = (start.models if start else None) or risk_models(visits, ends_count=ends_count)
+    first = models.decision
+    decision = _fit(first, weight[first.rows], None if start is None else start.decision.coefficients)
+    given = np.zeros(len(visits.day))
+    given[first.rows] = decision.fitted
+    given[visits.ended_early] = decision.predict(models.ended_early)
+    known = (None,) * 4 if start is None else start.others
+    others: list[Floats | None] = []
+    for model, begin in zip((models.second, models.unasked), known[:2], strict=True):
+        given[model.rows], b = _model_or_rate(model, weight[model.rows], begin)
+        others.append(b)
+    again = np.ones(len(visits.day))
+    for stay, begin in zip((models.ended, models.lost), known[2:], strict=True):
+        b = begin
+        if stay is not None:
+            chance, b = _model_or_rate(stay, weight[stay.rows], begin)
+            again[stay.rows] *= 1 - chance
+        others.append(b)
+    asked = np.zeros(len(visits.day))
+    asked[first.rows], asked[visits.ended_early] = given[first.rows], given[visits.ended_early]
+    return Chances(
+        asked,
+        np.cumsum(-np.log1p(-np.minimum(given, 0.999))),
+        np.cumsum(-np.log(np.maximum(again, 1e-3))),
+        decision,
+        tuple(others),
+        models,
+    )
+
+
+def risk_models(visits: Visits, *, ends_count: bool) -> RiskModels:
+    """Return the rows, covariates and events of the models behind the weights: the same in every resample."""
     design = np.column_stack([visits.dummies, visits.x])
     penalty = np.r_[np.full(design.shape[1] - visits.x.shape[1], 1e-6), np.full(visits.x.shape[1], _PRECISION)]
+    exposed = ((visits.before > 0) | visits.treated).astype(float)
+    after, penalty_after = np.column_stack([design, exposed]), np.r_[penalty, _PRECISION]
+
+    def model(at: Bools, event: Bools, x: Floats, prior: Floats) -> Risk:
+        rows = np.flatnonzero(at)
+        return Risk(rows, x[rows], event[rows].astype(float), prior)
+
     first = visits.asked & (visits.before == 0) & ~visits.ended_early
-    decision = _fit(
-        design[first], visits.treated[first].astype(float), weight[first], penalty,
-        None if start is None else start.decision.coefficients,
-    )  # fmt: skip
-    given = np.zeros(len(visits.day))
-    given[first] = decision.fitted
-    given[visits.ended_early] = decision.predict(design[visits.ended_early])
     # A booster that nobody was asked about, and a second one: their own model, or a rate where they are few.
     boosted = ~np.isnan(visits.booster_day)
     # Visits before a course was first asked about are no part of any trial, and known only because it was, later.
     opened = _opened(visits)
-    known = (None,) * 4 if start is None else start.others
-    others: list[Floats | None] = []
-    for rows, begin in ((opened & visits.asked & (visits.before > 0), known[0]), (opened & ~visits.asked, known[1])):
-        given[rows], b = _model_or_rate(design[rows], boosted[rows], weight[rows], penalty, begin)
-        others.append(b)
-    again, lost = _seen_again(visits, weight, design, penalty, opened, ends_count, known[2:])
-    return Chances(
-        np.where(first | visits.ended_early, given, 0.0),
-        np.cumsum(-np.log1p(-np.minimum(given, 0.999))),
-        np.cumsum(-np.log(np.maximum(again, 1e-3))),
-        decision,
-        (*others, *lost),
+    stayed = opened & (visits.state != NOT_DUE)
+    ended = None if ends_count else model(stayed, visits.state == ENDED, after, penalty_after)
+    stayed &= visits.state != ENDED
+    return RiskModels(
+        decision=model(first, visits.treated, design, penalty),
+        second=model(opened & visits.asked & (visits.before > 0), boosted, design, penalty),
+        unasked=model(opened & ~visits.asked, boosted, design, penalty),
+        ended=ended,
+        lost=model(stayed, visits.state == LOST, after, penalty_after),
+        ended_early=design[visits.ended_early],
     )
 
 
@@ -267,22 +326,27 @@ def between(running: Floats, after: Ints, to: Ints) -> Floats:
     return running[to] - np.where(after >= 0, running[np.maximum(after, 0)], 0.0)
 
 
-def _model_or_rate(
-    design: Floats, event: Bools, weight: Floats, penalty: Floats, start: Floats | None
-) -> tuple[Floats, Floats | None]:
+def _model_or_rate(model: Risk, weight: Floats, start: Floats | None) -> tuple[Floats, Floats | None]:
     """Return probabilities by a logistic model with its coefficients; the plain share where fewer than ten had it."""
+    event = model.event
     if not len(event) or not weight.sum() > 0:
         return np.zeros(len(event)), start
-    happened = float((weight * event).sum())
+    happened = float(weight @ event)
     if min(happened, float(weight.sum()) - happened) < FEWEST_EVENTS:
         return np.full(len(event), happened / float(weight.sum())), start
-    fit = _fit(design, event.astype(float), weight, penalty, start)
+    fit = _fit(model, weight, start)
     return fit.fitted, fit.coefficients
 
 
-def _fit(design: Floats, outcome: Floats, weight: Floats, penalty: Floats, start: Floats | None) -> Logistic:
-    """Fit a logistic model; where covariates are discrete, to weighted counts of distinct rows: the same fit."""
-    options = {"penalty": penalty, "tolerance": 1e-9, "start": start, "max_steps": _steps(start)}
+def _fit(model: Risk, weight: Floats, start: Floats | None) -> Logistic:
+    """Fit a logistic model; where covariates are discrete, to weighted counts of distinct rows: the same fit.
+
+    A resample starts from the whole sample's coefficients and takes two Newton steps: the rest is smaller than the
+    bootstrap's own error (Andrews 2002 Econometrica 70:119).
+    """
+    design, outcome = model.design, model.event
+    again = start is not None
+    options = {"penalty": model.penalty, "tolerance": 1e-9, "start": start, "max_steps": 2 if again else 50}
     if len(design) > _FEW_ROWS and len(np.unique(design[:_FEW_ROWS], axis=0)) < _FEW_ROWS // 4:
         cells = gather(design, outcome, weight)
         if 4 * len(cells.weight) < len(design):
@@ -291,33 +355,9 @@ def _fit(design: Floats, outcome: Floats, weight: Floats, penalty: Floats, start
     return logistic(design, outcome, weight, **options)  # type: ignore[arg-type]
 
 
-def _steps(start: object) -> int:
-    """Return how many Newton steps a fit may take: from the whole sample's, a resample needs few (Andrews 2002)."""
-    return 50 if start is None else 4
-
-
 def _opened(visits: Visits) -> Bools:
     """Return which visits are the first at which the course was asked about, or later ones."""
     asked = np.cumsum(visits.asked & (visits.before == 0))
     first = np.flatnonzero(np.diff(visits.course, prepend=-1))
     before = np.where(first > 0, asked[np.maximum(first - 1, 0)], 0)
     return np.asarray(asked > np.repeat(before, np.diff(np.append(first, len(asked)))))
-
-
-def _seen_again(
-    visits: Visits, weight: Floats, design: Floats, penalty: Floats, opened: Bools, ends_count: bool,
-    start: tuple[Floats | None, ...],
-) -> tuple[Floats, tuple[Floats | None, ...]]:  # fmt: skip
-    """Return the probability of being seen again after each visit, 1 where no visit was due; and coefficients."""
-    exposed = ((visits.before > 0) | visits.treated).astype(float)
-    design, penalty = np.column_stack([design, exposed]), np.r_[penalty, _PRECISION]
-    out = np.ones(len(visits.day))
-    stayed = opened & (visits.state != NOT_DUE)
-    ended, lost = start
-    if not ends_count:
-        chance, ended = _model_or_rate(design[stayed], visits.state[stayed] == ENDED, weight[stayed], penalty, ended)
-        out[stayed] *= 1 - chance
-    stayed &= visits.state != ENDED
-    chance, lost = _model_or_rate(design[stayed], visits.state[stayed] == LOST, weight[stayed], penalty, lost)
-    out[stayed] *= 1 - chance
-    return out, (ended, lost)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
+from scipy import linalg, sparse
 
 from analysis.numerics.intersections import Layout, layout
 
@@ -153,6 +153,37 @@ def npmle(
     if certify and gap > tolerance:
         raise ValueError(f"The estimate did not reach the certificate: gap {gap:.1e} after {max_steps} steps.")
     return _result(where, mass, gap, n, step)
+
+
+def coarse_ends(data: IntervalData, days: Floats) -> tuple[IntervalData, sparse.csr_matrix]:
+    """Return the observations with ends moved to the day of `days` at or after them, and which of these each became.
+
+    For resamples: every distinct day of an end is a mass of its own, and where there are many patients most of the work
+    of a refit is theirs, although the day within a month says next to nothing about responses. The response intervals
+    stay as they are.
+
+    Parameters
+    ----------
+    data
+        Distinct observations.
+    days
+        Days in order, the last at or after every end; those at which ends are reported must be among them.
+
+    Returns
+    -------
+    tuple
+        The gathered observations, and a matrix (cells, gathered) that carries counts over.
+    """
+    size = len(data.count)
+    watched = np.maximum(data.left, data.right)
+    at = np.minimum(np.searchsorted(days, watched), len(days) - 1)
+    nearest = np.where((at > 0) & (watched - days[at - 1] < days[at] - watched), days[at - 1], days[at])
+    right = np.where(data.kind == 1, days[at], np.where(data.kind == 2, nearest, data.right))
+    keys, into = np.unique(np.column_stack([data.left, right, data.kind]), axis=0, return_inverse=True)
+    into = into.ravel()
+    carry = sparse.csr_matrix((np.ones(size), (np.arange(size), into)), shape=(size, len(keys)))
+    gathered = np.bincount(into, data.count, len(keys)).astype(float)
+    return IntervalData(keys[:, 0], keys[:, 1], keys[:, 2].astype(np.int64), gathered), carry
 
 
 def _check(data: IntervalData) -> None:

@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from analysis.numerics.panel_markov_numerics import exponential
+from analysis.numerics.panel_markov_numerics import Evaluate, exponential
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -161,14 +161,21 @@ class Likelihood:
         step, slope = exponential(model.generator(q) * self.length[:, None, None], self.length, edges)
         row = np.eye(model.n_states)[self.origin]
         drow = np.zeros((len(row), self.design.shape[-1], model.n_states))
+        # What a band's parameters are, and which had come before it: the rest of a derivative is zero.
+        used = (self.design != 0).any(axis=(0, 2))
+        begun, earlier = np.zeros(len(row), dtype=bool), np.zeros(used.shape[1], dtype=bool)
         for b in range(self.steps.shape[1]):
             on = np.flatnonzero(self.steps[:, b] >= 0)
             index = self.steps[on, b]
-            drow[on] = drow[on] @ step[index]
             if derivatives:
+                later = begun[on]
+                carried, known = on[later][:, None], np.flatnonzero(earlier)
+                drow[carried, known] = drow[carried, known] @ step[index[later]]
+                new = np.flatnonzero(used[b])
                 along = np.einsum("gi,gimk->gmk", row[on], slope[index]) * q[index][:, :, None]
-                drow[on] += self.design[cell[index], b].transpose(0, 2, 1) @ along
+                drow[on[:, None], new] += self.design[cell[index], b][:, :, new].transpose(0, 2, 1) @ along
             row[on] = np.einsum("gi,gik->gk", row[on], step[index])
+            begun[on], earlier = True, earlier | used[b]
         return row, drow
 
     def log_terms(self, theta: Floats) -> tuple[Floats, Floats]:
@@ -202,6 +209,28 @@ class Likelihood:
         logs, scores = self.log_terms(theta)
         count = self.moves.count
         return float(count @ logs), count @ scores, (scores.T * count) @ scores
+
+    def by_parameter(self) -> list[Evaluate]:
+        """Return for each parameter the evaluation of the moves alone that depend on it, (p,)."""
+        used, found = (self.design != 0).any(axis=(0, 2)), {}
+        for bands in {tuple(np.flatnonzero(column)) for column in used.T}:
+            touched = (self.exposure[:, bands] > 0).any(axis=1) | np.isin(self.last_band, bands)
+            found[bands] = (self if touched.all() else self.of_rows(np.flatnonzero(touched))).evaluate
+        return [found[tuple(np.flatnonzero(column))] for column in used.T]
+
+    def of_rows(self, rows: Ints) -> Likelihood:
+        """Return the likelihood of these moves alone."""
+        of = self.moves
+        moves = PanelMoves(of.cell[rows], of.from_state[rows], of.to_state[rows], of.start[rows], of.stop[rows],
+                           of.kind[rows], of.count[rows])  # fmt: skip
+        pairs, pair = np.unique(self.pair[rows], return_inverse=True)
+        kept, steps = np.unique(self.steps[pairs], return_inverse=True)
+        # The number -1 stands for no step, and sorts first where there is one.
+        none = int(kept[0] == -1) if len(kept) else 0
+        steps = steps.reshape(len(pairs), -1) - none
+        return Likelihood(self.model, moves, self.design, self.exposure[rows], self.last_band[rows],
+                          self.segment[kept[none:]], self.length[kept[none:]], self.origin[pairs], steps, pair,
+                          self.ends[rows])  # fmt: skip
 
 
 def arrange(model: PanelModel, moves: PanelMoves, covariates: Floats) -> Likelihood:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -59,13 +59,17 @@ def _series(b: Floats, h: Floats, lam: Floats, edges: Ints, squarings: int) -> t
     return np.asarray(x), dx
 
 
+Evaluate = Callable[[Floats], tuple[float, Floats, Floats]]
+
+
 def maximise(
-    evaluate: Callable[[Floats], tuple[float, Floats, Floats]], theta: Floats, scale: Floats, limit: int
+    evaluate: Evaluate, theta: Floats, scale: Floats, limit: int, parts: Sequence[Evaluate] | None = None
 ) -> tuple[Floats, Floats, int]:
     """Climb by scoring with the empirical information, and by Newton with the observed one once it is near.
 
     `evaluate` takes theta (p,) to log-likelihood, gradient (p,) and empirical information (p, p); `scale` (p,) is the
-    largest entry of the design for each parameter. Returns theta, observed information (p, p), iterations used.
+    largest entry of the design for each parameter; `parts` as in `observed_information`. Returns theta, observed
+    information (p, p), iterations used.
     """
     exact, fresh, last, (value, gradient, information) = False, False, np.inf, evaluate(theta)
     for iteration in range(1, limit + 1):
@@ -75,7 +79,7 @@ def maximise(
         if not exact and (gradient @ step < 1e-3 or iteration in (25, limit)):
             exact = stale = True
         if stale or (exact and iteration == limit):
-            information, fresh = observed_information(evaluate, theta, scale), True
+            information, fresh = observed_information(evaluate, theta, scale, parts), True
             step = _ascent(information, gradient, scale)
         last = float(gradient @ step)
         # With the Hessian of this place the last step squares the error; with an earlier one it takes a tenth of it.
@@ -101,7 +105,7 @@ def maximise(
             continue
         theta, (value, gradient, empirical) = theta + step, trial
         information, fresh = (information if exact else empirical), False
-    return theta, information if fresh else observed_information(evaluate, theta, scale), iteration
+    return theta, information if fresh else observed_information(evaluate, theta, scale, parts), iteration
 
 
 def _ascent(information: Floats, gradient: Floats, scale: Floats) -> Floats:
@@ -112,13 +116,17 @@ def _ascent(information: Floats, gradient: Floats, scale: Floats) -> Floats:
 
 
 def observed_information(
-    evaluate: Callable[[Floats], tuple[float, Floats, Floats]], theta: Floats, scale: Floats
+    evaluate: Evaluate, theta: Floats, scale: Floats, parts: Sequence[Evaluate] | None = None
 ) -> Floats:
-    """Minus the Hessian, (p, p): central differences of the analytic gradient (arguments as in `maximise`)."""
+    """Minus the Hessian, (p, p): central differences of the analytic gradient (arguments as in `maximise`).
+
+    `parts` (p,) may give for each parameter the evaluation of those rows alone that depend on it: the others' gradients
+    do not change, and their difference is zero exactly.
+    """
     hessian = np.empty((len(theta), len(theta)))
     for j, width in enumerate(3e-5 / scale):
-        shift = np.eye(len(theta))[j] * width
-        hessian[j] = (evaluate(theta + shift)[1] - evaluate(theta - shift)[1]) / (2 * width)
+        shift, change = np.eye(len(theta))[j] * width, evaluate if parts is None else parts[j]
+        hessian[j] = (change(theta + shift)[1] - change(theta - shift)[1]) / (2 * width)
     return np.asarray(-(hessian + hessian.T) / 2)
 
 

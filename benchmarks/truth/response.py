@@ -24,7 +24,7 @@ from analysis.loss_rows import loss_contrasts, loss_rows, mean_rows, share_contr
 from analysis.multistate_rows import fit_cohort
 from analysis.numerics.interval import NPMLE
 from analysis.response import bootstrap_incidence, fit_intervals
-from analysis.response_rows import grid_of, numbers
+from analysis.response_rows import numbers
 from registry import sqlmodels
 from registry.errors import NotEstimable
 from synthetic.response_world import (
@@ -86,7 +86,7 @@ def one(task: tuple[Scenario, int, int, int]) -> dict[str, Any]:
     cells, patterns = made["response_cell"], made["response_cluster"]
     fits: dict[str, NPMLE | None] = {s: fit_intervals(cells.filter(stratum=s)) for s in STAGES}
     days = np.array([RESPONSE_DAY])
-    samples = bootstrap_incidence(cells, patterns, fits, grid_of(days), resamples, seed)
+    samples = bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
     first = next(iter(QUANTITIES))
     rows[first] = numbers(STRATA, fits, cells, patterns, samples, days, 0.95).rows(named=True)
     try:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from analysis import booster_effect, booster_figures
+from analysis import booster_effect, booster_figures, booster_model
 from analysis.booster_data import Plan, prepare
 from analysis.booster_model import estimate
 from analysis.booster_protocol import target_checklist, target_trial
@@ -299,3 +299,24 @@ def test_no_score_after_the_decision_can_be_a_covariate():
     changed = replace(v, x=np.where(elsewhere[:, None], 100 * v.x, v.x))
     one, other = (chances(w, case, ends_count=False).treated[data.start] for w in (v, changed))
     assert one == pytest.approx(other)
+
+
+def test_bags_of_patients_say_the_same_uncertainty_as_all_of_them(monkeypatch):
+    """Where there are many patients, bags are resampled to the size of the whole (Kleiner et al. 2014)."""
+    rows, courses = reductions(make(STRONG, 3000, 8))
+    plan = Plan("mean", "per_protocol", "sequential", 30.0, (float(DAYS[0]),))
+    data = prepare(rows, courses, STAGES, ("age", "bmi"), plan, "any")
+    case = np.ones(len(data.patient))
+    whole = estimate(data, case)
+
+    def spread():
+        treated, waiting = booster_model.bootstrap(data, whole, 150, 3)
+        at = np.searchsorted(data.grid, DAYS[0])
+        return np.nanstd((treated - waiting)[:, :, at], axis=0)
+
+    all_of_them = spread()
+    monkeypatch.setattr(booster_model, "_BAG", 300)
+    in_bags = spread()
+    # Standard deviations of 150 resamples: Monte-Carlo error 6 % each; bags of 300 patients add theirs.
+    assert in_bags == pytest.approx(all_of_them, rel=0.35)
+    assert not np.array_equal(in_bags, all_of_them)

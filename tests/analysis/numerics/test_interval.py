@@ -8,7 +8,7 @@ from interval_rows import REFERENCES, breast_cosmesis, data
 
 from analysis.numerics.competing import cumulative_incidence
 from analysis.numerics.intersections import layout
-from analysis.numerics.interval import IntervalData, npmle
+from analysis.numerics.interval import IntervalData, coarse_ends, npmle
 from analysis.numerics.survival_counts import count_events
 
 
@@ -131,3 +131,29 @@ def test_a_start_from_similar_data_ends_at_the_same_place():
     warm, fresh = npmle(again, start=cold), npmle(again)
     at = np.arange(1.0, 10.0)
     np.testing.assert_allclose(warm.cumulative(at)[0], fresh.cumulative(at)[0], atol=1e-8)
+
+
+def test_ends_moved_to_the_month_leave_what_is_said_of_responses_and_of_ends_at_reported_days():
+    rng = np.random.default_rng(12)
+    n = 3000
+    left, kind = rng.integers(0, 600, n), rng.choice(3, n, p=(0.5, 0.3, 0.2))
+    right = left + rng.integers(20, 90, n)
+    exact = data([(a, b, k) for a, b, k in zip(left, right, kind, strict=True)])
+    reported = np.array([91.0, 183.0, 365.0])
+    coarse, carry = coarse_ends(exact, np.unique(np.concatenate([reported, np.arange(0, 721, 30.0)])))
+    assert coarse.count.sum() == exact.count.sum() and len(coarse.count) < len(exact.count)
+    np.testing.assert_allclose(exact.count @ carry, coarse.count)
+    assert len(np.unique(coarse.right[coarse.kind == 1])) <= 28
+    fits = [npmle(exact), npmle(coarse)]
+    # What an end within a month says of responses is far below their sampling error (about 0.01 here).
+    np.testing.assert_allclose(fits[0].incidence(reported), fits[1].incidence(reported), atol=1e-3)
+    np.testing.assert_allclose(fits[0].end_incidence(reported), fits[1].end_incidence(reported), atol=3e-3)
+
+
+def test_ends_on_days_of_the_grid_stay_where_they_are():
+    exact = data([(0, 30, 1), (10, 60, 1), (5, 40, 0), (20, 60, 2)])
+    coarse, carry = coarse_ends(exact, np.array([0.0, 30.0, 60.0, 90.0]))
+    assert sorted(zip(coarse.left, coarse.right, coarse.kind, strict=True)) == sorted(
+        zip(exact.left, exact.right, exact.kind, strict=True)
+    )
+    assert carry.sum() == 4

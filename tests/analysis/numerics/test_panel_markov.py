@@ -13,7 +13,7 @@ from scipy.linalg import expm
 
 from analysis.numerics.panel_markov import fit_panel_markov
 from analysis.numerics.panel_markov_likelihood import Kind, PanelModel, PanelMoves, arrange
-from analysis.numerics.panel_markov_numerics import exponential
+from analysis.numerics.panel_markov_numerics import exponential, observed_information
 from analysis.numerics.panel_markov_prediction import (
     Interval,
     cumulative_incidence,
@@ -457,3 +457,18 @@ def test_contrasts_share_the_uncertainty_of_theta(loss_fit):
     assert np.all(gap.std_error < np.hypot(one.std_error, two.std_error))
     assert gap.lower[1] > 0  # the effect doubles the way into response
     assert gap.estimate.sum() == pytest.approx(0, abs=1e-10)  # quadrature, at rounding
+
+
+def test_curvature_from_the_moves_that_a_parameter_bears_on_is_the_curvature():
+    # Three bands, one intensity shared by two of them: most moves depend on some of the parameters only.
+    base = np.arange(18).reshape(6, 3)
+    base[0, 1] = base[0, 0]
+    base = np.unique(base, return_inverse=True)[1].reshape(6, 3)
+    model = model_of(NAMES, LOSS, points=(4.0, 9.0), base=base)
+    problem = arrange(model, moves_of(simulated()[0]), no_covariates(2))
+    theta, scale = np.full(model.n_parameters, -2.5), np.ones(model.n_parameters)
+    parts = problem.by_parameter()
+    assert any(part.__self__ is not problem for part in parts)
+    whole = observed_information(problem.evaluate, theta, scale)
+    # The rest of a gradient does not change: its difference is zero but for the rounding of larger sums.
+    np.testing.assert_allclose(observed_information(problem.evaluate, theta, scale, parts), whole, atol=1e-5)

@@ -29,6 +29,6 @@ def write(patients: int, folder: Path, seed: int = 1) -> None:
             if name == "measurements":
                 frame = frame.filter(pl.col("instrument").is_in(_ASKED))
             if "patient" in frame.columns:
-                frame = frame.with_columns(pl.format("{}-{}", pl.lit(f"{part // PART:02d}"), pl.col("patient")))
+                frame = frame.with_columns(pl.format(f"{part // PART:02d}-{{}}", "patient").alias("patient"))
             frame.write_csv(folder / f"{name}_{part // PART:02d}.csv")
     (folder / "load.toml").write_text("extracted_on = 2025-12-31\n", encoding="utf-8")

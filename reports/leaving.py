@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reports.arguments import AsOf, Out, RegistryPath, opened
+
+
+class Consent(StrEnum):
+    """Scopes of consent under which rows may leave."""
+
+    export = "export"
+    research = "research"
 
 
 def report(registry: RegistryPath, out: Out = Path("report"), as_of: AsOf = None) -> None:
@@ -46,6 +54,26 @@ def export(
         typer.echo(f"  left out: {name.replace('_', ' ')}: {why}")
 
 
+def rows(
+    registry: RegistryPath,
+    programme: Annotated[str, typer.Option(help="Whose courses.")],
+    out: Out = Path("rows"),
+    consent: Annotated[Consent, typer.Option(help="Scope that a patient must have agreed to.")] = Consent.export,
+    k: Annotated[int, typer.Option(help="Patients who must be alike in what others may know.")] = 5,
+) -> None:
+    """Write rows of patients for analysis elsewhere, k-anonymous: CSV, Parquet, Stata, SPSS, SAS, Dataset-JSON."""
+    from reports.rows import export_rows
+
+    done = export_rows(opened(registry), out, programme, consent=consent.value, k=k)
+    typer.echo(", ".join(f"{name} {n:,}" for name, n in done.rows.items()) + f" rows to {done.folder}.")
+    for reason, n in done.left_out.items():
+        typer.echo(f"  left out: {n:,} courses, {reason}")
+    lost = {name: n for name, n in done.disclosure.suppressed.items() if n}
+    taken = ", ".join(f"{name} of {n:,}" for name, n in lost.items()) or "nothing"
+    typer.echo(f"  taken away so that every patient is among {done.disclosure.k} alike: {taken}")
+    typer.echo("These are rows of patients: not for publication. DISCLOSURE.md says what was done.")
+
+
 def reproduce(
     registry: RegistryPath, package: Annotated[Path, typer.Argument(help="A folder that `export` wrote.")]
 ) -> None:
@@ -60,4 +88,4 @@ def reproduce(
     typer.echo("Every file is the same, byte for byte.")
 
 
-COMMANDS = (report, publish, export, reproduce)
+COMMANDS = (report, publish, export, rows, reproduce)

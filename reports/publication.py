@@ -96,10 +96,7 @@ def export(registry: Registry, out: Path, programme: str) -> Package:
         When `out` holds something else, the programme is not known or has fewer than five courses, or the registry is
         not derived.
     """
-    known = [str(r[0]) for r in registry.con.sql("select distinct programme from course.profile order by 1").fetchall()]
-    if not known:
-        raise UsageError(f"{registry.path} holds no course. Load files first: catamnesis load {registry.path} files/")
-    choose(programme, known, "programme")
+    choose(programme, known_programmes(registry), "programme")
     courses = registry.courses(programme=programme)
     if len(courses) < SMALLEST_CELL:
         raise UsageError(
@@ -116,6 +113,20 @@ def export(registry: Registry, out: Path, programme: str) -> Package:
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(part, out)
     return Package(out, files, left_out)
+
+
+def known_programmes(registry: Registry) -> list[str]:
+    """Return the programmes of the registry's courses.
+
+    Raises
+    ------
+    UsageError
+        When it holds no course.
+    """
+    known = [str(r[0]) for r in registry.con.sql("select distinct programme from course.profile order by 1").fetchall()]
+    if not known:
+        raise UsageError(f"{registry.path} holds no course. Load files first: catamnesis load {registry.path} files/")
+    return known
 
 
 def reproduce(registry: Registry, package: Path) -> Reproduced:

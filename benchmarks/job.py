@@ -1,0 +1,291 @@
+"""The whole job, from files to answers and report, as patients grow: ours beside pandas, lifelines and statsmodels.
+
+    python benchmarks/job.py --patients 1000 10000 100000 1000000
+
+The same files in one run, each side in a process of its own: CPU seconds of each step over all threads, wall time and
+peak memory. Writes docs/performance.md, docs/performance.json and docs/figures/performance.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+# Our steps beside theirs; what has no counterpart stands alone.
+BESIDE = {
+    "import": "import",
+    "load": "read",
+    "derive": "derive",
+    "time_to_response": "response",
+    "loss_of_response": "loss",
+    "time_in_response": None,
+    "joint_replacement": "replacement",
+    "booster_effect": "booster",
+    "trajectories": "trajectories",
+    "report": None,
+}
+WHAT = {
+    "import": ("libraries", "libraries"),
+    "load": ("every row judged, history, hash chain", "read_csv"),
+    "derive": ("29 models in SQL, six programmes' endpoints", "baseline, response, ends"),
+    "time_to_response": (
+        "NPMLE with competing ends, limits from 200 resamples, test",
+        "Turnbull, ends censored, no limits",
+    ),
+    "loss_of_response": ("multi-state model of states at visits", "Kaplan–Meier of visit dates"),
+    "time_in_response": ("the same, occupation and mean time", "–"),
+    "joint_replacement": ("Aalen–Johansen, Gray's test, limits by patient", "Aalen–Johansen"),
+    "booster_effect": ("sequential trials, five weight models, 200 resamples, gate", "one weight model, WLS, sandwich"),
+    "trajectories": ("unstructured MMRM, Kenward–Roger", "random intercept"),
+    "report": ("HTML page of all", "–"),
+}
+
+
+def ours(folder: Path, report: bool) -> dict[str, Any]:
+    """Run our job on the files of `folder`; return CPU and wall seconds of each step, answers and peak memory."""
+    steps: dict[str, list[float]] = {}
+
+    def clock(name: str, task: Callable[[], Any]) -> Any:
+        cpu, wall = time.process_time(), time.perf_counter()
+        answer = task()
+        steps[name] = [time.process_time() - cpu, time.perf_counter() - wall]
+        return answer
+
+    def libraries() -> Any:
+        import analysis
+        import registry
+        import registry.ingest
+
+        return analysis, registry
+
+    analysis, registry = clock("import", libraries)
+    path = folder.parent / "job.duckdb"
+    registry.Registry.create(path, key=b"synthetic patients only".ljust(32, b".")).close()
+    loaded = clock("load", lambda: registry.ingest.load(path, [folder]))
+    clock("derive", lambda: registry.derive(path))
+    reg = registry.Registry.open(path)
+    courses = reg.courses(programme="osteoarthritis")
+    answers = {}
+    for name in ("time_to_response", "loss_of_response", "time_in_response", "joint_replacement", "booster_effect",
+                 "trajectories"):  # fmt: skip
+        result = clock(name, lambda name=name: getattr(analysis, name)(courses))
+        answers[name] = result.frame.to_dicts()
+    if report:
+        from reports.summary import write_report
+
+        clock("report", lambda: write_report(reg, folder.parent / "report"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    response = {r["stratum"]: r["estimate"] for r in answers["time_to_response"]
+                if r["quantity"] == "response" and r["time_day"] == 365}  # fmt: skip
+    return {"steps": steps, "rows": loaded.rows_in, "peak_mb": peak, "answers": {"response": response}}
+
+
+def apart(command: list[str]) -> dict[str, Any]:
+    """Run a command that answers with JSON in its last line; adds the wall time."""
+    begun = time.perf_counter()
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{command[1]} failed: {done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**found, "wall": time.perf_counter() - begun}
+
+
+def measure(patients: int, limit: int, theirs: bool) -> dict[str, Any]:
+    """Write files for `patients` patients and run both sides on them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "files"
+        # In a process of its own: what drawing the patients needs must not count.
+        subprocess.run([sys.executable, __file__, "--draw", str(patients), "--folder", str(folder)], check=True)
+        size = sum(p.stat().st_size for p in folder.iterdir())
+        mine = apart([sys.executable, __file__, "--ours", "--folder", str(folder)])
+        other = None
+        if theirs:
+            other = apart([sys.executable, str(HERE / "job_pandas.py"), str(folder), "--limit", str(limit)])
+    return {"patients": patients, "bytes": size, "ours": mine, "theirs": other}
+
+
+def whole(r: dict[str, Any]) -> float:
+    """Return our CPU seconds from files to report: the report asks every question itself."""
+    return sum(v[0] for k, v in r["ours"]["steps"].items() if k in ("import", "load", "derive", "report"))
+
+
+def page(made: dict[str, Any]) -> str:
+    """Return the results as a page."""
+    lines = [
+        "# Performance of the whole job",
+        "",
+        f"Made by `{made['command']}` on {made['machine']}; {made['versions']}. The same CSV files (one programme, up "
+        "to eight visits with three instruments, sessions, decisions, events; dropout as in the synthetic registry) in "
+        "one run, each side in a process of its own. CPU seconds over all threads, and peak memory of the process.",
+        "",
+        "![CPU seconds of the whole job by number of patients](figures/performance.svg)",
+        "",
+        "| patients | rows | CPU s, ours | of which load | derive | report | six questions apart | wall s | peak MB "
+        "| pandas: CPU s | peak MB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in made["rows"]:
+        s = {k: v[0] for k, v in r["ours"]["steps"].items()}
+        asked = sum(v for k, v in s.items() if k not in ("import", "load", "derive", "report"))
+        other = r["theirs"]
+        cut = "" if other is None or not other["cut"] else f" (cut: {', '.join(other['cut'])})"
+        beside = (
+            "| – | – |" if other is None else f"| {sum(other['steps'].values()):.1f}{cut} | {other['peak_mb']:,.0f} |"
+        )
+        memory = f"{r['ours']['wall']:.0f} | {r['ours']['peak_mb']:,.0f}"
+        lines.append(
+            f"| {r['patients']:,} | {r['ours']['rows']:,} | {whole(r):.1f} | {s['load']:.1f} "
+            f"| {s['derive']:.1f} | {s['report']:.1f} | {asked:.1f} | {memory} {beside}"
+        )
+    lines += ["", *made["text"], ""]
+    for r in made["rows"]:
+        if r["theirs"] is None:
+            continue
+        lines += ["", f"## {r['patients']:,} patients, step by step", ""]
+        lines += ["| step | ours | CPU s | pandas, lifelines, statsmodels | CPU s |", "|---|---|---|---|---|"]
+        for name, other in BESIDE.items():
+            if name not in r["ours"]["steps"]:
+                continue
+            took = r["theirs"]["steps"].get(other) if other else None
+            mark = " (cut)" if other in r["theirs"]["cut"] else ""
+            shown = "–" if took is None else f"{took:.2f}{mark}"
+            label, own = name.replace("_", " "), r["ours"]["steps"][name][0]
+            lines.append(f"| {label} | {WHAT[name][0]} | {own:.2f} | {WHAT[name][1]} | {shown} |")
+        theirs, mine = r["theirs"]["answers"].get("response", {}), r["ours"]["answers"]["response"]
+        told = ", ".join(f"{s} {mine[s]:.3f} / {theirs[s]:.3f}" for s in theirs if mine.get(s) is not None)
+        lines += ["", f"Response by 12 months, ours / theirs: {told}."]
+        one = r["theirs"]["steps"].get("response")
+        if one and "response" not in r["theirs"]["cut"]:
+            ratio = 200 * one / r["ours"]["steps"]["time_to_response"][0]
+            lines[-1] += (
+                f" Limits from 200 resamples, as ours has, would take them 200 fits: {200 * one:,.0f} s of CPU, "
+            )
+            lines[-1] += f"{ratio:,.0f} times ours."
+    return "\n".join([*lines, ""])
+
+
+def figure(made: dict[str, Any], path: Path) -> None:
+    """Draw CPU seconds by patients, both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "catamnesis"
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
+    x = [r["patients"] for r in made["rows"]]
+    parts = {
+        "whole job": lambda s: s["import"] + s["load"] + s["derive"] + s["report"],
+        "load": lambda s: s["load"],
+        "derive": lambda s: s["derive"],
+        "report": lambda s: s["report"],
+    }
+    for (name, of), style in zip(parts.items(), ("-", "--", ":", "-."), strict=True):
+        y = [of({k: v[0] for k, v in r["ours"]["steps"].items()}) for r in made["rows"]]
+        ax.plot(x, y, style, color="#0b5394", marker="o", markersize=3)
+        ax.annotate(name, (x[-1], y[-1]), xytext=(6, 0), textcoords="offset points", va="center", color="#0b5394")
+    theirs = [(r["patients"], sum(r["theirs"]["steps"].values())) for r in made["rows"] if r["theirs"]]
+    ax.plot(*zip(*theirs, strict=True), color="#a61c1c", marker="s", markersize=3)
+    ax.annotate(
+        "pandas: fewer questions,\nno limits, no checks",
+        theirs[-1],
+        xytext=(8, -4),
+        textcoords="offset points",
+        color="#a61c1c",
+    )
+    ax.set(xscale="log", yscale="log", xlabel="patients", ylabel="CPU seconds")
+    ax.set_xlim(right=x[-1] * 4)
+    ax.spines[["top", "right"]].set_visible(False)
+    fig.savefig(path, metadata={"Date": None})
+
+
+def text_of(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what the numbers say, made from them."""
+    import math
+
+    total = {r["patients"]: whole(r) for r in rows}
+    sizes = sorted(total)
+    lines = []
+    if len(sizes) > 1:
+        a, b = sizes[-2], sizes[-1]
+        exponent = math.log(total[b] / total[a]) / math.log(b / a)
+        lines.append(f"Growth from {a:,} to {b:,} patients: CPU time goes with patients to the power {exponent:.2f}.")
+    last = rows[-1]["ours"]
+    lines.append(
+        f"At {sizes[-1]:,} patients the load judges {last['rows'] / last['steps']['load'][0]:,.0f} rows a CPU second, "
+        "with history and hash chain."
+    )
+    lines.append(
+        "The pandas job is the smaller one: no row is judged or kept with its reason, the response has no limits, loss "
+        "is taken on visit dates, the mixed model has a random intercept only. For small registries it is therefore "
+        "done sooner; what it leaves out is what this project is for."
+    )
+    return lines
+
+
+def main() -> None:
+    """Run and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patients", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--limit", type=int, default=300, help="CPU seconds after which a step of theirs is cut.")
+    parser.add_argument("--theirs-up-to", type=int, default=100_000)
+    parser.add_argument("--out", type=Path, default=DOCS)
+    parser.add_argument("--draw", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--ours", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    a = parser.parse_args()
+    if a.draw:
+        sys.path.insert(0, str(HERE))
+        import job_files
+
+        job_files.write(a.draw, a.folder)
+        return
+    if a.ours:
+        print(json.dumps(ours(a.folder, report=True), default=str))
+        return
+    rows = []
+    for patients in a.patients:
+        rows.append(measure(patients, a.limit, patients <= a.theirs_up_to))
+        print(json.dumps({k: rows[-1][k] for k in ("patients", "bytes")}), flush=True)
+        write(a, rows)
+
+
+def write(a: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Write the numbers, the page and the figure of what has been measured so far."""
+    import duckdb
+    import lifelines
+    import pandas as pd
+    import statsmodels
+
+    made = {
+        "command": f"python benchmarks/job.py --patients {' '.join(map(str, a.patients))}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "versions": f"Python {platform.python_version()}, duckdb {duckdb.__version__}, pandas {pd.__version__}, "
+        f"lifelines {lifelines.__version__}, statsmodels {statsmodels.__version__}",
+        "rows": rows,
+        "text": text_of(rows),
+    }
+    a.out.mkdir(parents=True, exist_ok=True)
+    (a.out / "figures").mkdir(exist_ok=True)
+    (a.out / "performance.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    (a.out / "performance.md").write_text(page(made), encoding="utf-8")
+    if any(r["theirs"] for r in rows):
+        figure(made, a.out / "figures" / "performance.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Rows that leave: nobody is recognised, every format says the same, and other people's readers read them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import odmlib.schemas
+import pandas as pd
+import polars as pl
+import pyreadstat
+import pytest
+import xmlschema
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odmlib.dataset_json_1_1.model import DatasetJSON
+from typer.testing import CliRunner
+
+from registry import Registry
+from registry.errors import CatamnesisError, UsageError
+from reports.anonymity import QUASI_IDENTIFIERS, coarse, protect
+from reports.cli import app
+from reports.row_formats import Dataset, Variable, write
+from reports.rows import export_rows
+
+NAMES = ("adsl", "adcrs", "adqs", "adtte", "adae")
+
+
+@pytest.fixture(scope="module")
+def made(synthetic_file, tmp_path_factory):
+    with Registry.open(synthetic_file) as registry:
+        out = tmp_path_factory.mktemp("rows") / "rows"
+        yield export_rows(registry, out, "osteoarthritis", consent="research")
+
+
+def csv_of(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / "csv" / f"{name}.csv", keep_default_na=False, na_values=[""])
+
+
+def same(theirs: pd.DataFrame, ours: pd.DataFrame) -> None:
+    """Equal values; a missing text is empty in formats that know no missing text, numbers are doubles."""
+    assert list(theirs.columns) == list(ours.columns)
+    for column in ours.columns:
+        if object in (ours[column].dtype, theirs[column].dtype):
+            assert theirs[column].fillna("").tolist() == ours[column].fillna("").tolist(), column
+        else:
+            np.testing.assert_array_equal(theirs[column].astype(float), ours[column].astype(float), err_msg=column)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stata_spss_and_sas_files_say_what_the_csv_says_by_readers_that_are_not_ours(made, name):
+    ours = csv_of(made.folder, name)
+    same(pd.read_stata(made.folder / "stata" / f"{name}.dta"), ours)
+    same(pyreadstat.read_sav(made.folder / "spss" / f"{name}.sav")[0], ours)
+    # pandas reads a zero of a transport file as 5e-79 and may lose its last row: SAS's own format, read by ReadStat.
+    same(pyreadstat.read_xport(made.folder / "sas" / f"{name}.xpt")[0], ours)
+    same(pd.read_parquet(made.folder / "parquet" / f"{name}.parquet"), ours)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_are_in_every_format_that_has_labels(made, name):
+    package = json.loads((made.folder / "datapackage.json").read_text())
+    fields = next(r for r in package["resources"] if r["name"] == name)["schema"]["fields"]
+    labels = {f["name"]: f["title"] for f in fields}
+    assert (
+        pyreadstat.read_sav(made.folder / "spss" / f"{name}.sav", metadataonly=True)[1].column_names_to_labels == labels
+    )
+    assert (
+        pyreadstat.read_dta(made.folder / "stata" / f"{name}.dta", metadataonly=True)[1].column_names_to_labels
+        == labels
+    )
+    assert (
+        pyreadstat.read_xport(made.folder / "sas" / f"{name}.xpt", metadataonly=True)[1].column_names_to_labels
+        == labels
+    )
+    codebook = (made.folder / "codebook.md").read_text()
+    assert all(label in codebook for label in labels.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dataset_json_is_read_by_odmlib_and_says_what_the_csv_says(made, name):
+    text = (made.folder / "cdisc" / f"{name}.json").read_text()
+    read = DatasetJSON.from_json(text) if hasattr(DatasetJSON, "from_json") else None
+    held = json.loads(text)
+    if read is not None:
+        assert read.records == held["records"] and len(read.columns) == len(held["columns"])
+    columns = [c["name"] for c in held["columns"]]
+    assert held["records"] == len(held["rows"])
+    same(pd.DataFrame(held["rows"], columns=columns), csv_of(made.folder, name))
+    keys = [
+        c["name"] for c in sorted((c for c in held["columns"] if "keySequence" in c), key=lambda c: c["keySequence"])
+    ]
+    assert not csv_of(made.folder, name).duplicated(keys).any()
+
+
+def test_define_xml_is_valid_by_the_published_schema(made, tmp_path):
+    folder = Path(odmlib.schemas.__file__).parent / "define" / "2.1"
+    schema = xmlschema.XMLSchema(str(folder / "define2-1-0.xsd"), validation="lax")
+    path = made.folder / "cdisc" / "define.xml"
+    assert list(schema.iter_errors(str(path))) == []
+    # The schema does refuse what it should.
+    broken = tmp_path / "define.xml"
+    broken.write_text(path.read_text().replace(' Repeating="Yes"', ""))
+    assert list(schema.iter_errors(str(broken)))
+    text = path.read_text()
+    for name in NAMES:
+        for column in csv_of(made.folder, name).columns:
+            assert f'ItemOID="IT.{name.upper()}.{column}"' in text
+
+
+def test_nothing_of_the_registrys_own_identities_no_date_and_no_free_text_leaves(made, synthetic_file):
+    with Registry.open(synthetic_file) as registry:
+        ids = {str(r[0]) for r in registry.con.sql("select patient_key from record.patient").fetchall()}
+        ids |= {
+            str(r[0])
+            for r in registry.con.sql("select id from record.patient union select id from record.course").fetchall()
+        }
+        readers = {
+            str(r[0]) for r in registry.con.sql("select distinct reader from record.stage_assessment").fetchall()
+        }
+    for path in (made.folder / "csv").iterdir():
+        text = path.read_text()
+        cells = set(re.split(r"[,\n]", text))
+        assert not cells & (ids | readers)
+        assert not re.search(r"\d{4}-\d{2}-\d{2}", text)
+
+
+def test_every_patient_is_among_five_alike_in_the_files_themselves(made):
+    courses = csv_of(made.folder, "adcrs").merge(
+        csv_of(made.folder, "adsl")[["USUBJID", "SITEID", "SEX"]], on="USUBJID"
+    )
+    known = courses[["SITEID", "ORIGIN", "DIAGNOS", "AGEGR1", "TARGET", "SEX"]].fillna("-").apply("|".join, axis=1)
+    alike = courses.groupby(known)["USUBJID"].nunique()
+    assert alike.min() >= 5 and made.disclosure.k == alike.min()
+    told = (made.folder / "DISCLOSURE.md").read_text()
+    assert "These are rows of patients" in told and f"at least {made.disclosure.k - 1} others" in told
+
+
+def test_the_same_rows_are_the_same_bytes(made, synthetic_file, tmp_path):
+    with Registry.open(synthetic_file) as registry:
+        again = export_rows(registry, tmp_path / "rows", "osteoarthritis", consent="research")
+    for path in (p for p in made.folder.rglob("*") if p.is_file()):
+        assert path.read_bytes() == (again.folder / path.relative_to(made.folder)).read_bytes(), path.name
+
+
+def test_rows_leave_only_of_those_whose_consent_covers_it(synthetic_file, tmp_path):
+    with Registry.open(synthetic_file) as registry:
+        with pytest.raises(UsageError, match="No patient's consent covers 'export'"):
+            export_rows(registry, tmp_path / "rows", "osteoarthritis")
+        with pytest.raises(UsageError, match="too few for k = 5000"):
+            export_rows(registry, tmp_path / "rows", "osteoarthritis", consent="research", k=5000)
+        with pytest.raises(UsageError, match="k = 1 hides nobody"):
+            export_rows(registry, tmp_path / "rows", "osteoarthritis", consent="research", k=1)
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+        with pytest.raises(UsageError, match="files that are not of this command"):
+            export_rows(registry, tmp_path / "mine", "osteoarthritis", consent="research")
+    assert not (tmp_path / "rows").exists()
+
+
+def test_the_command_says_what_was_taken_away(synthetic_file, tmp_path):
+    done = CliRunner().invoke(
+        app,
+        [
+            "rows",
+            str(synthetic_file),
+            "--programme",
+            "osteoarthritis",
+            "--consent",
+            "research",
+            "--out",
+            str(tmp_path / "r"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert "taken away so that every patient is among" in done.output and "not for publication" in done.output
+
+
+def test_a_label_that_a_format_would_cut_without_a_word_is_refused(tmp_path):
+    frame = pl.DataFrame({"A": [1]})
+    long = Dataset("ADX", "X", "One row", ("A",), (Variable("A", "a" * 41),), frame)
+    with pytest.raises(CatamnesisError, match="labels of 40"):
+        write([long], tmp_path, pd.Timestamp("2025-01-01").date(), "S")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), *(st.sampled_from(["a", "b", "c", None]) for _ in QUASI_IDENTIFIERS)),
+        min_size=1, max_size=120,
+    ),
+    st.integers(2, 8),
+)  # fmt: skip
+def test_whoever_has_how_many_courses_nobody_stands_among_fewer_than_k_or_it_is_said(rows, k):
+    frame = pl.DataFrame(rows, schema=["patient_id", *QUASI_IDENTIFIERS], orient="row").cast(
+        dict.fromkeys(QUASI_IDENTIFIERS, pl.String)
+    )
+    safe, done = protect(frame, pl.Series([1] * frame.height), k)
+    groups = safe.group_by(QUASI_IDENTIFIERS).agg(pl.col("patient_id").n_unique().alias("n"))
+    assert groups["n"].min() == done.k
+    # Only too few patients in all can leave a group too small.
+    assert done.sufficient or frame["patient_id"].n_unique() < k
+    # Nothing is invented: a value is what it was, or gone.
+    for name in QUASI_IDENTIFIERS:
+        kept = safe[name].is_not_null()
+        assert safe.filter(kept)[name].to_list() == frame.filter(kept)[name].to_list()
+
+
+def test_ages_are_bands_with_an_open_top():
+    frame = pl.DataFrame({"age_year": [39, 40, 79, 80, 97], "bmi": [27.4] * 5, "dose_viable_million": [62.3] * 5,
+                          "series_dose_million": [None] * 5})  # fmt: skip
+    made = coarse(frame)
+    assert made["age_band"].to_list() == ["30-39", "40-49", "70-79", "80+", "80+"]
+    assert made["dose_viable_million"][0] == 60 and made["bmi"][0] == 27 and "age_year" not in made.columns

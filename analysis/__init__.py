@@ -3,6 +3,7 @@
 from analysis.adjusted_response import adjusted_response
 from analysis.booster import booster_effect
 from analysis.describe import Description, describe
+from analysis.dose import dose_response
 from analysis.estimand import estimand
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.outlook import outlook
@@ -12,6 +13,7 @@ from analysis.result import Result
 from analysis.safety import safety
 from analysis.specifications import specifications
 from analysis.states_by_visit import states_by_visit, swimmer
+from analysis.subgroups import subgroups
 from analysis.trajectories import trajectories
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "adjusted_response",
     "booster_effect",
     "describe",
+    "dose_response",
     "estimand",
     "joint_replacement",
     "loss_of_response",
@@ -27,6 +30,7 @@ __all__ = [
     "safety",
     "specifications",
     "states_by_visit",
+    "subgroups",
     "swimmer",
     "time_in_response",
     "time_to_response",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +10,18 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis import figures
+from analysis.adjusted_model import (
+    FEWEST_RESPONSES,
+    TRACE,
+    Covariate,
+    Design,
+    design_of,
+    enough,
+    fit_model,
+    fit_pieces,
+    lacking,
+    watched_to,
+)
 from analysis.cohort import (
     BoosterPolicy,
     By,
@@ -25,46 +35,16 @@ from analysis.cohort import (
     place,
     reduce,
 )
-from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import IntervalFit
-from analysis.numerics.interval_regression import (
-    PiecewiseBaseline,
-    contrast,
-    event_quantiles,
-    fit_proportional_hazards,
-    standardised_risk,
-    wald_test,
-)
+from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
 from analysis.response import HORIZON_DAYS
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
-from registry.errors import NotEstimable, UsageError, choose
+from registry.errors import UsageError, choose
 
 Floats = NDArray[np.float64]
 
-Covariate = Literal[
-    "age", "sex", "bmi", "baseline", "symptom_months", "stage", "site", "origin", "donor", "route", "guidance",
-    "dose_band", "centre",
-]  # fmt: skip
-
-# With fewer responses a stratum's own hazard cannot be told from chance, and it is left out.
-FEWEST_RESPONSES = 10
-# So much of a response is added in the middle of each piece of each stratum: less than one in all.
-_TRACE = 0.05
-# Where the hazard may change, as quantiles of the responses: as many pieces as the data bear, from the first that fits.
-_PIECES = ((0.2, 0.4, 0.6, 0.8, 0.93), (0.25, 0.5, 0.75, 0.9), (0.33, 0.67, 0.9), (0.5, 0.85), (0.7,))
 _DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
-_PER = {"age": 10.0, "bmi": 5.0, "baseline": 10.0, "symptom_months": 12.0}
-_UNIT = {"age": "10 years", "bmi": "5 kg/m²", "baseline": "10 points worse", "symptom_months": "12 months"}
-
-
-@dataclass(frozen=True)
-class Design:
-    """Covariates of the courses: values (n, p), names and the covariate each column belongs to (p,)."""
-
-    x: Floats
-    names: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def adjusted_response(
@@ -127,14 +107,14 @@ def adjusted_response(
         booster_policy=booster_policy,
     )  # fmt: skip
     (rows,) = reduce(kept, "reduction.response_covariate")
-    kept = kept.exclude(_lacking(kept, rows, covariates))
+    kept = kept.exclude(lacking(kept, rows, covariates))
     rows = rows.drop_nulls(list(covariates)).sort("course_id")
-    used, small = _enough(rows, strata)
+    used, small = enough(rows, strata)
     alone = rows.filter(~pl.col("stratum").is_in([s.code for s in used])).select("course_id")
     kept = kept.exclude(alone.with_columns(reason=pl.lit(f"stratum has fewer than {FEWEST_RESPONSES} responses")))
     rows = rows.join(alone, on="course_id", how="anti").sort("course_id")
-    design = _design(rows, covariates)
-    fit, cuts = _fit(rows, design)
+    design = design_of(rows, covariates)
+    fit, cuts = fit_model(rows, design)
     days = np.array(sorted(set(horizon_day)), dtype=float)
     frame = [
         *_risk_rows(fit, design, rows, used, days, confidence),
@@ -179,111 +159,11 @@ def adjusted_response(
         notes=(
             "Ends of the target censor: the risk is that of responding had nothing ended it (time_to_response counts "
             "what happened). Risks are standardised over the courses of the strata fitted, taken as given.",
-            f"{_TRACE} of a response was added in each piece of each stratum, so that one without any has an estimate.",
+            f"{TRACE} of a response was added in each piece of each stratum, so that one without any has an estimate.",
             *design.notes,
         ),
         draw=figures.cumulative_incidence,
     )
-
-
-def _lacking(courses: Courses, rows: pl.DataFrame, covariates: tuple[str, ...]) -> pl.DataFrame:
-    """Return who leaves: not judged, or lacking a covariate."""
-    con = courses.registry.con
-    con.register("judged", rows.select("course_id").to_arrow())
-    missing = con.sql(
-        "select course_id, 'response could not be judged' as reason from cohort.course "
-        "where course_id not in (select course_id from judged)"
-    ).pl()
-    con.unregister("judged")
-    parts = [missing]
-    for name in covariates:
-        parts.append(rows.filter(pl.col(name).is_null()).select("course_id", reason=pl.lit(f"{name} not recorded")))
-    return pl.concat(parts).unique("course_id", keep="first", maintain_order=True)
-
-
-def _enough(rows: pl.DataFrame, strata: list[Stratum]) -> tuple[list[Stratum], dict[str, str]]:
-    responses = dict(rows.filter(pl.col("kind") == "response")["stratum"].value_counts().iter_rows())
-    small = {
-        s.code: f"fewer than {FEWEST_RESPONSES} responses"
-        for s in strata
-        if responses.get(s.code, 0) < FEWEST_RESPONSES
-    }
-    used = [s for s in strata if s.code not in small]
-    if not used:
-        raise NotEstimable(f"No stratum has {FEWEST_RESPONSES} responses: an adjusted model cannot be fitted.")
-    return used, small
-
-
-def _design(rows: pl.DataFrame, covariates: tuple[str, ...]) -> Design:
-    columns, names, notes = [], [], []
-    for name in covariates:
-        values = rows[name]
-        if values.dtype == pl.String:
-            counts = values.value_counts(sort=True)
-            reference, levels = str(counts[name][0]), [str(v) for v in counts[name][1:] if v is not None]
-            for level in levels:
-                columns.append((values == level).to_numpy().astype(float))
-                names.append(f"{name}: {level} against {reference}")
-        elif values.n_unique() > 1:
-            columns.append(values.to_numpy() / _PER[name])
-            names.append(f"{name}, per {_UNIT[name]}")
-        if values.n_unique() < 2:
-            notes.append(f"{name} is the same in every course and was left out.")
-    if not columns:
-        raise NotEstimable("Every covariate is the same in all courses: there is nothing to adjust for.")
-    x = np.column_stack(columns)
-    return Design(x - x.mean(axis=0), tuple(names), tuple(notes))
-
-
-def _data(rows: pl.DataFrame) -> IntervalData:
-    event = (rows["kind"] == "response").to_numpy()
-    left = rows["left_day"].to_numpy().astype(float)
-    right = np.where(event, rows["right_day"].to_numpy().astype(float), left)
-    return IntervalData(left, right, np.where(event, 0, 2).astype(np.int64), np.ones(rows.height))
-
-
-def _fit(rows: pl.DataFrame, design: Design) -> tuple[IntervalFit, tuple[float, ...]]:
-    """Fit with as many pieces as every stratum has responses for: parameters that run away ask for fewer.
-
-    A hazard in pieces, not a smooth one: where everybody who responds has done so, it can be next to nothing.
-    """
-    data, why = _data(rows), ""
-    for shares in _PIECES:
-        try:
-            cuts = event_quantiles(data, shares)
-            return _fit_pieces(rows, design.x, design.names, cuts), cuts
-        except ValueError as error:
-            why = str(error)
-    raise NotEstimable(f"The adjusted model cannot be fitted: {why} Fewer covariates, or another `by`, may help.")
-
-
-def _fit_pieces(rows: pl.DataFrame, x: Floats, names: tuple[str, ...], cuts: tuple[float, ...]) -> IntervalFit:
-    """Fit with a trace of a response in each piece of each stratum, or a piece without any would have no estimate."""
-    data = _data(rows)
-    strata = rows["stratum"].unique().sort().to_list()
-    at = np.array([middle for s in strata for middle in _middles(cuts, _watched(rows, s))])
-    traced = IntervalData(
-        np.r_[data.left, at], np.r_[data.right, at], np.r_[data.kind, np.zeros(len(at), dtype=np.int64)],
-        np.r_[data.count, np.full(len(at), _TRACE)],
-    )  # fmt: skip
-    patient = rows["patient_id"].to_numpy()
-    return fit_proportional_hazards(
-        traced, np.vstack([x, np.zeros((len(at), x.shape[1]))]), baseline=PiecewiseBaseline(cuts),
-        stratum=np.r_[rows["stratum"].to_numpy(), np.repeat(strata, len(cuts) + 1)],
-        cluster=np.r_[patient, np.arange(len(at)) + patient.max() + 1], names=names,
-    )  # fmt: skip
-
-
-def _middles(cuts: tuple[float, ...], watched: float) -> list[float]:
-    """Return the middle of each piece as far as a stratum was watched."""
-    return [(low + max(min(high, watched), low + 1)) / 2 for low, high in pairwise([0.0, *cuts, np.inf])]
-
-
-def _watched(rows: pl.DataFrame, stratum: str) -> float:
-    """Return the last day on which anybody of a stratum is known to be without response, or to have it."""
-    mine = rows.filter(pl.col("stratum") == stratum)
-    last = pl.when(pl.col("kind") == "response").then("right_day").otherwise("left_day")
-    return float(mine.select(last.max()).item())
 
 
 def _risk_rows(
@@ -295,7 +175,7 @@ def _risk_rows(
     risk = standardised_risk(fit, settings, within, strata=labels, level=confidence)
     out = []
     counts = {s.code: rows.filter(pl.col("stratum") == s.code) for s in used}
-    until = {s.code: _watched(rows, s.code) for s in used}
+    until = {s.code: watched_to(rows, s.code) for s in used}
     for i, s in enumerate(used):
         mine = counts[s.code]
         for d, day in enumerate(days):
@@ -341,7 +221,7 @@ def _interaction(rows: pl.DataFrame, design: Design, used: list[Stratum], cuts: 
         parts.append(design.x * here[:, None])
         names += [f"{s.code} × {n}" for n in design.names]
     try:
-        fit = _fit_pieces(rows, np.hstack(parts), tuple(names), cuts)
+        fit = fit_pieces(rows, np.hstack(parts), tuple(names), cuts)
         test = wald_test(fit, names[len(design.names) :])
     except (ValueError, np.linalg.LinAlgError) as error:
         return row("all", "test", note=f"interaction not estimable: {error}")

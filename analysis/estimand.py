@@ -67,6 +67,15 @@ def _of_question(result: Result) -> dict[str, Any]:
             "summary": f"Share by {', '.join(str(d) for d in s['horizon_day'])} days, standardised over the cohort "
             f"for {', '.join(s['covariates'])}",
         }
+    if result.question == "dose_response":
+        return {
+            "treatment": f"The courses as given, each dose of {', '.join(f'{d:g}' for d in s['at_million'])} million "
+            f"viable cells ({s['dose'].replace('_', ' ')}) for all of them",
+            "variable": f"Time from the first session to response: {response}; known to an interval between visits",
+            "events": _events(s, ("end_policy", "booster_policy")),
+            "summary": f"Share by {', '.join(str(d) for d in s['horizon_day'])} days, standardised over the stratum "
+            f"for {', '.join(s['covariates']) or 'nothing'}; difference between doses",
+        }
     if result.question == "loss_of_response":
         return {
             "treatment": given,

@@ -36,6 +36,8 @@ class Question(StrEnum):
     time_in_response = "time-in-response"
     states_by_visit = "states-by-visit"
     adjusted_response = "adjusted-response"
+    dose_response = "dose-response"
+    subgroups = "subgroups"
     specifications = "specifications"
     booster_effect = "booster-effect"
     outlook = "outlook"

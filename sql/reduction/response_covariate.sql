@@ -23,7 +23,9 @@ select
     cast(first_domain.baseline as double) as baseline,
     cast(profile.symptom_months as double) as symptom_months,
     profile.stage, profile.site, profile.origin, profile.donor, profile.route, profile.guidance, profile.dose_band,
-    profile.centre
+    profile.centre,
+    cast(profile.dose_viable_million as double) as dose_million,
+    cast(profile.series_dose_million as double) as series_dose_million
 from reduction.response_course as response
 inner join course.profile as profile on response.course_id = profile.course_id
 left join first_domain on response.course_id = first_domain.course_id

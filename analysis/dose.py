@@ -1,0 +1,334 @@
+"""Dose and response: what share would respond had everybody been given a dose, adjusted for who was given which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis import dose_figures
+from analysis.adjusted_model import (
+    FEWEST_RESPONSES,
+    Covariate,
+    Design,
+    design_of,
+    enough,
+    fit_model,
+    fit_pieces,
+    lacking,
+)
+from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, definition_of, place, reduce
+from analysis.numerics.interval_likelihood import IntervalFit
+from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
+from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
+from analysis.numerics.weighting import e_value
+from analysis.result import Result, check, diagnostics_of, frame_of, row
+from registry import Courses
+from registry.errors import NotEstimable, UsageError, choose
+
+Floats = NDArray[np.float64]
+Dose = Literal["first_session", "series"]
+
+_COLUMN = {"first_session": "dose_million", "series": "series_dose_million"}
+_DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
+# A fourth knot where there are so many responses, or the curve could not be told from chance.
+_RESPONSES_FOR_FOUR_KNOTS = 200
+# Courses "near" a dose have between two thirds of it and half as much again; with fewer nothing is said of it.
+_NEAR, _FEWEST_NEAR = 1.5, 10
+# If covariates tell so much of the dose, like courses with another dose hardly exist.
+_MOST_TOLD = 0.5
+_BANDS = ("<50 million", "50-100 million", ">100 million")
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A fitted dose curve: the design with the dose's columns last, their knots on log10 dose, means and names."""
+
+    fit: IntervalFit
+    x: Floats
+    knots: Floats
+    centre: Floats
+    names: tuple[str, ...]
+    cuts: tuple[float, ...]
+
+    def at(self, dose: float) -> Floats:
+        """Return the design with everybody given `dose` (million)."""
+        x = self.x.copy()
+        x[:, -len(self.centre) :] = restricted_cubic(np.log10([dose]), self.knots) - self.centre
+        return x
+
+
+def dose_response(
+    courses: Courses,
+    *,
+    dose: Dose = "first_session",
+    at_million: tuple[float, ...] | None = None,
+    covariates: tuple[Covariate, ...] = _DEFAULT,
+    definition: str | None = None,
+    by: By = "stage",
+    horizon_day: tuple[int, ...] = (365,),
+    confidence: float = 0.95,
+) -> Result:
+    """Estimate the probability of response by stratum had every course been given a dose, for several doses.
+
+    Proportional hazards for interval-censored times with a restricted cubic spline of log10 viable cells, a baseline of
+    its own in each stratum, and covariates; risks are standardised over the courses of the stratum. Whoever chose the
+    dose had reasons: what was not recorded of them is not adjusted for.
+
+    Parameters
+    ----------
+    courses, definition, by, horizon_day
+        As :func:`analysis.time_to_response`.
+    dose
+        ``first_session``: viable cells of the first session; ``series``: of the planned series. Courses of unknown dose
+        leave, with the reason.
+    at_million
+        Doses to report, in millions of viable cells; default: the 10th, 50th and 90th percentile. The second of them
+        (the only one, if it is one) is compared with the first.
+    covariates
+        As :func:`analysis.adjusted_response`; the reasons for choosing a dose belong here.
+
+    Returns
+    -------
+    Result
+        By stratum: ``response at <dose> million`` (standardised), ``difference <dose> - <dose> million`` to the first,
+        ``unadjusted at <dose> million`` for comparison only, ``response <band>`` for the published bands. For `dose`:
+        the ``test`` that it does not matter, that it is straight in log10 dose, that it acts alike in all strata.
+
+    Raises
+    ------
+    NotEstimable
+        When the dose is not recorded or does not vary, or no stratum has ten responses.
+
+    References
+    ----------
+    Harrell 2015 (splines). Bands of the dose: data dictionary. Robins 1986 (standardisation).
+    """
+    choose(dose, allowed(Dose), "dose =")
+    for name in covariates:
+        choose(name, allowed(Covariate), "covariates =")
+    if by in covariates or by == "dose_band" or "dose_band" in covariates:
+        raise UsageError("The dose is the question, and what separates the strata is no covariate beside them.")
+    if at_million is not None and min(at_million, default=0) <= 0:
+        raise UsageError("at_million are doses in millions of viable cells, above 0, e.g. (25, 50, 100).")
+    check_confidence(confidence)
+    chosen = definition_of(courses, definition)
+    strata, kept = place(courses, by, chosen, confirmation="confirmed", early_visits="ignored", end_policy="censor",
+                         booster_policy="treatment_policy")  # fmt: skip
+    (rows,) = reduce(kept, "reduction.response_covariate")
+    rows = rows.with_columns(pl.col(_COLUMN[dose]).alias("dose"))
+    kept = kept.exclude(lacking(kept, rows, ("dose", *covariates)))
+    rows = rows.filter(pl.col("dose") > 0).drop_nulls(["dose", *covariates]).sort("course_id")
+    if rows.height == 0 or rows["dose"].n_unique() < 2:
+        raise NotEstimable("No dose is recorded, or all are the same: see doses in sessions (dose_viable_million).")
+    used, small = enough(rows, strata)
+    rows = rows.filter(pl.col("stratum").is_in([s.code for s in used]))
+    doses = _doses(rows, at_million)
+    days = np.array(sorted(set(horizon_day)), dtype=float)
+    design = design_of(rows, covariates) if covariates else Design(np.zeros((rows.height, 0)), (), ())
+    curve = _fitted(rows, design)
+    late = days[days > curve.fit.horizon]
+    days = days[days <= curve.fit.horizon]
+    if not len(days):
+        raise NotEstimable(f"Nobody was watched to day {late[0]:.0f}; the last is {curve.fit.horizon:.0f}.")
+    plain = _fitted(rows, Design(np.zeros((rows.height, 0)), (), ()))
+    frame = [
+        *_risks(curve, rows, used, doses, days, confidence),
+        *_risks(plain, rows, used, doses, days, confidence, unadjusted=True),
+        *_bands(rows, design, used, days, confidence),
+        *_tests(curve, rows, design, used),
+        *(row(c, f"response at {d:g} million", time_day=t, note=why)
+          for c, why in small.items() for d in doses for t in days.tolist()),
+    ]  # fmt: skip
+    low, high = (float(rows["dose"].quantile(q)) for q in (0.05, 0.95))  # type: ignore[arg-type]
+    grid = np.geomspace(low, high, 41)
+    settings = {
+        **common_settings(kept, strata, "dose_response", by),
+        **chosen.settings,
+        "confirmation": "confirmed",
+        "early_visits": "ignored",
+        "booster_policy": "treatment_policy",
+        "end_policy": "censor",
+        "dose": dose,
+        "at_million": doses,
+        "covariates": list(covariates),
+        "knots_million": [round(float(k), 1) for k in 10**curve.knots],
+        "horizon_day": [int(d) for d in days],
+        "confidence": confidence,
+        "variance": "sandwich clustered by patient",
+    }
+    return Result(
+        question="dose_response",
+        title=f"Response by dose and {by}: {chosen.label}",
+        frame=frame_of(frame),
+        settings=settings,
+        attrition=kept.flow(),
+        diagnostics=_checks(curve, rows, design, used, doses, float(days[-1])),
+        curves=frame_of(_risks(curve, rows, used, grid.tolist(), days[-1:], confidence, contrasts=False)),
+        notes=(
+            "Not randomised: whoever chose the dose had reasons; those that were not recorded are not adjusted for.",
+            f"Doses from {low:,.0f} to {high:,.0f} million are drawn, the 5th to the 95th percentile.",
+            "Ends of the target censor: the risk is that of responding had nothing ended it.",
+            *design.notes,
+            *(f"Nobody was watched to day {d:.0f}: left out." for d in late),
+        ),
+        draw=dose_figures.dose_curve,
+    )
+
+
+def _doses(rows: pl.DataFrame, asked: tuple[float, ...] | None) -> list[float]:
+    if asked is not None:
+        return [float(d) for d in dict.fromkeys(asked)]
+    found = (float(rows["dose"].quantile(q)) for q in (0.1, 0.5, 0.9))  # type: ignore[arg-type]
+    return list(dict.fromkeys(float(f"{d:.2g}") for d in found))
+
+
+def _fitted(rows: pl.DataFrame, design: Design) -> _Curve:
+    log = np.log10(rows["dose"].to_numpy())
+    responses = rows.filter(pl.col("kind") == "response").height
+    shares = KNOT_SHARES[4 if responses >= _RESPONSES_FOR_FOUR_KNOTS else 3]
+    knots = np.unique(np.quantile(log, shares))
+    if len(knots) < 3:
+        # Few distinct doses: a straight line between the smallest and the largest.
+        knots = np.array([log.min(), log.max()])
+    basis = restricted_cubic(log, knots)
+    centre = basis.mean(axis=0)
+    names = ("log10 dose", *(f"log10 dose, bend {j}" for j in range(1, basis.shape[1])))
+    x = np.column_stack([design.x, basis - centre])
+    fit, cuts = fit_model(rows, Design(x, (*design.names, *names), ()))
+    return _Curve(fit, x, knots, centre, names, cuts)
+
+
+def _risks(
+    curve: _Curve, rows: pl.DataFrame, used: list[Stratum], doses: list[float], days: Floats, confidence: float, *,
+    contrasts: bool = True, unadjusted: bool = False,
+) -> list[dict[str, Any]]:  # fmt: skip
+    word = "unadjusted" if unadjusted else "response"
+    out = []
+    for s in used:
+        here = (rows["stratum"] == s.code).to_numpy()
+        mine = rows.filter(here)
+        risk = standardised_risk(
+            curve.fit, [curve.at(d)[here] for d in doses], days, strata=[s.code] * len(doses), level=confidence
+        )
+        near = [_near(mine, d) for d in doses]
+        for i, d in enumerate(doses):
+            for t, day in enumerate(days.tolist()):
+                shown: dict[str, Any] = {"note": f"fewer than {_FEWEST_NEAR} courses had a dose near this one"}
+                if near[i].height >= _FEWEST_NEAR:
+                    limits = (risk.estimate[i, t], risk.lower[i, t], risk.upper[i, t])
+                    shown = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
+                n = near[i].filter(pl.col("kind") == "response", pl.col("right_day") <= day).height
+                out.append(
+                    row(s.code, f"{word} at {d:g} million", time_day=day, n=n, denominator=near[i].height, **shown)
+                )
+        for i in range(1, len(doses)) if contrasts and not unadjusted else ():
+            if min(near[i].height, near[0].height) < _FEWEST_NEAR:
+                continue
+            found = contrast(curve.fit, risk, i, 0, level=confidence)
+            for t, day in enumerate(days.tolist()):
+                out.append(
+                    row(s.code, f"difference {doses[i]:g} - {doses[0]:g} million", time_day=day,
+                        estimate=float(found.estimate[t]), low=float(found.lower[t]), high=float(found.upper[t]),
+                        denominator=near[i].height + near[0].height)
+                )  # fmt: skip
+    return out
+
+
+def _near(rows: pl.DataFrame, dose: float) -> pl.DataFrame:
+    return rows.filter(pl.col("dose").is_between(dose / _NEAR, dose * _NEAR))
+
+
+def _bands(
+    rows: pl.DataFrame, design: Design, used: list[Stratum], days: Floats, confidence: float
+) -> list[dict[str, Any]]:
+    """Return the risks of the published bands, each against the first that has enough responses."""
+    band = (
+        pl.when(pl.col("dose") < 50).then(pl.lit(_BANDS[0])).when(pl.col("dose") <= 100).then(pl.lit(_BANDS[1]))
+        .otherwise(pl.lit(_BANDS[2]))
+    )  # fmt: skip
+    placed = rows.select(band=band)["band"]
+    counted = rows.with_columns(band=placed).filter(pl.col("kind") == "response")["band"].value_counts()
+    enough_in = [b for b in _BANDS if dict(counted.iter_rows()).get(b, 0) >= FEWEST_RESPONSES]
+    few = [b for b in _BANDS if b not in enough_in]
+    out = [row("dose", f"response {b}", note=f"fewer than {FEWEST_RESPONSES} responses in the band") for b in few]
+    if len(enough_in) < 2:
+        return out
+    kept = placed.is_in(enough_in).to_numpy()
+    some, levels = rows.filter(kept), placed.filter(placed.is_in(enough_in))
+    marks = np.column_stack([(levels == b).to_numpy().astype(float) for b in enough_in[1:]])
+    x = np.column_stack([design.x[kept], marks])
+    fit, _ = fit_model(some, Design(x, (*design.names, *(f"dose {b}" for b in enough_in[1:])), ()))
+    for s in used:
+        here = (some["stratum"] == s.code).to_numpy()
+        settings = []
+        for j in range(len(enough_in)):
+            given = x[here].copy()
+            given[:, -marks.shape[1] :] = np.eye(len(enough_in))[j][1:]
+            settings.append(given)
+        risk = standardised_risk(fit, settings, days, strata=[s.code] * len(enough_in), level=confidence)
+        for j, b in enumerate(enough_in):
+            mine = some.filter(here & (levels == b).to_numpy())
+            for t, day in enumerate(days.tolist()):
+                n = mine.filter(pl.col("kind") == "response", pl.col("right_day") <= day).height
+                limits = (risk.estimate[j, t], risk.lower[j, t], risk.upper[j, t])
+                shown: dict[str, Any] = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
+                if mine.height < _FEWEST_NEAR:
+                    shown = {"note": f"fewer than {_FEWEST_NEAR} courses in the band"}
+                out.append(row(s.code, f"response {b}", time_day=day, n=n, denominator=mine.height, **shown))
+    return out
+
+
+def _tests(curve: _Curve, rows: pl.DataFrame, design: Design, used: list[Stratum]) -> list[dict[str, Any]]:
+    def told(what: str, fit: IntervalFit, names: list[str]) -> dict[str, Any]:
+        found = wald_test(fit, names)
+        note = f"{what}: Wald chi-squared {found.statistic:.2f} on {found.df} df"
+        return row("dose", "test", estimate=found.p_value, denominator=rows.height, note=note)
+
+    out = [told("dose does not matter", curve.fit, list(curve.names))]
+    if len(curve.names) > 1:
+        out.append(told("straight in log10 dose", curve.fit, list(curve.names[1:])))
+    if len(used) > 1:
+        basis = curve.x[:, -len(curve.names) :]
+        parts, names = [curve.x], []
+        for s in used[1:]:
+            parts.append(basis * (rows["stratum"] == s.code).to_numpy()[:, None])
+            names += [f"{s.code} × {n}" for n in curve.names]
+        try:
+            labels = (*design.names, *curve.names, *names)
+            made = fit_pieces(rows, np.hstack(parts), labels, curve.cuts)
+            out.append(told("dose acts alike in all strata", made, names))
+        except (ValueError, NotEstimable, np.linalg.LinAlgError) as error:
+            out.append(row("dose", "test", note=f"dose by stratum not estimable: {error}"))
+    return out
+
+
+def _checks(
+    curve: _Curve, rows: pl.DataFrame, design: Design, used: list[Stratum], doses: list[float], day: float
+) -> pl.DataFrame:
+    log = np.log10(rows["dose"].to_numpy())
+    strata = np.column_stack([(rows["stratum"] == s.code).to_numpy().astype(float) for s in used])
+    x = np.column_stack([strata, design.x])
+    left = log - x @ np.linalg.lstsq(x, log, rcond=None)[0]
+    told = 1 - float(left.var() / log.var())
+    responses = rows.filter(pl.col("kind") == "response").height
+    per = responses / max(len(curve.fit.parameters), 1)
+    ends = sorted((doses[0], doses[-1]))
+    risk = standardised_risk(
+        curve.fit, [curve.at(d) for d in ends], [day], strata=[rows["stratum"].to_numpy()] * 2
+    ).estimate[:, 0]  # fmt: skip
+    ratio = float(risk[1] / risk[0]) if risk[0] > 0 else 1.0
+    return diagnostics_of(
+        [
+            check("dose told by covariates (R²)", told, f"<= {_MOST_TOLD:g}", told <= _MOST_TOLD,
+                  "where covariates tell the dose, like courses with another dose hardly exist"),
+            check("responses per parameter", per, ">= 5", per >= 5, f"{responses} responses"),
+            check("Newton decrement", curve.fit.convergence.decrement, "<= 1e-8",
+                  curve.fit.convergence.decrement <= 1e-8, ""),
+            check("E-value", e_value(ratio), "information", True,
+                  f"of {ends[1]:g} against {ends[0]:g} million, risk ratio {ratio:.2f} over all strata"),
+        ]
+    )  # fmt: skip

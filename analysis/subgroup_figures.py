@@ -1,0 +1,113 @@
+"""Forest plot of groups, pooled and not, and funnel of centres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from analysis.figures import _DAYS_A_MONTH, _STYLE
+from registry.errors import NotEstimable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from analysis.result import Result
+
+_OWN, _POOLED = "#9aa5b1", "#0b5394"
+
+
+def forest(result: Result) -> Figure:
+    """Draw each group's adjusted share and what remains of it after partial pooling, the most precise first."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    wide = _wide(result).sort(pl.col("high") - pl.col("low"))
+    names = {s["code"]: s["label"] for s in result.settings["strata"]}
+    style: Any = _STYLE
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(7.2, 1.5 + 0.38 * wide.height), layout="constrained")
+        axes = figure.subplots()
+        for i, r in enumerate(wide.iter_rows(named=True)):
+            axes.plot([r["low"], r["high"]], [i - 0.14, i - 0.14], color=_OWN, linewidth=1.4)
+            axes.plot(r["estimate"], i - 0.14, "s", color=_OWN, markersize=4)
+            axes.plot([r["pooled_low"], r["pooled_high"]], [i + 0.14, i + 0.14], color=_POOLED, linewidth=2)
+            axes.plot(r["pooled"], i + 0.14, "o", color=_POOLED, markersize=5)
+            text = f"{100 * r['pooled']:.0f} % ({100 * r['pooled_low']:.0f}–{100 * r['pooled_high']:.0f})"
+            axes.annotate(text, (1.01, i), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
+        middle = result.frame.filter(pl.col("stratum") == "all", pl.col("quantity") == "pooled_response")
+        if middle.height and middle["estimate"][0] is not None:
+            axes.axvline(middle["estimate"][0], color="#bbbbbb", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.set_yticks(
+            range(wide.height),
+            [f"{names.get(c, c)}  ({d:,})" for c, d in zip(wide["stratum"], wide["denominator"], strict=True)],
+        )
+        axes.set_ylim(wide.height - 0.5, -0.6)
+        axes.set_xlim(0, min(1.0, float(wide["high"].max()) * 1.1))  # type: ignore[arg-type]
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
+        axes.set_xlabel(f"Response by {result.settings['horizon_day'][0] / _DAYS_A_MONTH:.0f} months, adjusted")
+        axes.plot([], [], "o-", color=_POOLED, label="partially pooled")
+        axes.plot([], [], "s-", color=_OWN, label="by itself")
+        axes.legend(frameon=False, loc="lower right", fontsize=8)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    said = ", ".join(f"{names.get(c, c)} {100 * p:.0f} %" for c, p in zip(wide["stratum"], wide["pooled"], strict=True))
+    figure.alt_text = f"Adjusted response by group, partially pooled: {said}."  # type: ignore[attr-defined]
+    return figure
+
+
+def funnel_plot(result: Result) -> Figure:
+    """Draw each centre's adjusted share by its precision, between the limits of centres that are alike."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    from analysis.numerics.pooling import Funnel
+
+    wide = _wide(result)
+    target = result.frame.filter(pl.col("quantity") == "funnel_target")["estimate"][0]
+    phi = result.diagnostics.filter(pl.col("check") == "overdispersion of centres")["value"][0]
+    made = Funnel(float(np.log(-np.log1p(-target))), np.zeros(0), float(phi))
+    z = stats.norm.ppf(0.5 + result.settings["confidence"] / 2)
+    scale = {c: np.log(-np.log1p(-wide[c].to_numpy())) for c in ("estimate", "low", "high")}
+    error = (scale["high"] - scale["low"]) / (2 * z)
+    grid = np.linspace(max(error.max() * 1.15, 1e-6), max(error.min() * 0.8, 1e-6), 80)
+    style: Any = _STYLE
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for confidence, line in ((0.95, (0, (5, 2))), (0.998, "-")):
+            for edge in made.limits(grid, confidence):
+                axes.plot(1 / grid**2, _share(edge), color="#777777", linewidth=1, linestyle=line)
+        axes.axhline(target, color="#bbbbbb", linewidth=0.8)
+        for name, y, s in zip(wide["stratum"], wide["estimate"], error, strict=True):
+            axes.plot(1 / s**2, y, "o", color=_POOLED, markersize=5)
+            axes.annotate(name, (1 / s**2, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
+        axes.set_xlabel("Precision (1 / squared standard error)")
+        axes.set_ylabel(f"Response by {result.settings['horizon_day'][0] / _DAYS_A_MONTH:.0f} months, adjusted")
+        axes.set_ylim(0, 1)
+        axes.set_title("Lines: 95 % (dashed) and 99.8 % of centres that are alike", fontsize=8, loc="left")
+    text = f"Funnel of {wide.height} centres around {100 * target:.0f} %."
+    figure.alt_text = text  # type: ignore[attr-defined]
+    return figure
+
+
+def _share(y: Any) -> Any:
+    return -np.expm1(-np.exp(y))
+
+
+def _wide(result: Result) -> pl.DataFrame:
+    own = result.frame.filter(pl.col("quantity") == "response").drop_nulls("estimate")
+    pooled = result.frame.filter(pl.col("quantity") == "pooled_response", pl.col("stratum") != "all").drop_nulls(
+        "estimate"
+    )
+    both = own.join(
+        pooled.select("stratum", pooled="estimate", pooled_low="low", pooled_high="high"), on="stratum"
+    )  # fmt: skip
+    if both.height == 0:
+        raise NotEstimable("No group has a number that may be shown.")
+    return both

@@ -1,0 +1,151 @@
+"""Subgroups and centres: adjusted shares drawn together as far as chance explains their differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis import subgroup_figures
+from analysis.adjusted_model import Covariate
+from analysis.adjusted_response import adjusted_response
+from analysis.cohort import By
+from analysis.numerics.pooling import Funnel, Pooled, funnel, partial_pooling
+from analysis.result import Result, check, diagnostics_of, frame_of, row
+from registry import Courses
+from registry.errors import NotEstimable, UsageError
+
+Floats = NDArray[np.float64]
+
+_FEWEST_GROUPS = 3
+_NO_VERDICT = "Outside the funnel is a reason to look at the data and the case mix, and no verdict."
+_DEFAULT: tuple[Covariate, ...] = ("stage", "age", "sex", "baseline")
+
+
+def subgroups(
+    courses: Courses,
+    *,
+    by: By = "origin",
+    covariates: tuple[Covariate, ...] | None = None,
+    definition: str | None = None,
+    horizon_day: int = 365,
+    confidence: float = 0.95,
+) -> Result:
+    """Compare the groups of `by` by the share that responded by a day, adjusted and partially pooled.
+
+    Each group's share is standardised over the covariates of all courses (:func:`analysis.adjusted_response`); then the
+    groups are taken as drawn from one distribution whose spread is estimated with them, so that a striking number of a
+    small group shrinks as far as chance explains it.
+
+    Parameters
+    ----------
+    courses, definition
+        As :func:`analysis.time_to_response`.
+    by
+        What separates the groups: ``origin``, ``product``, ``route``, ``guidance``, ``centre`` and others.
+    covariates
+        As :func:`analysis.adjusted_response`; default: stage, age, sex and baseline.
+    horizon_day
+        The day by which responses count.
+
+    Returns
+    -------
+    Result
+        By group: ``response`` (adjusted), ``pooled_response`` and, for centres, ``funnel_z`` (beyond ±1.96 outside 95 %
+        of like centres). For `all`: ``pooled_response`` of the distribution's middle, ``spread``, its standard
+        deviation on the scale log(-log(1 - share)), and for centres ``funnel_target``, their common share.
+
+    Raises
+    ------
+    NotEstimable
+        When fewer than three groups have ten responses.
+
+    References
+    ----------
+    Rubin 1981; Gelman 2006; Spiegelhalter 2005. See docs/methods/dose.md.
+    """
+    if by == "stage":
+        raise UsageError("Stages are an order, not draws of one distribution: use adjusted_response(by='stage').")
+    if horizon_day < 1:
+        raise UsageError("horizon_day is a day since the first session, 1 or more.")
+    chosen = tuple(c for c in _DEFAULT if c != by) if covariates is None else covariates
+    made = adjusted_response(
+        courses, covariates=chosen, definition=definition, by=by, horizon_day=(horizon_day,), confidence=confidence
+    )
+    rows = made.frame.filter(pl.col("quantity") == "response")
+    known = rows.filter(pl.col("estimate").is_not_null(), pl.col("estimate").is_between(1e-9, 1 - 1e-9))
+    if known.height < _FEWEST_GROUPS:
+        raise NotEstimable(
+            f"{known.height} groups of {by} have a number: three or more are needed to say how much groups differ."
+        )
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    shares, low, high = (known[c].to_numpy() for c in ("estimate", "low", "high"))
+    y, error = _scale(shares), (_scale(high) - _scale(low)) / (2 * z)
+    pooled = partial_pooling(y, error, confidence)
+    compared = funnel(y, error) if by == "centre" else None
+    frame = [*rows.to_dicts(), *_rows(known, pooled, compared, horizon_day)]
+    settings = {**made.settings, "question": "subgroups", "horizon_day": [horizon_day]}
+    return Result(
+        question="subgroups",
+        title=f"Response by day {horizon_day} by {by}, adjusted for {', '.join(chosen)}, partially pooled",
+        frame=frame_of(frame),
+        settings=settings,
+        attrition=made.attrition,
+        diagnostics=pl.concat([made.diagnostics, _checks(pooled, compared, known.height)]),
+        notes=(
+            f"{known.height} groups are compared: read the pooled numbers. Unpooled, the extremes of many groups are "
+            "further out than the truth.",
+            *(
+                ("Outside the funnel is a reason to look at the data and the case mix, and no verdict.",)
+                if compared
+                else ()
+            ),
+            *made.notes,
+        ),
+        draw=subgroup_figures.funnel_plot if compared is not None else subgroup_figures.forest,
+    )
+
+
+def _scale(share: Floats) -> Floats:
+    return np.asarray(np.log(-np.log1p(-np.clip(share, 1e-9, 1 - 1e-9))))
+
+
+def share_of(y: Any) -> Any:
+    """Return the share of a value on the scale log(-log(1 - share))."""
+    return -np.expm1(-np.exp(y))
+
+
+def _rows(known: pl.DataFrame, pooled: Pooled, compared: Funnel | None, day: int) -> list[dict[str, Any]]:
+    out = []
+    for g, r in enumerate(known.iter_rows(named=True)):
+        counts = {"n": r["n"], "denominator": r["denominator"], "time_day": float(day)}
+        limits = (share_of(pooled.estimate[g]), share_of(pooled.low[g]), share_of(pooled.high[g]))
+        shown: dict[str, Any] = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
+        note = f"keeps {100 * pooled.weight[g]:.0f} % of its own number"
+        out.append(row(r["stratum"], "pooled_response", **counts, **shown, note=note))
+        if compared is not None:
+            out.append(row(r["stratum"], "funnel_z", **counts, estimate=float(compared.z[g])))
+    n, of = int(known["n"].sum()), int(known["denominator"].sum())
+    middle = (share_of(pooled.overall), share_of(pooled.overall_low), share_of(pooled.overall_high))
+    shown = dict(zip(("estimate", "low", "high"), map(float, middle), strict=True))
+    out.append(row("all", "pooled_response", time_day=float(day), n=n, denominator=of, **shown))
+    spread = {"estimate": pooled.spread, "low": pooled.spread_low, "high": pooled.spread_high, "denominator": of}
+    note = "standard deviation between groups, on the scale log(-log(1 - share))"
+    out.append(row("all", "spread", **spread, note=note))
+    if compared is not None:
+        out.append(row("all", "funnel_target", time_day=float(day), estimate=float(share_of(compared.target)), n=n,
+                       denominator=of))  # fmt: skip
+    return out
+
+
+def _checks(pooled: Pooled, compared: Funnel | None, groups: int) -> pl.DataFrame:
+    rows = [check("groups compared", groups, f">= {_FEWEST_GROUPS}", True, "multiplicity: hence partial pooling")]
+    if compared is not None:
+        outside = int((np.abs(compared.z) > stats.norm.ppf(0.999)).sum())
+        rows.append(check("overdispersion of centres", compared.overdispersion, "information", True,
+                          "1: centres differ as chance has it"))  # fmt: skip
+        rows.append(check("centres outside 99.8 % limits", outside, "information", True, "look at the data first"))
+    return diagnostics_of(rows)

@@ -1,0 +1,72 @@
+"""Subgroups: shrunken as far as chance explains, centres in their funnel, refusals with reasons."""
+
+import polars as pl
+import pytest
+
+from analysis import subgroups
+from registry import Registry, derive
+from registry.errors import NotEstimable, UsageError
+from registry.ingest import load
+from synthetic import Design, simulate, sources
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    sources.write_template(simulate(Design(patients=900, seed=5, programmes={"osteoarthritis": 1.0})), folder / "files")
+    path = folder / "many.duckdb"
+    Registry.create(path, key=b"an open secret of the test suite").close()
+    load(path, [folder / "files"])
+    derive(path)
+    return path
+
+
+@pytest.fixture
+def knees(many):
+    with Registry.open(many) as registry:
+        yield registry.courses(programme="osteoarthritis")
+
+
+def of(result, quantity, stratum=None):
+    rows = result.frame.filter(pl.col("quantity") == quantity)
+    return rows if stratum is None else rows.filter(pl.col("stratum") == stratum)
+
+
+def test_groups_are_drawn_together_and_none_crosses_the_middle(knees):
+    result = subgroups(knees, by="origin")
+    own = (
+        of(result, "response").drop_nulls("estimate").select("stratum", own="estimate", own_low="low", own_high="high")
+    )
+    pooled = of(result, "pooled_response").filter(pl.col("stratum") != "all").join(own, on="stratum")
+    middle = of(result, "pooled_response", "all")["estimate"][0]
+    assert pooled.height >= 3
+    for r in pooled.iter_rows(named=True):
+        # Between its own number and the middle, to the rounding of two medians.
+        assert min(r["own"], middle) - 0.01 <= r["estimate"] <= max(r["own"], middle) + 0.01
+        assert r["high"] - r["low"] <= (r["own_high"] - r["own_low"]) * 1.05
+    spread = pooled["own"].max() - pooled["own"].min()
+    assert pooled["estimate"].max() - pooled["estimate"].min() <= spread
+    assert "pooled" in result.plot().alt_text
+    assert "keeps" in pooled["note"][0]
+
+
+def test_centres_stand_in_a_funnel_and_small_ones_are_not_in_what_leaves(knees):
+    result = subgroups(knees, by="centre")
+    # The synthetic clinics are alike: none far outside.
+    assert of(result, "funnel_z")["estimate"].abs().max() < 3.5
+    assert 0 < of(result, "funnel_target")["estimate"][0] < 1
+    assert "Funnel of" in result.plot().alt_text
+    hidden = result.suppress()
+    assert "funnel" not in hidden.settings
+    few = result.frame.filter(pl.col("quantity") == "funnel_z", pl.col("n") < 5)["stratum"].to_list()
+    left = hidden.frame.filter(pl.col("stratum").is_in(few), pl.col("quantity") == "funnel_z")["estimate"]
+    assert left.null_count() == len(left)
+
+
+def test_what_cannot_be_compared_is_refused(knees):
+    with pytest.raises(UsageError, match="Stages are an order"):
+        subgroups(knees, by="stage")
+    with pytest.raises(UsageError, match="1 or more"):
+        subgroups(knees, by="origin", horizon_day=0)
+    with pytest.raises(NotEstimable, match="three or more are needed"):
+        subgroups(knees, by="sex", covariates=("age",))

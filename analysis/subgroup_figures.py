@@ -43,15 +43,19 @@ def forest(result: Result) -> Figure:
             axes.axvline(middle["estimate"][0], color="#bbbbbb", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         axes.set_yticks(
             range(wide.height),
-            [f"{names.get(c, c)}  ({d:,})" for c, d in zip(wide["stratum"], wide["denominator"], strict=True)],
+            [
+                f"{names.get(c, c).replace('_', ' ')}  ({d:,})"
+                for c, d in zip(wide["stratum"], wide["denominator"], strict=True)
+            ],
         )
         axes.set_ylim(wide.height - 0.5, -0.6)
-        axes.set_xlim(0, min(1.0, float(wide["high"].max()) * 1.1))  # type: ignore[arg-type]
+        low, high = float(wide["low"].min()), float(wide["high"].max())  # type: ignore[arg-type]
+        axes.set_xlim(max(0.0, low - 0.15 * (high - low)), min(1.0, high + 0.15 * (high - low)))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
         axes.set_xlabel(f"Response by {result.settings['horizon_day'][0] / _DAYS_A_MONTH:.0f} months, adjusted")
         axes.plot([], [], "o-", color=_POOLED, label="partially pooled")
         axes.plot([], [], "s-", color=_OWN, label="by itself")
-        axes.legend(frameon=False, loc="lower right", fontsize=8)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
     said = ", ".join(f"{names.get(c, c)} {100 * p:.0f} %" for c, p in zip(wide["stratum"], wide["pooled"], strict=True))
@@ -83,13 +87,22 @@ def funnel_plot(result: Result) -> Figure:
             for edge in made.limits(grid, confidence):
                 axes.plot(1 / grid**2, _share(edge), color="#777777", linewidth=1, linestyle=line)
         axes.axhline(target, color="#bbbbbb", linewidth=0.8)
-        for name, y, s in zip(wide["stratum"], wide["estimate"], error, strict=True):
-            axes.plot(1 / s**2, y, "o", color=_POOLED, markersize=5)
-            axes.annotate(name, (1 / s**2, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        for k, i in enumerate(np.argsort(error)):
+            place = 1 / error[i] ** 2, wide["estimate"][int(i)]
+            axes.plot(*place, "o", color=_POOLED, markersize=5)
+            # Above and below in turn: centres of one size stand close together.
+            axes.annotate(wide["stratum"][int(i)], place, xytext=(0, 7 if k % 2 else -12), ha="center",
+                          textcoords="offset points", fontsize=8)  # fmt: skip
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
         axes.set_xlabel("Precision (1 / squared standard error)")
         axes.set_ylabel(f"Response by {result.settings['horizon_day'][0] / _DAYS_A_MONTH:.0f} months, adjusted")
-        axes.set_ylim(0, 1)
+        edges = [
+            float(_share(e.min() if lower else e.max()))
+            for lower, e in zip((1, 0), made.limits(grid, 0.998), strict=True)
+        ]
+        edges += [float(wide["estimate"].min()), float(wide["estimate"].max())]  # type: ignore[arg-type]
+        room = 0.12 * (max(edges) - min(edges))
+        axes.set_ylim(max(0.0, min(edges) - room), min(1.0, max(edges) + room))
         axes.set_title("Lines: 95 % (dashed) and 99.8 % of centres that are alike", fontsize=8, loc="left")
     text = f"Funnel of {wide.height} centres around {100 * target:.0f} %."
     figure.alt_text = text  # type: ignore[attr-defined]

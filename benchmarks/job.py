@@ -234,6 +234,12 @@ def text_of(rows: list[dict[str, Any]]) -> list[str]:
         "is taken on visit dates, the mixed model has a random intercept only. For small registries it is therefore "
         "done sooner; what it leaves out is what this project is for."
     )
+    lines.append(
+        "Peak memory at a million patients is mostly the engine's cache: it takes what the machine has, up to four "
+        "fifths, unless `CATAMNESIS_MEMORY` sets a ceiling (with 700MB at 100,000 patients the load takes 15 % more CPU "
+        "time). Not reached yet: a million patients in a minute of CPU. Most of it is the load (judging and hashing "
+        "rows), the derivation of every rule of loss, and the clustered variance of the trajectories."
+    )
     return lines
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +30,24 @@ def writing(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
         con.close()
 
 
+MEMORY = "CATAMNESIS_MEMORY"
+
+
 def new_session() -> duckdb.DuckDBPyConnection:
-    """Return a connection in memory."""
+    """Return a connection in memory; the engine keeps below the ceiling of the environment, and spills what is more.
+
+    Raises
+    ------
+    UsageError
+        When ``CATAMNESIS_MEMORY`` is not an amount of memory.
+    """
     con = duckdb.connect()
     con.execute("set enable_progress_bar = false")
+    ceiling = os.environ.get(MEMORY, "").strip()
+    if ceiling:
+        if not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", ceiling, flags=re.I):
+            raise UsageError(f"{MEMORY} is {ceiling!r}: write an amount of memory, e.g. 4GB or 800MB.")
+        con.execute(f"set memory_limit = '{ceiling}'")
     return con
 
 

@@ -72,3 +72,17 @@ def choose(value: str, allowed: Iterable[str], what: str) -> str:
     near = difflib.get_close_matches(str(value), options, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UsageError(f"{what} {value!r} is not known.{hint} Allowed: {', '.join(options)}.")
+
+
+def of_engine(error: Exception) -> str:
+    """Return what to say of an error of the engine that is nobody's mistake: no memory, no room on the disk."""
+    import duckdb
+
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return (
+            "The engine needs more memory than it may use. Nothing half done was kept. Close other programs, or raise "
+            "the ceiling in CATAMNESIS_MEMORY, e.g. CATAMNESIS_MEMORY=4GB."
+        )
+    if isinstance(error, duckdb.IOException):
+        return f"The disk cannot be read or written: {str(error).splitlines()[0]} Nothing half done was kept."
+    return ""

@@ -23,7 +23,7 @@ from registry.tables import TABLES, Record
 from registry.typing import judged_rows, new_people
 
 # Rows judged at a time: enough for the engine's stride, little enough to bound memory.
-_SLICE = 500_000
+_SLICE = 1_000_000
 
 
 @dataclass

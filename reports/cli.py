@@ -64,8 +64,12 @@ def main() -> None:
         raise SystemExit(1) from None
     except Exception as error:
         # Imported only now: the registry's libraries would make `--help` wait.
-        from registry.errors import CatamnesisError
+        from registry.errors import CatamnesisError, of_engine
 
+        said = of_engine(error)
+        if said:
+            typer.secho(said, err=True, fg="red")
+            raise SystemExit(1) from None
         if isinstance(error, OSError):
             place = f"{error.filename}: " if error.filename else ""
             typer.secho(f"{place}{error.strerror or error}. Nothing half done was kept.", err=True, fg="red")

@@ -39,3 +39,13 @@ def test_the_cost_beside_r_is_measured_with_or_without_r(tmp_path):
     out = tmp_path / "cost.md"
     run("cost.py", "--patients", 400, "--out", out)
     assert "| 400 | NPMLE from intervals | npsurv |" in out.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_whole_job_is_measured_beside_pandas_and_both_agree(tmp_path):
+    run("job.py", "--patients", 1000, "--limit", 60, "--out", tmp_path)
+    row = json.loads((tmp_path / "performance.json").read_text(encoding="utf-8"))["rows"][0]
+    ours, theirs = row["ours"]["answers"]["response"], row["theirs"]["answers"]["response"]
+    # The same rule on the same files; ends censor in theirs and compete in ours.
+    assert all(abs(ours[stage] - theirs[stage]) < 0.03 for stage in theirs)
+    assert "| 1,000 |" in (tmp_path / "performance.md").read_text(encoding="utf-8")

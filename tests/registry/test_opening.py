@@ -10,6 +10,7 @@ import pytest
 
 from registry import Registry, derive
 from registry.errors import RegistryBusy, RegistryMissing, UsageError
+from registry.ingest import load
 
 
 def test_an_existing_file_is_never_overwritten(clinic):
@@ -153,3 +154,20 @@ def test_a_course_without_a_session_was_not_treated_and_is_never_selected(clinic
 def test_a_selection_by_what_is_not_there_lists_what_is(six_programmes, wrong, said):
     with pytest.raises(UsageError, match=said):
         six_programmes.courses(**wrong)
+
+
+def test_a_memory_ceiling_is_kept_to_or_said_and_nothing_half_done_stays(template_folder, tmp_path, monkeypatch):
+    path = tmp_path / "small.duckdb"
+    Registry.create(path).close()
+    monkeypatch.setenv("CATAMNESIS_MEMORY", "lots")
+    with pytest.raises(UsageError, match="write an amount of memory"):
+        load(path, [template_folder])
+    monkeypatch.setenv("CATAMNESIS_MEMORY", "12MB")
+    done = subprocess.run(
+        [sys.executable, "-m", "reports.cli", "load", str(path), str(template_folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr[-500:]
+    assert "CATAMNESIS_MEMORY" in done.stderr
+    monkeypatch.setenv("CATAMNESIS_MEMORY", "600MB")
+    assert Registry.open(path).counts()["patient"] == 0
+    assert load(path, [template_folder]).rejected == 0

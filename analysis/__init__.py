@@ -5,6 +5,7 @@ from analysis.booster import booster_effect
 from analysis.describe import Description, describe
 from analysis.dose import dose_response
 from analysis.estimand import estimand
+from analysis.imputed_change import imputed_change
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.outlook import outlook
 from analysis.replacement import joint_replacement
@@ -24,6 +25,7 @@ __all__ = [
     "describe",
     "dose_response",
     "estimand",
+    "imputed_change",
     "joint_replacement",
     "loss_of_response",
     "outlook",

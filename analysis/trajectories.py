@@ -100,7 +100,7 @@ def trajectories(
     names = [f"reduction.trajectory_{name}" for name in ("product", "due", "course", "value")]
     products, due, people, values = reduce(kept, *names)
     kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
-    data, too_few = _enough(products, strata, measured.visits, tuple(_COLUMNS[a] for a in adjust), measured.label)
+    data, too_few = enough_visits(products, strata, measured.visits, tuple(_COLUMNS[a] for a in adjust), measured.label)
     design, dependent = design_of(data)
     fit, why = fit_with_fallback(data.sums, design, structure)
     used = people.filter(pl.col("reason").is_null())
@@ -142,7 +142,7 @@ def _fit_settings(fit: MmrmFit, structure: str, single: bool, method: str, confi
     }
 
 
-def _enough(
+def enough_visits(
     products: pl.DataFrame, strata: list[Stratum], visits: list[Visit], adjust: tuple[str, ...], label: str
 ) -> tuple[Sums, list[str]]:
     """Return the sums over visits that can be analysed, and what is to be said about the others.

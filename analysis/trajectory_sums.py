@@ -45,6 +45,8 @@ class Sums:
         Courses with a baseline and every covariate, seen later or not.
     means : (S, q)
         Means of `covariates` over them.
+    unseen_n : (U,), unseen_zz : (U, 1 + S + q, 1 + S + q)
+        Courses that were seen at none of the visits, by stratum: they say nothing to the model, and are missing.
     """
 
     sums: PatternSums
@@ -54,6 +56,8 @@ class Sums:
     covariates: tuple[str, ...]
     n_courses: Floats
     means: Floats
+    unseen_n: Floats
+    unseen_zz: Floats
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -139,6 +143,8 @@ def sums_of(products: pl.DataFrame, strata: list[str], visits: list[Visit], adju
         covariates=covariates,
         n_courses=totals[:, 0],
         means=totals[:, 1:] / totals[:, :1],
+        unseen_n=n[~seen],
+        unseen_zz=zz[~seen],
     )
 
 

@@ -44,6 +44,7 @@ class Question(StrEnum):
     safety = "safety"
     joint_replacement = "joint-replacement"
     trajectories = "trajectories"
+    imputed_change = "imputed-change"
     describe = "describe"
 
 

@@ -1,0 +1,313 @@
+"""Change at a visit by what is assumed of those not seen: at random, back to baseline, like a reference, or worse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis import imputation_figures
+from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce
+from analysis.numerics.covariance import covariance_matrix
+from analysis.numerics.imputation import Combined, Rows, Rule, combine, complete, least_squares
+from analysis.numerics.marginal_means import mean_rows
+from analysis.numerics.repeated import MmrmFit
+from analysis.numerics.repeated_likelihood import profile
+from analysis.result import Result, check, diagnostics_of, frame_of, row
+from analysis.trajectories import enough_visits
+from analysis.trajectory_model import Inference, clustered, fit_with_fallback
+from analysis.trajectory_question import Adjust, IntercurrentPolicy, ask
+from analysis.trajectory_sums import Sums, Visit, design_of, rows_of
+from registry import Courses
+from registry.errors import NotEstimable, UsageError, choose
+
+Floats = NDArray[np.float64]
+
+_COLUMNS: dict[str, str] = {"age": "age", "sex": "female", "bmi": "bmi"}
+# Points of 100 taken off values after the last visit seen; as far as every such patient being half the scale worse.
+DELTAS = (0.0, -5.0, -10.0, -15.0, -20.0, -30.0, -40.0, -50.0)
+_FEWEST = 5
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is imputed and how it is summed up: rows, fit, visit t, regression columns, contrasts (c, k) and names."""
+
+    rows: Rows
+    fit: MmrmFit
+    t: int
+    columns: NDArray[np.int64]
+    contrasts: Floats
+    names: tuple[str, ...]
+    inflation: Floats
+    swap: Floats | None
+
+
+def imputed_change(
+    courses: Courses,
+    *,
+    scale: str | None = None,
+    by: By = "stage",
+    visit: str = "12 months",
+    adjust: tuple[Adjust, ...] = (),
+    reference: str | None = None,
+    end_policy: IntercurrentPolicy = "hypothetical",
+    imputations: int = 100,
+    confidence: float = 0.95,
+    seed: int = 20040312,
+) -> Result:
+    """Estimate the mean change at a visit under several assumptions about scores that were not seen, and where it tips.
+
+    Multiple imputation from the repeated-measures model: each time its parameters are drawn, missing scores imputed,
+    and the change regressed on stratum and baseline; Rubin's rules combine. Between visits that were seen a score is
+    missing at random under every assumption; after the last one seen it is what the assumption says.
+
+    Parameters
+    ----------
+    courses, scale, by, adjust, end_policy
+        As :func:`analysis.trajectories`. Only courses whose visit was due by the data cut are asked about.
+    visit
+        The planned visit.
+    reference
+        Stratum to jump to: patients not seen again are taken to do from then on as that stratum does.
+    imputations, seed
+        The same random numbers serve every assumption, so that they differ by what is assumed alone.
+
+    Returns
+    -------
+    Result
+        By stratum, and for differences to the first: ``missing_at_random``, ``return_to_baseline``,
+        ``jump_to_reference`` (with `reference`), ``delta -10`` and so on (points of 100, taken off after the last visit
+        seen); by stratum ``tipping_delta`` (the delta at which the lower limit reaches zero), and for comparison only
+        ``observed_case``.
+
+    Raises
+    ------
+    NotEstimable
+        When the visit was not due for anybody, or nobody was missing at it.
+    UsageError
+        When the visit, the reference or an option is not known.
+
+    References
+    ----------
+    Rubin 1987; Carpenter, Roger & Kenward 2013; Cro et al. 2020 Stat Med 39:2815. See docs/methods/missing-scores.md.
+    """
+    choose(end_policy, allowed(IntercurrentPolicy), "end_policy =")
+    check_confidence(confidence)
+    if imputations < 10:
+        raise UsageError(f"imputations = {imputations} is too few for limits: 100 are usual.")
+    strata, kept = place_courses(courses, by)
+    kept = kept.exclude(_not_due(kept, visit))
+    if len(kept) == 0:
+        raise NotEstimable(f"{visit} was not due for any course by the data cut.")
+    strata, kept = place_courses(kept, by)
+    policies = {"unit": "points_of_100", "end_policy": end_policy, "booster_policy": "treatment_policy"}
+    measured = ask(kept, scale, None, adjust, **policies)
+    planned = [v.name for v in measured.visits]
+    choose(visit, planned, "visit =")
+    names = [f"reduction.trajectory_{name}" for name in ("product", "course", "value")]
+    products, people, values = reduce(kept, *names)
+    kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
+    upto = measured.visits[: planned.index(visit) + 1]
+    data, left = enough_visits(products, strata, upto, tuple(_COLUMNS[a] for a in adjust), measured.label)
+    if data.visits[-1].name != visit:
+        raise NotEstimable(f"Too few courses were seen at {visit} for a mean by stratum.")
+    if reference is not None:
+        choose(reference, data.strata, "reference =")
+    design, _ = design_of(data)
+    fit, why = fit_with_fallback(data.sums, design, "unstructured")
+    used = people.filter(pl.col("reason").is_null())
+    model = Inference(fit, "satterthwaite")
+    single = used["patient_id"].n_unique() == used.height
+    chosen = model if single else clustered(fit, "satterthwaite", rows_of(values, used, data))
+    plan = _plan(data, fit, model, chosen, reference)
+    missing = plan.rows.n[~plan.rows.observed[:, -1]].sum()
+    if missing == 0:
+        raise NotEstimable(f"Everybody due at {visit} was seen: nothing has to be assumed. Use trajectories().")
+    made = _assumptions(plan, imputations, seed, reference is not None)
+    day = data.visits[-1].day
+    frame = [*_frame(data, plan, made, day, confidence), *_observed(data, day)]
+    settings = {
+        **common_settings(kept, strata, "imputed_change", by),
+        **measured.settings(),
+        **policies,
+        "visit": visit,
+        "adjust": list(adjust),
+        "reference": reference,
+        "imputations": imputations,
+        "deltas": list(DELTAS),
+        "confidence": confidence,
+        "seed": seed,
+    }
+    return Result(
+        question="imputed_change",
+        title=f"Change in {measured.label} at {visit} by {by}, by what is assumed of those not seen",
+        frame=frame_of(frame),
+        settings=settings,
+        attrition=kept.flow(),
+        diagnostics=_checks(data, plan, made, fit),
+        notes=(
+            "No data can show which assumption is true: a conclusion is as strong as the worst that is believable.",
+            *((f"The covariance is {fit.structure.name}: {why}",) if why else ()),
+            *(("Limits are widened for patients with several courses by the ratio of their clustered variance.",)
+              if not single else ()),
+            *left,
+        ),
+        draw=imputation_figures.tipping,
+    )  # fmt: skip
+
+
+def _not_due(courses: Courses, visit: str) -> pl.DataFrame:
+    return courses.registry.con.execute(
+        "select cohort.course_id, 'the visit was not due by the data cut' as reason from cohort.course as cohort "
+        "join course.profile as profile using (course_id) "
+        "join catalogue.programme_visit as planned on profile.programme = planned.programme "
+        "and planned.planned_visit = ? where coalesce(profile.potential_follow_up_day, 0) < planned.window_high_day",
+        [visit],
+    ).pl()
+
+
+def _plan(data: Sums, fit: MmrmFit, model: Inference, chosen: Inference, reference: str | None) -> _Plan:
+    sums, t = data.sums, len(data.visits) - 1
+    q, u = sums.n_covariates, len(data.unseen_n)
+    rows = Rows(
+        np.vstack([sums.observed, np.zeros((u, t + 1), dtype=bool)]),
+        np.concatenate([sums.n, data.unseen_n]),
+        np.concatenate([sums.zz, data.unseen_zz]),
+        np.concatenate([sums.zy, np.zeros((u, q, t + 1))]),
+        np.concatenate([sums.yy, np.zeros((u, t + 1, t + 1))]),
+    )
+    # A covariate that the others determine would make the regression of the completed visit singular.
+    gram = rows.zz.sum(axis=0)
+    columns = np.array([k for k in range(1, q) if gram[k, k] > 0], dtype=np.int64)
+    profiles = data.profiles(data.n_courses @ data.means / data.n_courses.sum())
+    contrasts = [*profiles, *(profiles[s] - profiles[0] for s in range(1, len(data.strata)))]
+    names = (*data.strata, *(f"{s} - {data.strata[0]}" for s in data.strata[1:]))
+    # Two knees of a patient are not two patients: the clustered variance over the model's says by how much.
+    at = mean_rows(fit.design, profiles)[:, t]
+    wanted = np.array([*at, *(at[s] - at[0] for s in range(1, len(at)))])
+    inflation = (chosen.of(wanted, 0.95).se / model.of(wanted, 0.95).se) ** 2
+    swap = None
+    if reference is not None:
+        swap = np.eye(q)
+        for code in data.strata:
+            k = data.labels.index(f"stratum={code}")
+            swap[k, :] = 0.0
+            swap[k, data.labels.index(f"stratum={reference}")] = 1.0
+    return _Plan(rows, fit, t, columns, np.array(contrasts)[:, columns], names, np.maximum(inflation, 1.0), swap)
+
+
+def _assumptions(plan: _Plan, times: int, seed: int, jump: bool) -> dict[str, Combined]:
+    """Return the combined estimates under each assumption, with the same draws under all of them."""
+    wanted: dict[str, tuple[Rule, float]] = {
+        "missing_at_random": ("missing_at_random", 0.0),
+        "return_to_baseline": ("return_to_baseline", 0.0),
+        **({"jump_to_reference": ("jump_to_reference", 0.0)} if jump else {}),
+        **{f"delta {d:g}": ("missing_at_random", d) for d in DELTAS[1:]},
+    }  # fmt: skip
+    rng = np.random.default_rng(seed)
+    drawn = [_parameters(plan.fit, rng) for _ in range(times)]
+    seeds = rng.integers(0, 2**63, times)
+    freedom = float(plan.rows.n.sum()) - len(plan.columns)
+    made = {}
+    for name, (rule, delta) in wanted.items():
+        pairs = []
+        for (mean, sigma), k in zip(drawn, seeds, strict=True):
+            done = complete(plan.rows, mean, sigma, plan.t, np.random.default_rng(k), rule=rule, delta=delta,
+                            swap=plan.swap)  # fmt: skip
+            pairs.append(least_squares(done, plan.columns, plan.contrasts))
+        estimate, variance = (np.array(x) for x in zip(*pairs, strict=True))
+        found = combine(estimate, variance, freedom)
+        made[name] = Combined(
+            found.estimate, found.error * np.sqrt(plan.inflation), found.df, found.missing_information
+        )  # fmt: skip
+    return made
+
+
+def _parameters(fit: MmrmFit, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw mean (T, q) and covariance (T, T) from their approximate posterior: normal in theta, then beta given it."""
+    theta = fit.theta.ravel()
+    root = np.linalg.cholesky(fit.theta_covariance + 1e-12 * np.eye(len(theta)))
+    for _ in range(50):
+        drawn = theta + root @ rng.normal(size=len(theta))
+        sigma = covariance_matrix(fit.structure, drawn.reshape(fit.theta.shape)[0])
+        at = profile(fit.sums, fit.design.maps, sigma[None], fit.reml)
+        if at is not None:
+            beta = at.beta + np.linalg.cholesky(at.phi) @ rng.normal(size=len(at.beta))
+            return fit.design.maps @ beta, sigma
+    raise NotEstimable("The covariance between visits is too uncertain to impute from: fewer visits may help.")
+
+
+def _frame(data: Sums, plan: _Plan, made: dict[str, Combined], day: float, confidence: float) -> list[dict[str, Any]]:
+    out = []
+    total, seen = _counts(data, plan)
+    lows = {}
+    for name, found in made.items():
+        low, high = found.limits(confidence)
+        lows[name] = low
+        for c, who in enumerate(plan.names):
+            n, of = (seen[c], total[c])
+            if min(n, of) < _FEWEST:
+                out.append(row(who, name, time_day=day, denominator=of, note=f"fewer than {_FEWEST} courses were seen"))
+                continue
+            note = f"{100 * found.missing_information[c]:.0f} % of the information is missing"
+            limits = {"estimate": float(found.estimate[c]), "low": float(low[c]), "high": float(high[c])}
+            out.append(row(who, name, time_day=day, n=n, denominator=of, note=note, **limits))
+    steps = ["missing_at_random", *(f"delta {d:g}" for d in DELTAS[1:])]
+    for c, who in enumerate(data.strata):
+        if min(seen[c], total[c]) >= _FEWEST:
+            out.append(_tipping(who, [lows[s][c] for s in steps], day, total[c]))
+    return out
+
+
+def _tipping(who: str, lows: list[float], day: float, of: int) -> dict[str, Any]:
+    """Return where the lower limit reaches zero, linear between the deltas tried."""
+    if lows[0] <= 0:
+        return row(who, "tipping_delta", time_day=day, denominator=of, note="no improvement even if missing at random")
+    for (d0, l0), (d1, l1) in zip(zip(DELTAS, lows, strict=True), zip(DELTAS[1:], lows[1:], strict=True), strict=False):
+        if l1 <= 0:
+            return row(who, "tipping_delta", time_day=day, estimate=d0 + (d1 - d0) * l0 / (l0 - l1), denominator=of)
+    return row(who, "tipping_delta", time_day=day, denominator=of, note=f"not even at {DELTAS[-1]:g} points")
+
+
+def _counts(data: Sums, plan: _Plan) -> tuple[list[int], list[int]]:
+    """Return courses due and seen for each contrast."""
+    k = [data.labels.index(f"stratum={s}") for s in data.strata]
+    of_row = plan.rows.zz[:, 0, k]
+    total = of_row.sum(axis=0)
+    seen = of_row[plan.rows.observed[:, plan.t]].sum(axis=0)
+    pairs = [(total[s] + total[0], seen[s] + seen[0]) for s in range(1, len(k))]
+    both = [*zip(total, seen, strict=True), *pairs]
+    return [int(t) for t, _ in both], [int(n) for _, n in both]
+
+
+def _observed(data: Sums, day: float) -> list[dict[str, Any]]:
+    n, mean, _ = data.raw_change(np.ones(len(data.stratum), dtype=bool))
+    return [
+        row(s, "observed_case", time_day=day, estimate=float(mean[i, -1]) if n[i, -1] >= _FEWEST else None,
+            denominator=int(n[i, -1]), note="for comparison only: whoever was seen at this visit")
+        for i, s in enumerate(data.strata)
+    ]  # fmt: skip
+
+
+def _checks(data: Sums, plan: _Plan, made: dict[str, Combined], fit: MmrmFit) -> pl.DataFrame:
+    total, seen = _counts(data, plan)
+    found = made["missing_at_random"]
+    rows = [
+        check(f"seen at the visit in {s}", seen[i] / total[i], ">= 0.6", seen[i] / total[i] >= 0.6,
+              f"{seen[i]} of {total[i]}")
+        for i, s in enumerate(data.strata)
+    ]  # fmt: skip
+    worst = float(found.missing_information.max())
+    rows.append(
+        check("missing information", worst, "<= 0.5", worst <= 0.5, "largest share over strata and differences")
+    )
+    decrement = fit.convergence.newton_decrement
+    rows.append(check("Newton decrement", decrement, "<= 1e-10", decrement <= 1e-10))
+    return diagnostics_of(rows)
+
+
+__all__ = ["DELTAS", "Visit", "imputed_change"]

@@ -1,0 +1,193 @@
+"""Multiple imputation of repeated measures from cross-products: proper, exact, and without a row of a patient.
+
+Given the parameters, a missing value is ``z'g + y_o'h + e`` with normal e, and the analysis of the completed visit
+needs only sums of z z', z y and y². So the imputed values themselves need not be drawn: their sums with z and y_o are
+normal given the sums of what was observed, and the rest of their squares is chi-squared. Drawing these is drawing the
+same distribution, and costs as much for a million patients as for ten.
+
+References
+----------
+Rubin 1987, Multiple Imputation for Nonresponse in Surveys, ch. 3; Barnard & Rubin 1999 Biometrika 86:948 (degrees of
+freedom); Carpenter, Roger & Kenward 2013 J Biopharm Stat 23:1352 (reference-based imputation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+Rule = Literal["missing_at_random", "return_to_baseline", "jump_to_reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Sums of patients alike in stratum and in the visits seen, P rows, T visits, q covariates.
+
+    Attributes
+    ----------
+    observed : (P, T)
+    n : (P,)
+    zz : (P, q, q); zy : (P, q, T); yy : (P, T, T)
+        Sums over the patients of a row, zero at visits not observed. Rows without any visit seen are among them.
+    """
+
+    observed: Bools
+    n: Floats
+    zz: Floats
+    zy: Floats
+    yy: Floats
+
+    def last(self) -> NDArray[np.int64]:
+        """Return the last visit seen, -1 for none, (P,)."""
+        t = self.observed.shape[1]
+        return np.where(self.observed.any(axis=1), t - 1 - np.argmax(self.observed[:, ::-1], axis=1), -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Sums of one visit after imputation: zz (q, q), zy (q,), yy, and how many values were imputed."""
+
+    zz: Floats
+    zy: Floats
+    yy: float
+    imputed: float
+
+
+def complete(
+    rows: Rows,
+    mean: Floats,
+    sigma: Floats,
+    visit: int,
+    rng: np.random.Generator,
+    *,
+    rule: Rule = "missing_at_random",
+    delta: float = 0.0,
+    swap: Floats | None = None,
+) -> Completed:
+    """Return the sums of visit `visit` with its missing values imputed once.
+
+    Parameters
+    ----------
+    mean : (T, q)
+        Mean of visit t given z is ``z @ mean[t]``.
+    sigma : (T, T)
+        Covariance between visits.
+    rule
+        For values after the last visit seen. Values missing between visits seen are missing at random under every rule.
+        ``return_to_baseline``: change zero on average, with the marginal variance; ``jump_to_reference``: the mean of
+        the reference from then on, given how the patient had been before.
+    delta
+        Added to every value after the last visit seen.
+    swap : (q, q)
+        Takes z to that of the same patient in the reference stratum; needed to jump.
+    """
+    seen = rows.observed[:, visit]
+    zz = rows.zz.sum(axis=0)
+    zy = rows.zy[seen, :, visit].sum(axis=0)
+    yy = float(rows.yy[seen, visit, visit].sum())
+    last = rows.last()
+    for r in np.flatnonzero(~seen):
+        o = np.flatnonzero(rows.observed[r])
+        gone = bool(last[r] < visit)
+        weight, own = _regression(sigma, visit, o)
+        g = mean[visit] - weight @ mean[o]
+        spread = own
+        if gone and rule == "return_to_baseline":
+            g, weight, spread = np.zeros_like(g), np.zeros_like(weight), float(sigma[visit, visit])
+        elif gone and rule == "jump_to_reference":
+            assert swap is not None, "to jump, the reference must be known"
+            g = swap @ mean[visit] - weight @ mean[o]
+        if gone and delta:
+            g = g + delta * _intercept(len(g))
+        inner = np.block([[rows.zz[r], rows.zy[r][:, o]], [rows.zy[r][:, o].T, rows.yy[r][np.ix_(o, o)]]])
+        h = np.concatenate([g, weight])
+        noise, square = _noise(inner, float(rows.n[r]), spread, rng)
+        zy = zy + inner[: len(g)] @ h + noise[: len(g)]
+        yy += float(h @ inner @ h + 2 * h @ noise) + square
+    return Completed(zz, zy, yy, float(rows.n[~seen].sum()))
+
+
+def _intercept(q: int) -> Floats:
+    out = np.zeros(q)
+    out[0] = 1.0
+    return out
+
+
+def _regression(sigma: Floats, visit: int, o: NDArray[np.int64]) -> tuple[Floats, float]:
+    """Return the slopes of a visit on those seen, and the variance that is left."""
+    if not len(o):
+        return np.zeros(0), float(sigma[visit, visit])
+    weight = np.linalg.solve(sigma[np.ix_(o, o)], sigma[o, visit])
+    return weight, float(sigma[visit, visit] - weight @ sigma[o, visit])
+
+
+def _noise(inner: Floats, n: float, variance: float, rng: np.random.Generator) -> tuple[Floats, float]:
+    """Draw the sums of e with w = (z, y_o), and of e², for n patients with sums `inner` of w w'."""
+    values, vectors = np.linalg.eigh(inner)
+    good = values > 1e-10 * max(values[-1], 1e-300)
+    u = rng.normal(size=int(good.sum()))
+    noise = np.sqrt(variance) * (vectors[:, good] * np.sqrt(values[good])) @ u
+    left = max(n - int(good.sum()), 0.0)
+    square = variance * (float(u @ u) + (float(rng.chisquare(left)) if left > 0 else 0.0))
+    return np.asarray(noise), square
+
+
+def least_squares(made: Completed, columns: NDArray[np.int64], contrasts: Floats) -> tuple[Floats, Floats]:
+    """Return contrasts (c, k) of the regression of the completed visit on covariates `columns`, and their variances."""
+    gram, right = made.zz[np.ix_(columns, columns)], made.zy[columns]
+    bread = np.linalg.inv(gram)
+    beta = bread @ right
+    n = float(made.zz[0, 0])
+    variance = max(made.yy - float(beta @ right), 0.0) / (n - len(columns))
+    return contrasts @ beta, variance * np.einsum("ck,kl,cl->c", contrasts, bread, contrasts)
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """Estimates over imputations by Rubin's rules: each (c,)."""
+
+    estimate: Floats
+    error: Floats
+    df: Floats
+    missing_information: Floats
+
+    def limits(self, confidence: float) -> tuple[Floats, Floats]:
+        """Return the limits by the t distribution."""
+        reach = stats.t.ppf(0.5 + confidence / 2, self.df) * self.error
+        return self.estimate - reach, self.estimate + reach
+
+
+def combine(estimate: Floats, variance: Floats, df: float) -> Combined:
+    """Combine M imputations of c numbers.
+
+    Parameters
+    ----------
+    estimate, variance : (M, c)
+    df
+        Degrees of freedom had nothing been missing.
+
+    Raises
+    ------
+    ValueError
+        With fewer than two imputations.
+
+    References
+    ----------
+    Rubin 1987, eq. 3.1.2 to 3.1.6; Barnard & Rubin 1999, eq. 3 to 5.
+    """
+    m = len(estimate)
+    if m < 2:
+        raise ValueError("One imputation says nothing of what was missing: two or more are needed, 100 are usual.")
+    within, between = variance.mean(axis=0), estimate.var(axis=0, ddof=1)
+    total = within + (1 + 1 / m) * between
+    share = np.clip((1 + 1 / m) * between / np.maximum(total, 1e-300), 1e-12, 1 - 1e-12)
+    old = (m - 1) / share**2
+    observed = (df + 1) / (df + 3) * df * (1 - share)
+    return Combined(estimate.mean(axis=0), np.sqrt(total), old * observed / (old + observed), share)

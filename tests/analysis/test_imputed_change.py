@@ -1,0 +1,125 @@
+"""Change by what is assumed of those not seen: at random it is the mixed model's, and what was done to the data is found."""
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from analysis import imputed_change, trajectories
+from analysis.numerics.imputation import Rows, combine, complete, least_squares
+from analysis.numerics.repeated import fit_mmrm
+from analysis.numerics.repeated_design import visit_design
+from analysis.numerics.repeated_sums import pattern_sums
+from registry import Registry, derive
+from registry.errors import NotEstimable, UsageError
+from registry.ingest import load
+from reports.cli import app
+from synthetic import Design, simulate, sources
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("imputed")
+    sources.write_template(simulate(Design(patients=700, seed=9, programmes={"osteoarthritis": 1.0})), folder / "files")
+    path = folder / "knees.duckdb"
+    Registry.create(path, key=b"an open secret of the test suite").close()
+    load(path, [folder / "files"])
+    derive(path)
+    return path
+
+
+@pytest.fixture
+def knees(file):
+    with Registry.open(file) as registry:
+        yield registry.courses(programme="osteoarthritis")
+
+
+def number(result, quantity, stratum, column="estimate"):
+    found = result.frame.filter(pl.col("quantity") == quantity, pl.col("stratum") == stratum)
+    return found[column][0]
+
+
+def test_at_random_it_says_what_the_mixed_model_says_of_the_same_courses(knees):
+    made = imputed_change(knees, reference="early")
+    due = knees.registry.courses(programme="osteoarthritis", min_potential_follow_up_day=410)
+    model = trajectories(due).frame.filter(pl.col("time_day") == 365)
+    for stage in ("early", "moderate", "bone_on_bone"):
+        of = model.filter(pl.col("stratum") == stage, pl.col("quantity") == "adjusted_change")
+        # Both condition on the same scores; the model also sees later visits, and imputation has Monte-Carlo error.
+        assert number(made, "missing_at_random", stage) == pytest.approx(of["estimate"][0], abs=0.6)
+        width = number(made, "missing_at_random", stage, "high") - number(made, "missing_at_random", stage, "low")
+        assert width == pytest.approx(of["high"][0] - of["low"][0], rel=0.15)
+        # Worse assumptions give worse numbers, in order; the reference that jumps to itself is at random.
+        steps = [number(made, f"delta {d}", stage) for d in (-5, -10, -20, -40)]
+        assert number(made, "missing_at_random", stage) > steps[0] > steps[1] > steps[2] > steps[3]
+        assert number(made, "return_to_baseline", stage) < number(made, "missing_at_random", stage)
+    assert number(made, "jump_to_reference", "early") == pytest.approx(
+        number(made, "missing_at_random", "early"), abs=0.6
+    )
+    assert number(made, "jump_to_reference", "bone_on_bone") > number(made, "missing_at_random", "bone_on_bone")
+
+
+def test_a_delta_that_was_put_into_the_data_is_found_again():
+    """Truth: dropouts fall eight points below what their past says. At random is too high, delta -8 is right."""
+    rng = np.random.default_rng(17)
+    n, sigma = 4000, np.array([[100.0, 60, 40], [60, 120, 70], [40, 70, 140]])
+    z = np.column_stack([np.ones(n), rng.normal(size=n)])
+    y = z @ np.array([[10.0, 12, 12], [1, 1, 1]]) + rng.multivariate_normal(np.zeros(3), sigma, n)
+    stay = rng.random((n, 2)) < 1 / (1 + np.exp(-0.8 - 0.05 * (y[:, :2] - 10)))
+    seen = np.column_stack([np.ones(n, dtype=bool), stay[:, 0], stay[:, 0] & stay[:, 1]])
+    # What happens to those who left is not seen, and is eight points worse.
+    truth = float((y[:, 2] - 8 * ~seen[:, 2]).mean())
+    sums = pattern_sums(z, np.where(seen, y, np.nan))
+    fit = fit_mmrm(sums, visit_design(["intercept", "x"], ["1", "2", "3"], ["intercept", "x"]))
+    rows = Rows(sums.observed, sums.n, sums.zz, sums.zy, sums.yy)
+    contrast = np.array([[1.0, float(z[:, 1].mean())]])
+
+    def estimate(delta):
+        pairs = []
+        for k in range(60):
+            made = complete(rows, fit.design.maps @ fit.beta, fit.sigma[0], 2, np.random.default_rng(k), delta=delta)
+            pairs.append(least_squares(made, np.array([0, 1]), contrast))
+        found = combine(*(np.array(x) for x in zip(*pairs, strict=True)), df=n - 2.0)
+        return float(found.estimate[0]), float(found.error[0])
+
+    at_random, error = estimate(0.0)
+    assert at_random - truth > 8 * error
+    with_delta, error = estimate(-8.0)
+    assert abs(with_delta - truth) < 3 * error
+    # Whoever stayed did better: complete cases are biased too.
+    assert y[seen[:, 2], 2].mean() - truth > 8 * error
+
+
+def test_where_it_tips_the_figure_and_the_command(knees, file, tmp_path):
+    made = imputed_change(knees)
+    tip = number(made, "tipping_delta", "bone_on_bone")
+    assert -50 <= tip < 0
+    assert "points at random" in made.plot().alt_text
+    assert made.suppress().frame.height
+    seen = made.diagnostics.filter(pl.col("check").str.starts_with("seen at the visit"))
+    assert seen.height == 3
+    out = tmp_path / "tip.png"
+    done = CliRunner().invoke(
+        app, ["analyse", str(file), "imputed-change", "--programme", "osteoarthritis", "--figure", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert out.stat().st_size > 10_000
+
+
+def test_the_same_seed_gives_the_same_numbers(knees):
+    one, other = imputed_change(knees, imputations=20), imputed_change(knees, imputations=20)
+    assert one.frame.equals(other.frame)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"visit": "7 months"}, "visit = '7 months' is not known"),
+        ({"reference": "none"}, "reference = 'none' is not known"),
+        ({"imputations": 3}, "too few for limits"),
+        ({"end_policy": "ignore"}, "end_policy = 'ignore' is not known"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(knees, options, said):
+    with pytest.raises((UsageError, NotEstimable), match=said):
+        imputed_change(knees, **options)

@@ -137,5 +137,18 @@ def extend(con: duckdb.DuckDBPyConnection, folder: Path) -> dict[str, int]:
     return added
 
 
+def add_missing(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Add the shipped rows of catalogue `name` whose key the registry does not have yet; those it has stay."""
+    incoming = read(name)
+    con.register("catalogue_shipped", incoming)
+    typed = ", ".join(_typed(c) for c in incoming.columns)
+    same = " and ".join(f"held.{c} is not distinct from shipped.{c}" for c in KEYS[name])
+    con.execute(
+        f"insert into catalogue.{name} select {typed} from catalogue_shipped as shipped "
+        f"where not exists (from catalogue.{name} as held where {same})"
+    )
+    con.unregister("catalogue_shipped")
+
+
 def _typed(name: str) -> str:
     return f'cast("{name}" as {_TYPES[name]}) as "{name}"' if name in _TYPES else f'"{name}"'

@@ -12,7 +12,7 @@ import duckdb
 
 from registry.errors import CatamnesisError, RegistryBusy, RegistryMissing, UsageError
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 
 @contextmanager

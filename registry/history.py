@@ -11,6 +11,8 @@ import datetime as dt
 from pathlib import Path
 
 import duckdb
+from duckdb_sqlalchemy import Dialect
+from sqlalchemy.schema import CreateTable
 
 from registry import loadlog
 from registry.connection import writing
@@ -28,11 +30,16 @@ _PROVENANCE = ("id", "load_id", "source_file_id", "source_line", "row_hash")
 
 
 def create(con: duckdb.DuckDBPyConnection) -> None:
-    """Create schema ``past``: each table of the record, with the load that replaced or retracted the row."""
-    con.execute("create schema past")
+    """Create the tables of the record that are not there yet, and the past of each (a row, and what replaced it)."""
+    con.execute("create schema if not exists record; create schema if not exists past")
+    query = "select table_schema, table_name from information_schema.tables where table_catalog = current_database()"
+    held = set(con.sql(query).fetchall())
     for table in TABLES:
-        name = table.__tablename__
-        con.execute(f"create table past.{name} as select *, 0::integer as superseded_by from record.{name} limit 0")
+        name = str(table.__tablename__)
+        if ("record", name) not in held:
+            con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))  # type: ignore[attr-defined]
+        if ("past", name) not in held:
+            con.execute(f"create table past.{name} as select *, 0::integer as superseded_by from record.{name} limit 0")
 
 
 def supersede(con: duckdb.DuckDBPyConnection, record: type[Record], load_id: int) -> int:

@@ -267,8 +267,9 @@ def _keep(state: _Load, record: type[Record]) -> None:
         f"insert into record.{record.__tablename__} by name select {', '.join(columns)}, {state.load_id} as load_id, "
         "file_id as source_file_id, line as source_line from judged_rows where good"
     )
-    centre = "centre_id" if record.__tablename__ == "patient" else "patient_centre_id"
-    if any(r.table in ("patient", "centre") for r in record.__source__.references):
+    patients = record.__tablename__ == "patient"
+    centre = "centre_id" if patients else "patient_centre_id"
+    if patients or any(r.table == "patient" for r in record.__source__.references):
         state.con.execute(
             f"insert into log.load_centre select distinct {state.load_id}, {centre} from judged_rows "
             f"where good and {centre} is not null and not exists (select 1 from log.load_centre held "

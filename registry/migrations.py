@@ -42,6 +42,7 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
         con.execute(f"attach '{quoted(path)}' as source (read_only)")
         con.execute(f"attach '{quoted(partial)}' as registry (storage_version 'v1.5.0')")
         con.execute("copy from database source to registry; use registry; begin")
+        history.create(con)
         version = found
         while version != SCHEMA_VERSION:
             version = _STEPS[version](con)
@@ -80,7 +81,6 @@ def _one_to_two(con: duckdb.DuckDBPyConnection) -> str:
         "create table log.load_now as select *, 'load' as kind, null::varchar as reason from log.load; "
         "drop table log.load; alter table log.load_now rename to load"
     )
-    history.create(con)
     con.execute(history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
     # Its checks had no kind, severity or limit: they are the program's own, not a clinic's.
     catalogue.create(con, ["defect"])
@@ -90,7 +90,14 @@ def _one_to_two(con: duckdb.DuckDBPyConnection) -> str:
     return "2"
 
 
-_STEPS = {"1": _one_to_two}
+def _two_to_three(con: duckdb.DuckDBPyConnection) -> str:
+    """Consents by version, operators, what was tried before, goals, processing and release tests of products."""
+    for name in ("vocabulary", "load_rule", "defect"):
+        catalogue.add_missing(con, name)
+    return "3"
+
+
+_STEPS = {"1": _one_to_two, "2": _two_to_three}
 
 
 def _nothing_lost(con: duckdb.DuckDBPyConnection) -> None:
@@ -102,7 +109,9 @@ def _nothing_lost(con: duckdb.DuckDBPyConnection) -> None:
             con.sql(f"select count(*) from {database}.{schema}.{table}").fetchone()
             for database in ("source", "registry")
         )
-        if before != after:
+        # A catalogue may have gained rows, and the chain has its entry of the migration; nothing else has changed.
+        grown = schema == "catalogue" or table == "audit"
+        if before != after and not (grown and before and after and after[0] > before[0]):
             raise CatamnesisError(f"Migrating lost rows of {schema}.{table}. The file is as it was.")
     wrong = audit.verify(con).problems
     if wrong:

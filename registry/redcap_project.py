@@ -26,12 +26,22 @@ UNSCHEDULED = "Unscheduled"
 # Forms of the record, in the order a coordinator fills them: our table, the prefix of its fields, once or repeating.
 FORMS: tuple[tuple[str, str, bool], ...] = (
     ("patients", "pat", False),
+    ("consents", "cst", True),
+    ("comorbidities", "cmb", True),
+    ("habits", "hab", True),
     ("targets", "tgt", True),
     ("conditions", "con", True),
     ("stages", "stg", True),
+    ("imaging_details", "img", True),
+    ("laboratory_details", "lab", True),
+    ("prior_treatments", "pri", True),
+    ("goals", "gol", True),
     ("products", "prd", True),
+    ("processing", "prc", True),
+    ("release_tests", "rel", True),
     ("courses", "crs", True),
     ("sessions", "ses", True),
+    ("supportive_treatments", "sup", True),
     ("decisions", "dec", True),
     ("events", "evt", True),
     ("adverse_events", "adv", True),
@@ -111,7 +121,9 @@ def _of_column(column: Any, field: str, form: str, fills: str, required: str) ->
     label = f"{column.comment}{unit}"
     if info.get("vocabulary") and "." not in info["vocabulary"]:
         codes = catalogue.read("vocabulary").filter(vocabulary=info["vocabulary"])["code"].to_list()
-        listed = " | ".join(f"{code_of(c)}, {c.replace('_', ' ')}" for c in codes)
+        # "Unknown" is a missing-data code too, and a labelled export would not tell the two apart.
+        labels = {c: "not known" if c == "unknown" else c.replace("_", " ") for c in codes}
+        listed = " | ".join(f"{code_of(c)}, {labels[c]}" for c in codes)
         return _row(field, form, label, "dropdown", choices=listed, fills=fills, required=required)
     if isinstance(kind, Boolean):
         return _row(field, form, label, "yesno", fills=fills, required=required)
@@ -217,7 +229,8 @@ def _row(
 
 
 def code_of(text: str) -> str:
-    """Return a code as REDCap takes it: letters, digits and underscores."""
+    """Return a code as REDCap takes it: letters, digits and underscores; a comparator by its name."""
+    text = {"<": "lt", "=": "eq", ">": "gt"}.get(text, text)
     return re.sub(r"\W+", "_", text).strip("_")
 
 

@@ -320,7 +320,8 @@ def _nearest(code: str, label: str, allowed: list[str]) -> str | None:
     """Return our code that a choice means: the same word, or one much like it; None: a person must say."""
 
     def folded(text: str) -> str:
-        return re.sub(r"[_\W]+", " ", text).strip().lower()
+        # A comparator has no letters, and is itself.
+        return re.sub(r"[_\W]+", " ", text).strip().lower() or text
 
     by_word = {folded(a): a for a in allowed}
     if folded(label) in by_word or folded(code) in by_word:

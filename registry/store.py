@@ -11,8 +11,6 @@ from typing import Any
 
 import duckdb
 import polars as pl
-from duckdb_sqlalchemy import Dialect
-from sqlalchemy.schema import CreateTable
 
 from registry import audit, catalogue, checks, history, pseudonyms, sqlmodels
 from registry.connection import SCHEMA_VERSION, attached, engine_version, new_session, quoted, show_as_views, writing
@@ -94,11 +92,9 @@ class Registry:
             con.execute(f"attach '{quoted(path)}' as registry (storage_version 'v1.5.0')")
         except duckdb.IOException:
             raise UsageError(f"{path} cannot be written. Choose a folder of your own.") from None
-        con.execute("use registry; create schema record; begin")
-        for table in TABLES:
-            con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))  # type: ignore[attr-defined]
-        con.execute(_LOG + history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
+        con.execute("use registry; begin")
         history.create(con)
+        con.execute(_LOG + history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
         catalogue.create(con)
         con.executemany("insert into log.meta values (?, ?)", list(_birth_certificate().items()))
         audit.append(con, "create", _birth_certificate())

@@ -9,42 +9,25 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import ClassVar
 
-from sqlalchemy import BigInteger, MetaData
-from sqlmodel import Field, SQLModel
+from sqlalchemy import BigInteger
+from sqlmodel import Field
 
 from registry.columns import Reference, Source, column
-
-record = MetaData(schema="record")
-
-
-class Record(SQLModel):
-    """What every row of the record carries: its identity and where it came from.
-
-    ``id`` is made from the source key, so that a reload meets the same row; ``row_hash`` is the MD5 of its content.
-    """
-
-    metadata = record
-    __source__: ClassVar[Source]
-
-    id: int | None = Field(
-        default=None,
-        primary_key=True,
-        sa_type=BigInteger,
-        sa_column_kwargs={"autoincrement": False},
-        description="Identity of the row",
-    )
-    load_id: int | None = Field(default=None, description="The load that brought the row")
-    source_file_id: int | None = Field(default=None, description="The file it came from")
-    source_line: int | None = Field(default=None, description="Its line (or record) in that file")
-    row_hash: str | None = Field(default=None, description="MD5 of the content as accepted")
-
-
-PATIENT = Reference("patient_id", "patient", ("patient",))
-TARGET = Reference("target_id", "target", ("patient", "site", "side"))
-TARGET_OR_PATIENT = Reference("target_id", "target", ("patient", "site", "side"), optional=True)
-COURSE = Reference("course_id", "course", ("patient", "site", "side", "course_no"))
+from registry.record import COURSE, PATIENT, PRODUCT, TARGET, TARGET_OR_PATIENT, Record, record
+from registry.tables_detail import (
+    Comorbidity,
+    Consent,
+    Goal,
+    Habit,
+    ImagingDetail,
+    LaboratoryDetail,
+    Operator,
+    PriorTreatment,
+    Processing,
+    ReleaseTest,
+    SupportiveTreatment,
+)
 
 
 class Centre(Record, table=True):
@@ -173,7 +156,7 @@ class TreatmentSession(Record, table=True):
     __source__ = Source(
         "sessions",
         ("patient", "site", "side", "course_no", "session_no"),
-        (PATIENT, TARGET, COURSE, Reference("product_id", "product", ("product",))),
+        (PATIENT, TARGET, COURSE, PRODUCT),
     )
 
     patient_id: int | None = Field(default=None, sa_type=BigInteger, description="Patient")
@@ -303,15 +286,26 @@ class AdverseEvent(Record, table=True):
 # Parents before children: the order in which a load is checked, so that a child meets its accepted parent.
 TABLES: tuple[type[Record], ...] = (
     Centre,
+    Operator,
     Patient,
+    Consent,
+    Comorbidity,
+    Habit,
     Target,
     Condition,
     StageAssessment,
+    PriorTreatment,
+    SupportiveTreatment,
+    Goal,
     Product,
+    Processing,
+    ReleaseTest,
     Course,
     TreatmentSession,
     Visit,
     Measurement,
+    ImagingDetail,
+    LaboratoryDetail,
     ItemResponse,
     Decision,
     Event,
@@ -322,3 +316,5 @@ TABLES: tuple[type[Record], ...] = (
 # large share of its memory. Servers with several writers keep the constraint.
 for _table in TABLES:
     _table.__table__.primary_key.ddl_if(dialect="postgresql")  # type: ignore[attr-defined]
+
+__all__ = ["TABLES", "Record", "record"]

@@ -286,6 +286,7 @@ def simulate(
         Layout, typer.Option(help="Our template, five clinics' own layouts, or a REDCap export.")
     ] = Layout.template,
     programme: Annotated[str | None, typer.Option(help="One programme; default: all six.")] = None,
+    details: Annotated[bool, typer.Option("--details", help="Also consents, habits, prior treatment, tests …")] = False,
 ) -> None:
     """Write synthetic patients, whose truth is known, as the files clinics would send."""
     from registry.errors import UsageError, choose
@@ -294,7 +295,7 @@ def simulate(
     shares = {choose(programme, all_programmes(), "Programme"): 1.0} if programme else all_programmes()
     if layout is Layout.redcap and not programme:
         raise UsageError("A REDCap project has one schedule: say --programme, e.g. --programme osteoarthritis.")
-    made = simulate(Design(patients=patients, seed=seed, programmes=shares))
+    made = simulate(Design(patients=patients, seed=seed, programmes=shares, details=details))
     writers = {Layout.template: sources.write_template, Layout.clinics: sources.write_clinics}
     paths = writers.get(layout, redcap_files.write_redcap)(made, out)
     made.truth.write_csv(out / "truth.txt")

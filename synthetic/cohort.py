@@ -64,6 +64,8 @@ class Design:
         Share of centres that send questionnaire items instead of scores.
     follow_up_years
         Years between the first enrolment and the data cut.
+    details
+        Whether the tables around a course are written too: consents, habits, what was tried before, release tests.
     """
 
     patients: int = 600
@@ -80,6 +82,7 @@ class Design:
     item_share: float = 0.4
     follow_up_years: float = 4.0
     extra_scales: bool = True
+    details: bool = False
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,14 @@ def write_redcap(synthetic: Synthetic, folder: Path, *, labels: bool = False) ->
 def _export(tables: dict[str, pl.DataFrame], project: redcap.Project, programme: str) -> pl.DataFrame:
     tables = {name: frame.with_columns(pl.col(pl.Date).cast(pl.String)) for name, frame in tables.items()}
     products = tables["sessions"].select("patient", "product").unique(maintain_order=True)
-    tables["products"] = products.join(tables["products"], on="product")
+    for name in ("products", "processing", "release_tests"):
+        if name in tables:
+            tables[name] = products.join(tables[name], on="product")
     home = redcap.unique_name(HOME, "1")
     parts = [
         _form(tables[name].with_columns(event=pl.lit(home)), project, name, prefix, repeats)
         for name, prefix, repeats in FORMS
-        if tables[name].height
+        if name in tables and tables[name].height
     ]
     visits = _visits(tables)
     parts.append(_form(visits, project, VISIT, "vis", True, scores="scr_"))

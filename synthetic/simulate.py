@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 
 from registry import catalogue
 from synthetic.cohort import CENTRES, DAY_ZERO, PRODUCTS, Design, Drawn, data_cut, draw
+from synthetic.details import surroundings
 from synthetic.truth import PROGRAMMES
 from synthetic.visits import Seen, look
 
@@ -61,6 +63,8 @@ def simulate(design: Design) -> Synthetic:
     # A score of the person is asked once a day, however many of their joints are treated.
     key = ["patient", "site", "side", "date", "instrument", "version", "subscale"]
     tables["measurements"] = tables["measurements"].unique(key, keep="first", maintain_order=True)
+    if design.details:
+        tables |= surroundings(tables, design.seed, dt.date.fromisoformat(str(data_cut(design))))
     return Synthetic(design, tables, pl.concat(truths))
 
 
@@ -222,7 +226,7 @@ def _harms(seen: Seen, courses: pl.DataFrame, design: Design, rng: np.random.Gen
             pl.Series("related_procedure", np.where(rng.random(n) < 0.7, "probable", "possible")),
         )
         .unique(["patient", "site", "side", "onset_date", "category"], keep="first", maintain_order=True)
-        .filter(pl.col("onset_date") <= pl.lit(data_cut(design).item()))
+        .filter(pl.col("onset_date") <= pl.lit(dt.date.fromisoformat(str(data_cut(design)))))
     )
 
 

@@ -42,6 +42,30 @@ GOOD = {
     "visits": "patient,site,side,date,planned_visit,status\nMRN-4711,knee,left,2022-05-03,3 months,done\n",
     "events": "patient,site,side,date,kind\nMRN-4711,knee,left,2023-06,TKA\n",
     "stages": "patient,site,side,date,scheme,grade,reader\nMRN-4711,knee,left,2022-01-10,KL,3,R1\n",
+    "operators": "operator,centre,specialty,years_experience\nOP1,ZRH,orthopaedics,12\n",
+    "consents": "patient,version,signed_date,scope,withdrawn_date,withdrawal_scope\nMRN-4711,2,2022-01-01,research,,\n",
+    "comorbidities": "patient,comorbidity,onset_date\nMRN-4711,diabetes,2010\n",
+    "habits": "patient,date,smoking,nsaid_days_7\nMRN-4711,2022-01-10,former,2\n",
+    "prior_treatments": "patient,site,side,kind,number,last_date,response\nMRN-4711,knee,left,PRP,3,2021-06,partial\n",
+    "supportive_treatments": (
+        "patient,site,side,kind,start_date,end_date,adherence_pct\n"
+        "MRN-4711,knee,left,physiotherapy,2022-02-10,2022-04-10,80\n"
+    ),
+    "goals": (
+        "patient,site,side,date,domain,importance,expected_points,attainment,assessed_date\n"
+        "MRN-4711,knee,left,2022-01-20,pain,5,20,1,2023-02-01\n"
+    ),
+    "processing": "product,harvest_site,harvest_volume_ml,same_day,gmp\nBMAC,iliac_posterior,60,yes,yes\n",
+    "release_tests": (
+        "product,analyte,sampled_date,status,value,unit,limit_low,limit_high,result_date\n"
+        "BMAC,viability,2022-02-01,pass,92,%,70,,2022-02-01\n"
+    ),
+    "imaging_details": (
+        "patient,site,side,date,modality,weight_bearing,readers\nMRN-4711,knee,left,2022-01-10,XR,yes,2\n"
+    ),
+    "laboratory_details": (
+        "patient,date,instrument,specimen,assay,lower_limit,fasting\nMRN-4711,2022-01-20,hsCRP,serum,kit A,0.1,yes\n"
+    ),
 }
 
 

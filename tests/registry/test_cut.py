@@ -1,6 +1,7 @@
 """Data cuts prove themselves and answer as their registry did; backups are equal; old registries are brought up."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from analysis import time_to_response
 from registry import Registry, audit, checks, cut, derive, ingest
 from registry.errors import CatamnesisError, RegistryMissing, UsageError
 from registry.migrations import migrate
+from registry.tables import TABLES
 from synthetic import Design, simulate, sources
 
 
@@ -31,8 +33,6 @@ def whole(registry_file, tmp_path_factory):
 
 @pytest.fixture
 def copied(whole, tmp_path):
-    import shutil
-
     return shutil.copytree(whole, tmp_path / whole.name)
 
 
@@ -130,11 +130,61 @@ def test_a_backup_is_equal_private_and_never_written_over_another(registry_file,
         cut.backup(registry_file, tmp_path / "nowhere" / "b.duckdb")
 
 
+DETAILS = [t.__tablename__ for t in TABLES if t.__module__ == "registry.tables_detail"]
+
+
+def as_schema_2(registry_file, path):
+    """Copy a registry as schema 2 had it: without the tables around a course, their codes, rules and checks."""
+    cut.backup(registry_file, path)
+    with duckdb.connect(str(path)) as con:
+        for name in DETAILS:
+            con.execute(f"drop table record.{name}; drop table past.{name}")
+            con.execute("delete from catalogue.load_rule where table_name = ?", [name])
+        con.execute("delete from catalogue.defect where defect in ('failed_product_given', 'release_test_pending')")
+        con.execute(
+            "delete from catalogue.vocabulary where vocabulary in ('release_analyte', 'goal_domain', 'specimen')"
+        )
+        con.execute("update log.meta set value = '2' where key = 'schema_version'")
+    return path
+
+
+def test_a_registry_of_schema_2_gets_the_tables_around_a_course_and_what_checks_them(registry_file, tmp_path):
+    path = as_schema_2(registry_file, tmp_path / "two.duckdb")
+    shutil.copy(f"{registry_file}.key", f"{path}.key")
+    assert migrate(path)[:2] == ("2", "3")
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "products.csv").write_text(
+        "product,donor,origin,separation,expanded\nNEW,autologous,bone_marrow,none,no\n"
+    )
+    test = "product,analyte,sampled_date,status\nNEW,sterility,2020-01-01,pending\nNEW,smell,2020-01-01,pass\n"
+    (files / "release_tests.csv").write_text(test)
+    with Registry.open(path) as registry, Registry.open(registry_file) as other:
+        assert registry.counts() == other.counts() and registry.verify().problems == ()
+        for name in ("vocabulary", "load_rule", "defect"):
+            assert set(registry.sql(f"from catalogue.{name}").rows()) == set(other.sql(f"from catalogue.{name}").rows())
+    report = ingest.load(path, [files])
+    assert (report.accepted, report.rejected) == (2, 1), report.rejections.to_dicts()
+    with Registry.open(path) as registry:
+        assert registry.counts()["release_test"] == 1 and registry.verify().problems == ()
+        assert "release_test_pending" in registry.check()["defect"].to_list()
+
+
+def test_a_cut_of_schema_2_is_read_with_the_later_tables_empty(registry_file, tmp_path, monkeypatch):
+    path = as_schema_2(registry_file, tmp_path / "two.duckdb")
+    monkeypatch.setattr("registry.connection.SCHEMA_VERSION", "2")
+    monkeypatch.setattr("registry.sqlmodels.run", lambda *_: None)
+    folder = cut.cut(path, "early", tmp_path)
+    monkeypatch.undo()
+    with Registry.open(folder) as registry:
+        counts = registry.counts()
+    assert counts["patient"] > 0 and {counts[name] for name in DETAILS} == {0}
+
+
 @pytest.fixture
 def of_schema_1(registry_file, tmp_path):
     """A registry as schema 1 had it: no past, no log of changes, no chain, loads without kind and reason."""
-    path = tmp_path / "old.duckdb"
-    cut.backup(registry_file, path)
+    path = as_schema_2(registry_file, tmp_path / "old.duckdb")
     with duckdb.connect(str(path)) as con:
         con.execute(
             "drop schema past cascade; drop table log.change; drop table log.audit; drop table log.finding; drop table log.finding_count; "
@@ -151,11 +201,11 @@ def test_a_registry_of_schema_1_is_brought_up_with_all_its_rows_and_a_chain(of_s
         con.execute("checkpoint")
     old_bytes = of_schema_1.read_bytes()
     found, now, kept = migrate(of_schema_1)
-    assert (found, now, kept.read_bytes()) == ("1", "2", old_bytes)
+    assert (found, now, kept.read_bytes()) == ("1", "3", old_bytes)
     with Registry.open(of_schema_1) as registry, Registry.open(registry_file) as other:
         assert registry.counts() == other.counts() and registry.verify().problems == ()
         assert registry.sql("select action from log.audit")["action"].to_list() == ["create", "load", "migrate"]
-    assert migrate(of_schema_1) == ("2", "2", None)
+    assert migrate(of_schema_1) == ("3", "3", None)
 
 
 def test_what_a_killed_writer_left_in_the_log_is_migrated_and_not_left_beside_the_new_file(of_schema_1):

@@ -45,6 +45,8 @@ ANOTHER = "MRN-4711,knee,left,2,osteoarthritis\n"
 
 # Rows added to the good files (a value with a header of its own replaces the file), by the check that must find them.
 CASES = {
+    "failed_product_given": {"release_tests": "BMAC,sterility,2022-01-20,fail,,,,,2022-01-30\n"},
+    "release_test_pending": {"release_tests": "BMAC,sterility,2022-02-01,pending,,,,,\n"},
     "score_after_replacement": score(("2023-07-30", 60)),
     "session_after_replacement": session("2023-08-01"),
     "booster_without_decision": session("2022-09-01", intent="booster_regression"),

@@ -39,6 +39,15 @@ SPOILED = [
         ("products", {"product": "X", "expanded": "yes", "regulatory_class": "US_361"}, "regulatory_class", "expanded_361", "US_361"),
         ("products", {"product": "X", "donor": "allogeneic_unrelated"}, "donor", "self_but_allogeneic", "allogeneic_unrelated"),
         ("products", {"product": "X", "donor_is_patient": "no"}, "donor", "autologous_but_other", "autologous"),
+        ("release_tests", {"analyte": "sterility", "result_date": "2022-01-31"}, "result_date", "result_before_sample", "2022-01-31"),
+        ("release_tests", {"analyte": "potency", "value": "60"}, "status", "passed_outside_limits", "pass"),
+        ("release_tests", {"analyte": "endotoxin", "value": "", "status": "pending"}, "status", "pending_with_result", "pending"),
+        ("release_tests", {"product": "SVF"}, "product", "unknown_product", "SVF"),
+        ("consents", {"version": "3", "withdrawn_date": "2021-06-01", "withdrawal_scope": "all_data"}, "withdrawn_date", "withdrawn_before_signed", "2021-06-01"),
+        ("consents", {"version": "4", "withdrawn_date": "2023-06-01"}, "withdrawal_scope", "withdrawal_without_scope", None),
+        ("supportive_treatments", {"kind": "brace", "end_date": "2022-01-01"}, "end_date", "ended_before_begun", "2022-01-01"),
+        ("goals", {"domain": "sport", "date": "2022-01-20", "assessed_date": "2022-01-05"}, "assessed_date", "assessed_before_agreed", "2022-01-05"),
+        ("prior_treatments", {"kind": "magnets"}, "kind", "unknown_code", "magnets"),
 ]  # fmt: skip
 
 

@@ -41,6 +41,13 @@ def test_a_column_with_limits_says_their_unit_or_is_a_count(table):
                 "passage",
                 "birth_year",
                 "ctcae_grade",
+                "number",  # how often
+                "importance",
+                "expected_points",
+                "attainment",
+                "pooled_donors",
+                "population_doublings",
+                "readers",
             }
 
 

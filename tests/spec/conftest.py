@@ -86,6 +86,7 @@ class Given:
             "data cut": self._cut, "default definition": self._default, "cohort": self._cohort,
             "question": self._question, "booster question": self._booster, "decisions": self._decision, "harms": self._harm, "harm question": self._harm_question,
             "outlook question": self._outlook, "loss question": self._loss, "conditions": self._condition, "products": self._product,
+            "consents": self._consent,
         }[section]  # fmt: skip
         writer(row)
 
@@ -106,6 +107,14 @@ class Given:
             height_cm=row.get("height"),
             withdrawn_date=_date(row["withdrawn"]) if row.get("withdrawn") else None, withdrawal_scope=row.get("scope"),
             enrolment_date=_date(row.get("enrolled") or "-400"),
+        )  # fmt: skip
+
+    def _consent(self, row: Row) -> None:
+        withdrawn = _date(row["withdrawn"]) if row.get("withdrawn") else None
+        self._insert(
+            "record.consent",
+            {"id": next(self.next_id), "patient_id": self._patient(row), "version": row["version"], "scope": "research",
+             "signed_date": _date("-400"), "withdrawn_date": withdrawn, "withdrawal_scope": row.get("scope")},
         )  # fmt: skip
 
     def _centre(self, row: Row) -> int | None:

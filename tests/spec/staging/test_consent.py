@@ -76,3 +76,30 @@ def test_an_event_after_the_withdrawal_did_not_happen_as_far_as_the_registry_may
 
 def test_an_event_is_known_where_only_contact_was_withdrawn(given):
     given(CASE.format(scope="contact_only")).derives("course.event", "course | kind\n Anna left 1 | TKA")
+
+
+def test_a_withdrawal_of_one_version_of_the_form_counts_the_first_and_the_widest(given):
+    given("""
+        sessions
+        patient | side | day
+        Anna    | left | 0
+        Bert    | left | 0
+        Cora    | left | 0
+
+        consents
+        patient | version | withdrawn | scope
+        Anna    | 1       | 300       | future_data
+        Anna    | 2       | 200       | future_data
+        Bert    | 1       | 100       | contact_only
+        Bert    | 2       | -         | -
+        Cora    | 1       | 100       | future_data
+        Cora    | 2       | 300       | all_data
+    """).derives(
+        "staging.consent",
+        """
+        patient | until_date | withdrawn_all
+        Anna    | day 200    | no
+        Bert    | -          | no
+        Cora    | day 100    | yes
+        """,
+    )

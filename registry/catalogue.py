@@ -37,6 +37,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "loss_definition": ("loss", "programme"),
     "load_rule": ("table_name", "rule"),
     "defect": ("defect",),
+    "reporting_item": ("item",),
 }
 
 _DECIMAL = "DECIMAL(12, 4)"

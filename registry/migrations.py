@@ -94,6 +94,7 @@ def _two_to_three(con: duckdb.DuckDBPyConnection) -> str:
     """Consents by version, operators, what was tried before, goals, processing and release tests of products."""
     for name in ("vocabulary", "load_rule", "defect"):
         catalogue.add_missing(con, name)
+    catalogue.create(con, ["reporting_item"])
     return "3"
 
 

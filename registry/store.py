@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from registry import audit, catalogue, checks, history, pseudonyms, sqlmodels
+from registry import audit, catalogue, checks, history, pseudonyms, reporting, sqlmodels
 from registry.connection import SCHEMA_VERSION, attached, engine_version, new_session, quoted, show_as_views, writing
 from registry.courses import Courses
 from registry.errors import UsageError
@@ -193,6 +193,10 @@ class Registry:
         """Return courses seen, late, overdue, missed, lost and ended by centre, stage, planned visit and scale."""
         sqlmodels.run(self.con, ["reduction.follow_up"])
         return self.sql("from reduction.follow_up order by programme, centre, stage, position, scale")
+
+    def reporting(self) -> pl.DataFrame:
+        """Return how completely each product and its use are described (MIBO, DOSES); see :mod:`registry.reporting`."""
+        return reporting.items(self.con)
 
     def rejections(self) -> pl.DataFrame:
         """Return why rows were refused: ``file, table, line, column, rule, value, message, advice``."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from reports.arguments import AsJson, RegistryPath, opened
@@ -133,4 +134,29 @@ def due(registry: RegistryPath, as_json: AsJson = False) -> None:
         typer.echo(f"{programme!s:16}{visit!s:16}{numbers}")
 
 
-COMMANDS = (history, retract, verify, cut, backup, migrate, waive, due)
+def reporting(registry: RegistryPath, as_json: AsJson = False) -> None:
+    """Show how completely products and their use are described, by the sections of MIBO and the items of DOSES."""
+    from registry.reporting import sections
+
+    found = opened(registry).reporting()
+    if as_json:
+        typer.echo(json.dumps({"reporting": found.to_dicts()}, default=str))
+        return
+    if found.height == 0:
+        typer.echo("No product is recorded.")
+        return
+    products = found["product"].unique(maintain_order=True).to_list()
+    typer.echo(f"{'':18}" + "".join(f"{name[:11]:>12}" for name in products) + "   (mean share of the items stated)")
+    table = sections(found)
+    for section in table["section"].unique(maintain_order=True):
+        shares = dict(table.filter(section=section).select("product", "share").iter_rows())
+        cells = (f"{100 * shares[p]:.0f} %" if p in shares else "–" for p in products)
+        typer.echo(f"{section!s:18}" + "".join(f"{cell:>12}" for cell in cells))
+    never = (
+        found.group_by("item", "meaning", maintain_order=True).agg(pl.col("stated").sum()).filter(pl.col("stated") == 0)
+    )
+    if never.height:
+        typer.echo("Never stated: " + "; ".join(never["meaning"]) + ".")
+
+
+COMMANDS = (history, retract, verify, cut, backup, migrate, waive, due, reporting)

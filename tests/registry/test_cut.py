@@ -144,6 +144,7 @@ def as_schema_2(registry_file, path):
         con.execute(
             "delete from catalogue.vocabulary where vocabulary in ('release_analyte', 'goal_domain', 'specimen')"
         )
+        con.execute("drop table catalogue.reporting_item")
         con.execute("update log.meta set value = '2' where key = 'schema_version'")
     return path
 
@@ -161,7 +162,7 @@ def test_a_registry_of_schema_2_gets_the_tables_around_a_course_and_what_checks_
     (files / "release_tests.csv").write_text(test)
     with Registry.open(path) as registry, Registry.open(registry_file) as other:
         assert registry.counts() == other.counts() and registry.verify().problems == ()
-        for name in ("vocabulary", "load_rule", "defect"):
+        for name in ("vocabulary", "load_rule", "defect", "reporting_item"):
             assert set(registry.sql(f"from catalogue.{name}").rows()) == set(other.sql(f"from catalogue.{name}").rows())
     report = ingest.load(path, [files])
     assert (report.accepted, report.rejected) == (2, 1), report.rejections.to_dicts()

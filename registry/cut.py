@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from registry import audit, history, sqlmodels
+from registry import audit, catalogue, history, sqlmodels
 from registry.connection import attached, engine_version, new_session, quoted, writing
 from registry.errors import CatamnesisError, UsageError
 from registry.store import Registry
@@ -157,7 +157,9 @@ def open_cut(folder: Path) -> Registry:
         con.execute(f"create schema if not exists {part}")
         source = quoted(folder / "data" / part / f"{table}.parquet")
         con.execute(f"create view {name} as from read_parquet('{source}')")
-    history.create(con)  # what a cut of an earlier schema had no table for is empty
+    # What a cut of an earlier schema had no table for is empty; a catalogue it had not is that of now.
+    history.create(con)
+    catalogue.create(con, [name for name in catalogue.KEYS if f"catalogue.{name}" not in manifest["schema"]])
     own = {f"sql/{p.parent.name}/{p.name}": p for p in sqlmodels.folder().glob("*/*.sql")}
     other = [n for n, p in own.items() if n not in manifest["files"] or (folder / n).read_bytes() != p.read_bytes()]
     notes = [f"Data cut {manifest['cut']} of {manifest['made_at']}, chain {str(manifest['chain'])[:12]}."]

@@ -27,6 +27,7 @@ from registry import Courses, Registry
 from registry.errors import NotEstimable
 from reports import disclosure
 from reports.booster_section import booster_section
+from reports.description_section import description_section
 from reports.formats import count, number, percent, replace_file
 from reports.numbers import changes, numbers
 from reports.safety_section import safety_results, safety_section
@@ -110,6 +111,7 @@ def render(registry: Registry, sections: list[Section], since: dict[str, Any] | 
         since=since,
         loads=registry.sql("select * from log.load order by load_id").to_dicts(),
         refused=_refused(registry),
+        described=description_section(registry),
         defects=registry.check().group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
         versions=versions(),
         meta=dict(registry.con.sql("select key, value from log.meta order by key").fetchall()),

@@ -48,6 +48,23 @@ def test_rows_refused_are_counted_with_their_reason(html):
     assert "12 rows of the clinics&#39; files were refused" in html or "rows of the clinics" in html
 
 
+def test_products_are_told_by_how_completely_they_are_described_and_rarely_given_ones_are_not(page, html):
+    table = re.search(r'aria-label="Description of products, table">(.*?)</table>', html, re.DOTALL)[1]
+    with Registry.open(page.parent.parent / "r.duckdb") as registry:
+        given = dict(
+            registry.sql(
+                "select product, count(distinct patient_id) from record.treatment_session s "
+                "join record.product p on p.id = s.product_id group by all"
+            ).iter_rows()
+        )
+        # The product's own columns, and nothing else, say what was found of its cells: viability of four items.
+        assert registry.sql("select count(viability_pct) = count(*) from record.product").item()
+    shown = re.findall(r'<th scope="col">([^<]+)</th>', table)[1:]
+    assert shown == sorted(p for p, n in given.items() if n >= 5) and len(shown) >= 3
+    cells = re.search(r'<th scope="row">characteristics</th>(.*?)</tr>', table)[1]
+    assert re.findall(r"<td>(.*?)</td>", cells) == ["25&nbsp;%"] * len(shown)
+
+
 def test_every_id_is_used_once_and_every_inner_link_lands(html):
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))

@@ -1,6 +1,8 @@
-"""Cells that leave: text that a spreadsheet would run, and counts that the rest would give away."""
+"""What leaves: text that a spreadsheet would run, counts that the rest would give away, counts in messages."""
 
 from __future__ import annotations
+
+import re
 
 import polars as pl
 
@@ -38,3 +40,21 @@ def given_away_by_the_rest(frame: pl.DataFrame, hidden: pl.Series) -> list[bool]
         for at in also["at"]:
             out[at] = True
     return out
+
+
+# A count in a message: of courses, patients and the like, or at the head of an entry in a list of reasons.
+_PEOPLE = "(?:courses?|patients?|decisions?|events?|boosters?|were|was|had|have)"
+_NO_PEOPLE = "(?:months?|weeks?|days?|years?|groups?|of)"
+_COUNT = re.compile(
+    rf"(?:\b(?:only|at most) )?(?<![\w.,/-])(?P<of>\d+)(?= {_PEOPLE}\b)"
+    rf"|(?:(?<=; )|(?<=\. )|^)(?P<reason>\d+)(?= (?!{_NO_PEOPLE}\b)[a-z])"
+)
+
+
+def in_few(text: str, smallest: int) -> str:
+    """Return a message with its counts of people hidden, if one of them is small: others could give it away."""
+    counts = [int(m["of"] or m["reason"]) for m in _COUNT.finditer(text)]
+    if not any(0 < n < smallest for n in counts):
+        return text
+    hidden = iter(f"fewer than {smallest}" if n < smallest else f"{smallest} or more" for n in counts)
+    return _COUNT.sub(lambda _: next(hidden), text)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analysis.cells import given_away_by_the_rest, safe_for_spreadsheets
+from analysis.cells import given_away_by_the_rest, in_few, safe_for_spreadsheets
 from registry.errors import NotEstimable, UsageError
 
 if TYPE_CHECKING:
@@ -163,7 +163,8 @@ class Result:
             at_risk=hide(self.at_risk, ((n > 0) & (n < smallest)).fill_null(False)),
             attrition=shown_flow(self.attrition, smallest),
             diagnostics=self._shown_checks(smallest),
-            notes=tuple(n for n in self.notes if not n.startswith(self._labels(main))),
+            notes=tuple(in_few(n, smallest) for n in self.notes if not n.startswith(self._labels(main))),
+            withheld=tuple(in_few(w, smallest) for w in self.withheld),
             settings=self._shown_settings(smallest),
         )
 

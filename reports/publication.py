@@ -26,7 +26,7 @@ from analysis import (
     time_to_response,
     trajectories,
 )
-from analysis.cells import safe_for_spreadsheets
+from analysis.cells import in_few, safe_for_spreadsheets
 from analysis.describe import Description
 from analysis.result import SMALLEST_CELL
 from registry import Courses, Registry
@@ -162,11 +162,11 @@ def _answers(courses: Courses) -> tuple[dict[str, Result], dict[str, str]]:
         try:
             result = question(courses)
         except NotEstimable as error:
-            left_out[name] = str(error)
+            left_out[name] = in_few(str(error), SMALLEST_CELL)
             continue
         if result.withheld:
             # The naive numbers beside it are there to be distrusted: alone they would be quoted.
-            left_out[name] = "; ".join(result.withheld)
+            left_out[name] = "; ".join(result.suppress().withheld)
             continue
         found[name] = result.suppress()
     return found, left_out

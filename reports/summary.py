@@ -21,6 +21,7 @@ from analysis import (
     time_to_response,
     trajectories,
 )
+from analysis.cells import in_few
 from analysis.describe import Description
 from analysis.result import SMALLEST_CELL, versions
 from registry import Courses, Registry
@@ -137,8 +138,9 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
             result: Result = question(courses, by="stage")
             return result.suppress()
         except NotEstimable as error:
-            if str(error) not in withheld:
-                withheld.append(str(error))
+            why = in_few(str(error), SMALLEST_CELL)
+            if why not in withheld:
+                withheld.append(why)
             return None
 
     response = answer(time_to_response)

@@ -82,6 +82,12 @@ def test_no_patient_number_or_pseudonym_is_on_the_page(html, page):
     assert not re.search(r"\b[0-9a-f]{24}\b", html)
 
 
+def test_no_message_on_the_page_tells_a_count_of_few(html):
+    text = re.sub(r"<[^>]+>", " ", html)
+    assert re.findall(r"\b(?:only|at most) \d+ (?:courses|were)[^.]*", text) == []
+    assert "fewer than 5 courses were seen" in text
+
+
 def test_the_numbers_file_says_what_the_page_says(page):
     numbers = json.loads((page.parent / "numbers.json").read_text())
     frame = numbers["programmes"]["osteoarthritis"]["results"]["time_to_response"]["frame"]

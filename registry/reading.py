@@ -15,6 +15,7 @@ import fastexcel
 import polars as pl
 
 from registry.errors import UsageError
+from registry.workbook import without_value
 
 ENDINGS = (".csv", ".xlsx", ".parquet")
 
@@ -280,7 +281,15 @@ def _workbook(path: Path, digest: str, skip_rows: int, sheet: str | None) -> Ite
             continue
         body = frame[1:].drop("line").rename(dict(zip(frame.columns[1:], header, strict=True)))
         clean = _clean(body, 0).with_columns(frame[1:]["line"].cast(pl.Int32))
-        yield SourceTable(file, digest, clean, body.height)
+        spoilt = without_value(path, name)
+        refusals = [_no_value(line, *spoilt[line]) for line in clean["line"] if line in spoilt]
+        good = clean.filter(~pl.col("line").is_in([r.line for r in refusals])) if refusals else clean
+        yield SourceTable(file, digest, good, body.height, refusals)
+
+
+def _no_value(line: int, place: str, held: str) -> Refusal:
+    message, advice = f"cell {place} holds {held}", "correct it in the spreadsheet, or save its value in place of it"
+    return Refusal("cell_without_value", message, advice, line)
 
 
 def _parquet(path: Path, digest: str) -> SourceTable:

@@ -53,6 +53,28 @@ def test_a_file_that_cannot_be_read_is_refused_whole(clinic, refusals, name, con
     assert clinic.sql("select count(*) as n from record.patient")["n"][0] == 2
 
 
+def test_a_cell_of_a_workbook_with_an_error_or_a_formula_nobody_computed_is_not_taken_for_empty(clinic, refusals):
+    clinic.write_good("centres", "patients", "targets")
+    names = ["patient", "site", "side", "date", "instrument", "subscale", "value", "mode"]
+    with xlsxwriter.Workbook(clinic.folder / "measurements.xlsx") as book:
+        sheet = book.add_worksheet("measurements")
+        sheet.write_row(0, 0, names)
+        # Computed; an error; never computed; an empty text, which is a value; rows beyond the data are none.
+        for i, (formula, value) in enumerate([("=A1", 72), ("=1/0", "#DIV/0!"), ("=A1", ""), ("=A1", 75)], 1):
+            sheet.write_row(i, 0, ["MRN-4711", "knee", "left", f"2022-0{4 + i}-03", "KOOS", "pain"])
+            sheet.write_formula(i, 6, formula, None, value)
+        sheet.write_formula(7, 6, "=1/0", None, "#N/A")
+    report = clinic.load()
+    file = "measurements.xlsx[measurements]"
+    assert [row[:2] + row[3:4] for row in refusals(report)] == [
+        (file, 3, "cell_without_value"), (file, 4, "cell_without_value")
+    ]  # fmt: skip
+    assert report.rejections["message"].to_list() == [
+        "cell G3 holds #DIV/0!", "cell G4 holds a formula that was not computed"
+    ]  # fmt: skip
+    assert clinic.sql("select value::integer as v from record.measurement order by date")["v"].to_list() == [72, 75]
+
+
 def test_a_ragged_row_is_refused_alone_whether_too_long_or_too_short(clinic, refusals):
     clinic.write_good("centres", "patients", "targets")
     clinic.write(

@@ -63,3 +63,9 @@ def sections(found: pl.DataFrame) -> pl.DataFrame:
         .sort("product", "position")
         .drop("position")
     )
+
+
+def never_stated(found: pl.DataFrame) -> list[str]:
+    """Return the meaning of each item that is stated of no product."""
+    sums = found.group_by("item", "meaning", maintain_order=True).agg(pl.col("stated").sum())
+    return sums.filter(pl.col("stated") == 0)["meaning"].to_list()

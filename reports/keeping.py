@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import typer
 
 from reports.arguments import AsJson, RegistryPath, opened
@@ -136,7 +135,7 @@ def due(registry: RegistryPath, as_json: AsJson = False) -> None:
 
 def reporting(registry: RegistryPath, as_json: AsJson = False) -> None:
     """Show how completely products and their use are described, by the sections of MIBO and the items of DOSES."""
-    from registry.reporting import sections
+    from registry.reporting import never_stated, sections
 
     found = opened(registry).reporting()
     if as_json:
@@ -152,11 +151,9 @@ def reporting(registry: RegistryPath, as_json: AsJson = False) -> None:
         shares = dict(table.filter(section=section).select("product", "share").iter_rows())
         cells = (f"{100 * shares[p]:.0f} %" if p in shares else "–" for p in products)
         typer.echo(f"{section!s:18}" + "".join(f"{cell:>12}" for cell in cells))
-    never = (
-        found.group_by("item", "meaning", maintain_order=True).agg(pl.col("stated").sum()).filter(pl.col("stated") == 0)
-    )
-    if never.height:
-        typer.echo("Never stated: " + "; ".join(never["meaning"]) + ".")
+    never = never_stated(found)
+    if never:
+        typer.echo("Never stated: " + "; ".join(never) + ".")
 
 
 COMMANDS = (history, retract, verify, cut, backup, migrate, waive, due, reporting)

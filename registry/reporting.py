@@ -21,7 +21,9 @@ _UNITS = {
     "course": (
         "(select course_id, patient_id, target_id, min(date) as first_date, "
         "arg_min(product_id, session_no) as product_id from record.treatment_session group by all) u "
-        "join record.product p on p.id = u.product_id join record.patient a on a.id = u.patient_id"
+        "join record.product p on p.id = u.product_id join record.patient a on a.id = u.patient_id "
+        # Its own day of extraction: another centre's later file is no reason to miss a score.
+        "left join course.course w on w.course_id = u.course_id"
     ),
 }
 

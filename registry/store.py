@@ -161,8 +161,11 @@ class Registry:
 
     @property
     def data_cut(self) -> dt.date | None:
-        """The day up to which the data speak: the latest extraction date of the loads."""
-        row = self.con.sql("select max(extracted_on) from log.load").fetchone()
+        """The day up to which the data speak: the latest of the centres'. None before a patient was accepted.
+
+        A file that holds nothing of a patient, or was refused whole, does not move it.
+        """
+        row = self.con.sql("select max(data_cut) from staging.data_cut").fetchone()
         return row[0] if row else None
 
     def stale(self) -> bool:

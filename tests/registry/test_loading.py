@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import xlsxwriter
 
-from registry import Registry, ingest
+from registry import Registry, derive, ingest
 from registry.errors import UsageError
 from tests.registry.conftest import GOOD
 
@@ -31,6 +31,19 @@ def test_a_later_extraction_of_unchanged_files_moves_the_data_cut_and_nothing_el
     report = ingest.load(clinic.path, [clinic.folder], extracted_on=dt.date(2024, 6, 1))
     with Registry.open(clinic.path) as registry:
         assert (report.new, registry.data_cut) == (0, dt.date(2024, 6, 1))
+
+
+def test_a_file_refused_whole_does_not_move_the_day_up_to_which_the_data_speak(clinic):
+    clinic.write_good()
+    clinic.load()
+    derive(clinic.path)
+    (clinic.folder / "later").mkdir()
+    (clinic.folder / "later" / "release_tests.csv").write_text("product,analyte\nNOPE,sterility\n")
+    report = ingest.load(clinic.path, [clinic.folder / "later"], extracted_on=dt.date(2026, 6, 1))
+    assert (report.accepted, report.rejected) == (0, 1)
+    with Registry.open(clinic.path) as registry:
+        assert registry.data_cut == dt.date(2024, 1, 1)
+        assert registry.sql("select distinct data_cut from course.course").item() == dt.date(2024, 1, 1)
 
 
 def test_a_dry_run_tells_the_same_and_keeps_nothing(clinic, refusals):

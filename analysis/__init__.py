@@ -2,12 +2,15 @@
 
 from analysis.adjusted_response import adjusted_response
 from analysis.booster import booster_effect
+from analysis.counts_file import read_counts, write_counts
 from analysis.describe import Description, describe
 from analysis.dose import dose_response
 from analysis.estimand import estimand
 from analysis.imputed_change import imputed_change
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.outlook import outlook
+from analysis.pooled import answer, pool, reduce_for
+from analysis.reduction import Reduction
 from analysis.replacement import joint_replacement
 from analysis.response import time_to_response
 from analysis.result import Result
@@ -19,8 +22,10 @@ from analysis.trajectories import trajectories
 
 __all__ = [
     "Description",
+    "Reduction",
     "Result",
     "adjusted_response",
+    "answer",
     "booster_effect",
     "describe",
     "dose_response",
@@ -29,6 +34,9 @@ __all__ = [
     "joint_replacement",
     "loss_of_response",
     "outlook",
+    "pool",
+    "read_counts",
+    "reduce_for",
     "safety",
     "specifications",
     "states_by_visit",
@@ -37,4 +45,5 @@ __all__ = [
     "time_in_response",
     "time_to_response",
     "trajectories",
+    "write_counts",
 ]

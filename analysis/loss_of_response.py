@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from analysis.cohort import (
     BoosterPolicy,
     By,
     Confirmation,
-    Stratum,
     check_confidence,
     common_settings,
     definition_of,
@@ -33,7 +31,8 @@ from analysis.loss_rows import (
     share_contrasts,
     share_rows,
 )
-from analysis.multistate_rows import Fitted, checks_of, fit_cohort, under_observation
+from analysis.multistate_rows import Fitted, checks_of, fit_cohort, under_observation, weighed
+from analysis.reduction import Reduction
 from analysis.result import Result, diagnostics_of, frame_of
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
@@ -41,6 +40,8 @@ from registry.errors import NotEstimable, UsageError, choose
 HORIZON_DAYS = (91, 183, 365, 730)
 # About the planned visits of two years: what lies between two visits cannot be told apart.
 CHANGE_DAYS = (91, 183, 365, 730)
+# Reductions of the model, in the order of :func:`weighed`.
+PANEL = ("panel_cell", "panel_cluster", "panel_share", "panel_agreement")
 
 
 def loss_of_response(
@@ -99,11 +100,27 @@ def loss_of_response(
     ----------
     Kalbfleisch & Lawless 1985; Jackson 2011; Titman 2009.
     """
+    reduction = reduce_states(
+        courses, question="loss_of_response", definition=definition, loss=loss, by=by, confirmation=confirmation,
+        booster_policy=booster_policy,
+    )  # fmt: skip
+    return answer_loss(
+        reduction, landmark_day=landmark_day, after_day=after_day, change_day=change_day, confidence=confidence
+    )
+
+
+def answer_loss(
+    reduction: Reduction,
+    *,
+    landmark_day: int = 183,
+    after_day: tuple[int, ...] = (183, 365),
+    change_day: tuple[int, ...] = CHANGE_DAYS,
+    confidence: float = 0.95,
+) -> Result:
+    """Estimate the incidence of loss from counted moves; arguments as :func:`loss_of_response`."""
     if landmark_day < 1 or min(after_day, default=0) < 1:
         raise UsageError("landmark_day and after_day are days, 1 or more; after_day counts from the landmark.")
-    fitted, settings, kept, notes = _fitted(
-        courses, "loss_of_response", definition, loss, by, confirmation, booster_policy, change_day, confidence
-    )
+    fitted, settings, notes = _fitted(reduction, change_day, confidence)
     days = np.array(sorted(set(after_day)), dtype=float)
     settings |= {"landmark_day": landmark_day, "after_day": [int(d) for d in days], "horizon_day": [int(days.max())]}
     rows = [r for s in fitted.strata for r in loss_rows(fitted, s.code, days, landmark_day)]
@@ -112,10 +129,10 @@ def loss_of_response(
     curves = [r for c in fitted.fits for r in loss_rows(fitted, c, curve_days(days), landmark_day)]
     return Result(
         question="loss_of_response",
-        title=f"Loss of response by {by}: {settings['loss_label']}, after response on day {landmark_day}",
+        title=f"Loss of response by {reduction.by}: {settings['loss_label']}, after response on day {landmark_day}",
         frame=frame_of(rows),
         settings=settings,
-        attrition=kept.flow(),
+        attrition=reduction.flow,
         diagnostics=diagnostics_of([*checks_of(fitted), *proportional_check(fitted)]),
         curves=frame_of(curves),
         at_risk=frame_of(under_observation(fitted, [0.0, *days.tolist()], since=landmark_day, state="in_response")),
@@ -162,11 +179,24 @@ def time_in_response(
     ----------
     Kalbfleisch & Lawless 1985; Jackson 2011; Datta & Satten 2001 for occupation without the Markov property.
     """
+    reduction = reduce_states(
+        courses, question="time_in_response", definition=definition, loss=loss, by=by, confirmation=confirmation,
+        booster_policy=booster_policy,
+    )  # fmt: skip
+    return answer_time(reduction, horizon_day=horizon_day, change_day=change_day, confidence=confidence)
+
+
+def answer_time(
+    reduction: Reduction,
+    *,
+    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    change_day: tuple[int, ...] = CHANGE_DAYS,
+    confidence: float = 0.95,
+) -> Result:
+    """Estimate the time in response from counted moves; arguments as :func:`time_in_response`."""
     if min(horizon_day, default=0) < 1:
         raise UsageError("horizon_day are days since treatment, 1 or more.")
-    fitted, settings, kept, notes = _fitted(
-        courses, "time_in_response", definition, loss, by, confirmation, booster_policy, change_day, confidence
-    )
+    fitted, settings, notes = _fitted(reduction, change_day, confidence)
     days = np.array(sorted(set(horizon_day)), dtype=float)
     settings |= {"horizon_day": [int(d) for d in days]}
     rows = [r for s in fitted.strata for r in share_rows(fitted, s.code, days)]
@@ -176,10 +206,10 @@ def time_in_response(
     curves += [r for c in fitted.fits for r in observed_rows(fitted, c)]
     return Result(
         question="time_in_response",
-        title=f"Time in response by {by}: {settings['definition_label']}, loss: {settings['loss_label']}",
+        title=f"Time in response by {reduction.by}: {settings['definition_label']}, loss: {settings['loss_label']}",
         frame=frame_of(note_between_visits(rows + share_contrasts(fitted, days), visits)),
         settings=settings,
-        attrition=kept.flow(),
+        attrition=reduction.flow,
         diagnostics=diagnostics_of(checks_of(fitted)),
         curves=frame_of(curves),
         at_risk=frame_of(under_observation(fitted, [0.0, *days.tolist()])),
@@ -192,58 +222,60 @@ def time_in_response(
 
 
 def _fitted(
-    courses: Courses, question: str, definition: str | None, loss: str, by: By, confirmation: Confirmation,
-    booster_policy: BoosterPolicy, change_day: tuple[int, ...], confidence: float,
-) -> tuple[Fitted, dict[str, Any], Courses, tuple[str, ...]]:  # fmt: skip
+    reduction: Reduction, change_day: tuple[int, ...], confidence: float
+) -> tuple[Fitted, dict[str, Any], tuple[str, ...]]:
     check_confidence(confidence)
     points = np.array(change_day, dtype=float)
     if (np.diff(points, prepend=0.0) <= 0).any():
         raise UsageError(f"change_day = {change_day} must be days after treatment, each later than the one before.")
-    seen = states_seen(
-        courses, question, definition, loss, by, confirmation, booster_policy,
-        "reduction.panel_cell", "reduction.panel_cluster", "reduction.panel_share",
-    )  # fmt: skip
-    cells, patterns, shares = seen.reductions
-    fitted = fit_cohort(seen.strata, cells, patterns, shares, points, confidence)
+    moves, patterns, shares = weighed(*(reduction.frames[name] for name in PANEL))
+    fitted = fit_cohort(list(reduction.strata), moves, patterns, shares, points, confidence)
     settings = {
-        **seen.settings,
+        **reduction.settings,
         "change_day": [int(d) for d in points],
         "confidence": confidence,
         "time_unit": "day, not coarsened",
         "variance": "sandwich, clustered by patient across strata",
     }
-    return fitted, settings, seen.courses, _notes(settings, fitted)
+    return fitted, settings, _notes(settings, fitted)
 
 
-@dataclass(frozen=True)
-class StatesSeen:
-    """A cohort placed for a question on states: `strata`, `courses` followed, `reductions` asked for, `settings`."""
+def reduce_states(
+    courses: Courses,
+    *names: str,
+    question: str = "time_in_response",
+    definition: str | None = None,
+    loss: str = "L1",
+    by: By = "stage",
+    confirmation: Confirmation = "confirmed",
+    booster_policy: BoosterPolicy = "treatment_policy",
+) -> Reduction:
+    """Count the moves between states that visits and ends show, or run the reductions `names` over these states.
 
-    strata: list[Stratum]
-    courses: Courses
-    reductions: list[pl.DataFrame]
-    settings: dict[str, Any]
-
-
-def states_seen(
-    courses: Courses, question: str, definition: str | None, loss: str, by: By, confirmation: Confirmation,
-    booster_policy: BoosterPolicy, *reductions: str,
-) -> StatesSeen:  # fmt: skip
-    """Place a cohort under a definition and a rule of loss, and run `reductions` over the states its visits show."""
+    Arguments as :func:`loss_of_response`.
+    """
     chosen = definition_of(courses, definition)
     strata, kept = place(courses, by, chosen, confirmation=confirmation, booster_policy=booster_policy)
     rule = _rule(kept, loss)
-    found = reduce(kept, *reductions)
+    wanted = names or PANEL
+    found = reduce(kept, *(f"reduction.{name}" for name in wanted))
     kept = kept.exclude(_not_followed(kept))
+    policies = {"confirmation": confirmation, "booster_policy": booster_policy}
     settings = {
         **common_settings(kept, strata, question, by),
         **chosen.settings,
         **rule,
-        "confirmation": confirmation,
-        "booster_policy": booster_policy,
+        **policies,
         "end_label": end_label(kept),
     }
-    return StatesSeen(strata, kept, found, settings)
+    return Reduction(
+        question=question,
+        placed={"definition": chosen.definition, "loss": loss, "by": by, **policies},
+        strata=tuple(strata),
+        frames=dict(zip(wanted, found, strict=True)),
+        flow=kept.flow(),
+        settings=settings,
+    )
 
 
 def _rule(courses: Courses, loss: str) -> dict[str, Any]:

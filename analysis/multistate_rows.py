@@ -28,6 +28,7 @@ from analysis.multistate import (
 from analysis.numerics.panel_markov import PanelFit
 from analysis.numerics.panel_markov_likelihood import Kind, PanelMoves
 from analysis.numerics.panel_markov_prediction import mix, restricted_mean_time, row_probabilities
+from analysis.reduction import gathered
 from analysis.result import check, row
 from registry.errors import NotEstimable
 
@@ -36,6 +37,8 @@ Ints = NDArray[np.int64]
 
 # With fewer courses seen, intensities cannot be told from chance: the stratum is counted, not modelled.
 FEWEST_COURSES = 10
+# With fewer changes that a next visit could confirm, the share confirmed is that of the whole cohort.
+_FEWEST_CONFIRMABLE = 10
 _KINDS = {"visit": int(Kind.PANEL), "end": int(Kind.DEATH), "alive": int(Kind.CENSORED)}
 _NO_COVARIATES = np.empty(0)
 
@@ -49,7 +52,7 @@ class Fitted:
     strata
         In order, with those nobody is in.
     cells, shares
-        Reductions ``reduction.panel_cell`` and ``reduction.panel_share``.
+        Moves, and states at planned visits, as :func:`weighed`.
     fits
         By stratum code; absent where there is nothing to fit, for the reason in `why_not`.
     variance
@@ -129,6 +132,47 @@ def fit_cohort(
     variance = joint_variance(list(fits.values()), rows, gathered.content, gathered.patients)
     ends = np.cumsum([0, *(f.n_parameters for f in fits.values())])
     return Fitted(strata, cells, shares, fits, why, variance, dict(zip(fits, ends.tolist(), strict=False)), confidence)
+
+
+def weighed(
+    cells: pl.DataFrame, patterns: pl.DataFrame, shares: pl.DataFrame, agreement: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return cells, patterns and shares in which an unconfirmed last change counts by the chance that it holds.
+
+    The chance is the share of such changes that a next visit confirmed (`agreement`: ``stratum, shown_state, n,
+    n_agreed``) in the stratum when it has ten of them, else in the cohort, else 1 (mean score, Reilly & Pepe 1995).
+    """
+    part = _parts(agreement, cells, shares)
+    shown, chance = pl.col("part") == "shown", pl.col("chance")
+    weight = pl.when(pl.col("part") == "whole").then(1.0).when(shown).then(chance).otherwise(1 - chance)
+    on = {"left_on": ["stratum", "unconfirmed"], "right_on": ["stratum", "shown_state"], "how": "left"}
+    each = cells.join(part, **on).with_columns(weight=weight).sort("cell")  # type: ignore[arg-type]
+    counted = patterns.join(each.select("cell", "weight"), on="cell").with_columns(
+        n_courses=pl.col("n_courses") * pl.col("weight")
+    )
+    keys = ("stratum", "kind", "from_state", "to_state", "start_day", "stop_day")
+    moves, people = gathered(
+        each.filter(pl.col("weight") > 0).with_columns(n=pl.col("n") * pl.col("weight")),
+        counted.filter(pl.col("weight") > 0).drop("weight"),
+        keys,
+    )
+    seen = shares.join(part, **on).with_columns(n=pl.col("n") * weight)  # type: ignore[arg-type]
+    seen = seen.group_by("stratum", "planned_visit", "target_day", "state").agg(pl.col("n").sum())
+    return moves, people, seen.filter(pl.col("n") > 0).sort("stratum", "target_day", "planned_visit", "state")
+
+
+def _parts(agreement: pl.DataFrame, *counted: pl.DataFrame) -> pl.DataFrame:
+    """Return ``stratum, shown_state, chance`` for every unconfirmed change among the frames `counted`."""
+    asked = pl.concat(f.select("stratum", shown_state="unconfirmed") for f in counted).unique()
+    whole = agreement.group_by("shown_state").agg(n_all=pl.col("n").sum(), agreed_all=pl.col("n_agreed").sum())
+    held = asked.join(agreement, on=["stratum", "shown_state"], how="left").join(whole, on="shown_state", how="left")
+    enough = pl.col("n") >= _FEWEST_CONFIRMABLE
+    return held.select(
+        "stratum", "shown_state",
+        chance=pl.when(enough).then(pl.col("n_agreed") / pl.col("n"))
+        .when(pl.col("n_all") > 0).then(pl.col("agreed_all") / pl.col("n_all"))
+        .otherwise(1.0),
+    )  # fmt: skip
 
 
 def _moves(cells: pl.DataFrame) -> PanelMoves:

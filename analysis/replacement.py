@@ -14,6 +14,7 @@ from analysis.cohort import By, Stratum, common_settings, end_label, patient_clu
 from analysis.numerics.competing import cumulative_incidence
 from analysis.numerics.resampling import interval_of_probability, resampled_incidence
 from analysis.numerics.survival_counts import count_events, log_rank
+from analysis.reduction import Reduction
 from analysis.response import HORIZON_DAYS
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
@@ -59,9 +60,45 @@ def joint_replacement(
     ----------
     Aalen & Johansen 1978; Kalbfleisch & Prentice 1980, ch. 7.
     """
+    return answer_replacement(
+        reduce_replacement(courses, by=by),
+        horizon_day=horizon_day,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def reduce_replacement(courses: Courses, *, by: By = "stage") -> Reduction:
+    """Count ends by cause and day, and who was last heard of when."""
     strata, kept = place_courses(courses, by)
     cells, patterns = reduce(kept, "reduction.end_cell", "reduction.end_cluster")
     kept = kept.exclude(_unheard(kept))
+    return Reduction(
+        question="joint_replacement",
+        placed={"by": by},
+        strata=tuple(strata),
+        frames={"end_cell": cells, "end_cluster": patterns},
+        flow=kept.flow(),
+        settings={**common_settings(kept, strata, "joint_replacement", by), "end_label": end_label(kept)},
+        notes=(
+            "An end counts whenever it was reported; a course without one is censored at its last contact. Where ends "
+            "are reported also of those no longer seen, the incidence is overstated.",
+        ),
+    )
+
+
+def answer_replacement(
+    reduction: Reduction,
+    *,
+    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    confidence: float = 0.95,
+    resamples: int = 200,
+    seed: int = 20040312,
+) -> Result:
+    """Estimate the incidence of the end from counted ends; arguments as :func:`joint_replacement`."""
+    strata = list(reduction.strata)
+    cells, patterns = reduction.frames["end_cell"], reduction.frames["end_cluster"]
     if cells.height == 0:
         raise NotEstimable("No course of the selection was followed for a day: nothing can be said about its end.")
     days = np.array(sorted(set(horizon_day)), dtype=float)
@@ -80,28 +117,23 @@ def joint_replacement(
         rows += [r for r in every if r["time_day"] in days]
         curves += [r for r in every if r["quantity"] == "end"]
     rows.append(_test(strata, cells, single=single))
-    label = end_label(kept)
     return Result(
         question="joint_replacement",
-        title=f"Cumulative incidence of {label} by {by}",
+        title=f"Cumulative incidence of {reduction.settings['end_label']} by {reduction.by}",
         frame=frame_of(rows),
         settings={
-            **common_settings(kept, strata, "joint_replacement", by),
+            **reduction.settings,
             "horizon_day": [int(d) for d in days],
             "confidence": confidence,
-            "end_label": label,
             "variance": "Greenwood" if single else "bootstrap of patients",
             "resamples": resamples,
             "seed": seed,
         },
-        attrition=kept.flow(),
+        attrition=reduction.flow,
         diagnostics=_diagnostics(strata, cells),
         curves=frame_of(curves),
         at_risk=_at_risk(strata, cells, days),
-        notes=(
-            "An end counts whenever it was reported; a course without one is censored at its last contact. Where ends "
-            "are reported also of those no longer seen, the incidence is overstated.",
-        ),
+        notes=reduction.notes,
         draw=figures.cumulative_incidence,
     )
 

@@ -26,6 +26,7 @@ from analysis.cohort import (
     reduce,
 )
 from analysis.numerics.interval import NPMLE, IntervalData, coarse_ends, npmle
+from analysis.reduction import Reduction
 from analysis.response_rows import at_risk, curves, diagnostics, grid_of, interval_data, numbers, regions
 from analysis.result import Result
 from registry import Courses
@@ -96,47 +97,77 @@ def time_to_response(
     ----------
     Turnbull 1976; Hudgens, Satten & Longini 2001; Sun 1996; Fay & Shaw 2010. See docs/methods/time-to-response.md.
     """
+    reduction = reduce_response(
+        courses, definition=definition, by=by, confirmation=confirmation, early_visits=early_visits,
+        end_policy=end_policy, booster_policy=booster_policy,
+    )  # fmt: skip
+    return answer_response(reduction, horizon_day=horizon_day, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def reduce_response(
+    courses: Courses,
+    *,
+    definition: str | None = None,
+    by: By = "stage",
+    confirmation: Confirmation = "confirmed",
+    early_visits: EarlyVisits = "ignored",
+    end_policy: EndPolicy = "competing",
+    booster_policy: BoosterPolicy = "treatment_policy",
+) -> Reduction:
+    """Count the intervals in which courses responded; arguments as :func:`time_to_response`."""
+    chosen = definition_of(courses, definition)
+    placed = {
+        "by": by, "confirmation": confirmation, "early_visits": early_visits, "end_policy": end_policy,
+        "booster_policy": booster_policy,
+    }  # fmt: skip
+    strata, kept = place(courses, definition=chosen, **placed)
+    cells, patterns = reduce(kept, "reduction.response_cell", "reduction.response_cluster")
+    kept = kept.exclude(_not_assessed(kept, chosen))
+    return Reduction(
+        question="time_to_response",
+        placed={"definition": chosen.definition, **placed},
+        strata=tuple(strata),
+        frames={"response_cell": cells, "response_cluster": patterns},
+        flow=kept.flow(),
+        settings={**common_settings(kept, strata, "time_to_response", by), **chosen.settings, **placed},
+        notes=_notes(chosen, confirmation, kept),
+    )
+
+
+def answer_response(
+    reduction: Reduction,
+    *,
+    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    confidence: float = 0.95,
+    resamples: int = 200,
+    seed: int = 20040312,
+) -> Result:
+    """Estimate the incidence of response from counted intervals; arguments as :func:`time_to_response`."""
     check_confidence(confidence)
     if resamples < 20:
         raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more.")
-    chosen = definition_of(courses, definition)
-    strata, kept = place(
-        courses, by, chosen, confirmation=confirmation, early_visits=early_visits, end_policy=end_policy,
-        booster_policy=booster_policy,
-    )  # fmt: skip
-    cells, patterns = reduce(kept, "reduction.response_cell", "reduction.response_cluster")
-    kept = kept.exclude(_not_assessed(kept, chosen))
+    strata, settings = list(reduction.strata), reduction.settings
+    cells, patterns = reduction.frames["response_cell"], reduction.frames["response_cluster"]
     if cells.height == 0:
         raise NotEstimable(
-            f"No course can be judged by {chosen.definition}: its scales were not measured at baseline and after. "
-            f"{_why_nobody(kept)}"
+            f"No course can be judged by {settings['definition']}: its scales were not measured at baseline and after. "
+            f"{reduction.why_nobody()}"
         )
     days = np.array(sorted(set(horizon_day)), dtype=float)
     fits = {s.code: fit_intervals(cells.filter(pl.col("stratum") == s.code)) for s in strata}
     samples = bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
-    settings = {
-        **common_settings(kept, strata, "time_to_response", by),
-        **chosen.settings,
-        "confirmation": confirmation,
-        "early_visits": early_visits,
-        "end_policy": end_policy,
-        "booster_policy": booster_policy,
-        "horizon_day": [int(d) for d in days],
-        "confidence": confidence,
-        "resamples": resamples,
-        "seed": seed,
-    }
+    asked = {"horizon_day": [int(d) for d in days], "confidence": confidence, "resamples": resamples, "seed": seed}
     return Result(
         question="time_to_response",
-        title=f"Time to response by {by}: {chosen.label}",
+        title=f"Time to response by {reduction.by}: {settings['definition_label']}",
         frame=numbers(strata, fits, cells, patterns, samples, days, confidence),
-        settings=settings,
-        attrition=kept.flow(),
+        settings={**settings, **asked},
+        attrition=reduction.flow,
         diagnostics=diagnostics(strata, fits, cells),
         curves=curves(strata, fits, samples, grid_of(days), confidence),
         at_risk=at_risk(strata, cells, days),
         regions=regions(fits),
-        notes=_notes(chosen, confirmation, kept),
+        notes=reduction.notes,
         draw=figures.cumulative_incidence,
     )
 
@@ -197,11 +228,6 @@ def _not_assessed(courses: Courses, definition: Definition) -> pl.DataFrame:
         "where not exists (select 1 from reduction.response_course r where r.course_id = cohort.course_id)",
         [definition.definition],
     ).pl()
-
-
-def _why_nobody(courses: Courses) -> str:
-    left = courses.attrition.filter(~pl.col("kept"))["reason"].value_counts(sort=True)
-    return "; ".join(f"{n} {reason}" for reason, n in left.iter_rows())
 
 
 def _notes(definition: Definition, confirmation: str, courses: Courses) -> tuple[str, ...]:

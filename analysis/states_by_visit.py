@@ -8,8 +8,9 @@ import polars as pl
 
 from analysis import state_figures as figures
 from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum
-from analysis.loss_of_response import StatesSeen, states_seen
+from analysis.loss_of_response import reduce_states
 from analysis.multistate import STATES
+from analysis.reduction import Reduction
 from analysis.result import Result, diagnostics_of, frame_of, row
 from registry import Courses
 from registry.errors import NotEstimable, UsageError
@@ -56,8 +57,8 @@ def states_by_visit(
     NotEstimable
         When no course was followed, or the programme has no such rule of loss.
     """
-    seen = _seen(courses, definition, loss, by, confirmation, booster_policy, "reduction.panel_flow")
-    (flows,), settings = seen.reductions, seen.settings
+    seen = _seen(courses, definition, loss, by, confirmation, booster_policy, "panel_flow")
+    flows, settings = seen.frames["panel_flow"], seen.settings
     flows = flows.filter(pl.col("target_day") <= until_day)
     if flows["target_day"].n_unique() < 2:
         raise UsageError(f"until_day = {until_day} leaves no planned visit after baseline; give a later day.")
@@ -68,7 +69,7 @@ def states_by_visit(
         title=f"States from visit to visit by {by}: {settings['definition_label']}, loss: {settings['loss_label']}",
         frame=frame_of([r for s in seen.strata for r in _rows(s, flows.filter(stratum=s.code), days)]),
         settings={**settings, "horizon_day": [int(days[-1])], "visits": visits},
-        attrition=seen.courses.flow(),
+        attrition=seen.flow,
         diagnostics=diagnostics_of([]),
         notes=("As seen: nothing is modelled. Those not seen are counted, not guessed.",),
         draw=figures.alluvial,
@@ -107,10 +108,10 @@ def swimmer(
         by,
         confirmation,
         "treatment_policy",
-        "reduction.panel_watch",
-        "reduction.panel_visit",
+        "panel_watch",
+        "panel_visit",
     )
-    watch = placed.reductions[0]
+    watch = placed.frames["panel_watch"]
     share = min(1.0, n / watch.height)
     drawn = [
         mine.sample(max(1, round(share * mine.height)), seed=seed).sort("last_day", "course_id", descending=True)
@@ -118,7 +119,7 @@ def swimmer(
         if (mine := watch.filter(stratum=s.code)).height
     ]
     lanes = pl.concat(drawn).with_row_index("lane")
-    con = placed.courses.registry.con
+    con = courses.registry.con
     con.register("lanes", lanes.select("lane", "course_id"))
     seen = con.sql("select lane, day, coalesce(open_state, state) as state from reduction.panel_visit "
                    "join lanes using (course_id) order by lane, day").pl()  # fmt: skip
@@ -132,9 +133,12 @@ def swimmer(
 def _seen(
     courses: Courses, definition: str | None, loss: str, by: By, confirmation: Confirmation,
     booster_policy: BoosterPolicy, *reductions: str,
-) -> StatesSeen:  # fmt: skip
-    seen = states_seen(courses, "states_by_visit", definition, loss, by, confirmation, booster_policy, *reductions)
-    if seen.reductions[0].height == 0:
+) -> Reduction:  # fmt: skip
+    seen = reduce_states(
+        courses, *reductions, question="states_by_visit", definition=definition, loss=loss, by=by,
+        confirmation=confirmation, booster_policy=booster_policy,
+    )  # fmt: skip
+    if next(iter(seen.frames.values())).height == 0:
         raise NotEstimable("No course was followed after its first session: there is no visit to show.")
     return seen
 

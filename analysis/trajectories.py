@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis import trajectory_figures
 from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, place_courses, reduce
 from analysis.numerics.covariance import StructureName
 from analysis.numerics.marginal_means import Method, mean_rows
 from analysis.numerics.repeated import MmrmFit
+from analysis.reduction import Reduction
 from analysis.result import Result, check, diagnostics_of, frame_of, row
-from analysis.trajectory_model import Inference, clustered, fit_with_fallback, interaction_rows
-from analysis.trajectory_question import Adjust, IntercurrentPolicy, Measured, Unit, ask
+from analysis.trajectory_model import Inference, clustered, fit_with_fallback
+from analysis.trajectory_question import Adjust, IntercurrentPolicy, Measured, Unit, ask, measured_of
+from analysis.trajectory_rows import FEWEST, numbers
 from analysis.trajectory_sums import Sums, Visit, design_of, rows_of, sums_of
 from registry import Courses
 from registry.errors import NotEstimable, choose
@@ -24,8 +25,6 @@ from registry.errors import NotEstimable, choose
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# A mean of fewer courses at a visit is not reported: its standard error would rest on the model alone.
-FEWEST = 5
 _COLUMNS: dict[str, str] = {"age": "age", "sex": "female", "bmi": "bmi"}
 
 
@@ -91,53 +90,127 @@ def trajectories(
     ----------
     Mallinckrodt, Clark & David 2001; Kenward & Roger 1997; Bell & McCaffrey 2002. See docs/methods/trajectories.md.
     """
-    choose(structure, allowed(StructureName), "structure =")
-    choose(degrees_of_freedom, allowed(Method), "degrees_of_freedom =")
-    check_confidence(confidence)
+    reduction = reduce_trajectories(
+        courses, scale=scale, by=by, adjust=adjust, visits=visits, end_policy=end_policy, booster_policy=booster_policy,
+        unit=unit,
+    )  # fmt: skip
+    return answer_trajectories(
+        reduction, structure=structure, degrees_of_freedom=degrees_of_freedom, confidence=confidence
+    )
+
+
+def reduce_trajectories(
+    courses: Courses,
+    *,
+    scale: str | None = None,
+    by: By = "stage",
+    adjust: tuple[Adjust, ...] = (),
+    visits: tuple[str, ...] | None = None,
+    end_policy: IntercurrentPolicy = "hypothetical",
+    booster_policy: IntercurrentPolicy = "treatment_policy",
+    unit: Unit = "points_of_100",
+) -> Reduction:
+    """Add up the cross-products of changes by pattern of visits attended; arguments as :func:`trajectories`."""
     strata, kept = place_courses(courses, by)
     policies = {"unit": unit, "end_policy": end_policy, "booster_policy": booster_policy}
     measured = ask(kept, scale, visits, adjust, **policies)
     names = [f"reduction.trajectory_{name}" for name in ("product", "due", "course", "value")]
     products, due, people, values = reduce(kept, *names)
     kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
-    data, too_few = enough_visits(products, strata, measured.visits, tuple(_COLUMNS[a] for a in adjust), measured.label)
+    used = people.filter(pl.col("reason").is_null())
+    scales = used.group_by("scale").agg(n=pl.len()).join(measured.scales.drop("n"), on="scale")
+    own = used.group_by("patient_id").agg(n_courses=pl.len()).group_by("n_courses").agg(n=pl.len())
+    return Reduction(
+        question="trajectories",
+        placed={"scale": measured.asked, "by": by, "adjust": list(adjust), "visits": visits, **policies},
+        strata=tuple(strata),
+        frames={
+            "trajectory_product": products,
+            "trajectory_due": due,
+            "trajectory_scale": scales.select("scale", "label", "unit", "n").sort(
+                "n", "scale", descending=[True, False]
+            ),
+            "courses_of_a_patient": own.sort("n_courses"),
+        },
+        flow=kept.flow(),
+        settings={
+            **common_settings(kept, strata, "trajectories", by),
+            **policies,
+            "domain": measured.domain,
+            "adjust": list(adjust),
+            "planned": [{"visit": v.name, "position": v.position, "day": v.day} for v in measured.visits],
+        },
+        rows={"trajectory_course": used, "trajectory_value": values},
+    )
+
+
+def answer_trajectories(
+    reduction: Reduction,
+    *,
+    structure: StructureName = "unstructured",
+    degrees_of_freedom: Method = "kenward-roger-linear",
+    confidence: float = 0.95,
+) -> Result:
+    """Estimate mean changes from cross-products; arguments as :func:`trajectories`.
+
+    Where patients have several courses and their rows are not at hand, as for centres pooled, the variance is that of
+    the model, which takes courses as independent; a note says so.
+    """
+    choose(structure, allowed(StructureName), "structure =")
+    choose(degrees_of_freedom, allowed(Method), "degrees_of_freedom =")
+    check_confidence(confidence)
+    strata, frames, settings = list(reduction.strata), reduction.frames, reduction.settings
+    measured = measured_of(reduction)
+    covariates = tuple(_COLUMNS[a] for a in settings["adjust"])
+    data, too_few = enough_visits(frames["trajectory_product"], strata, measured.visits, covariates, measured.label)
     design, dependent = design_of(data)
     fit, why = fit_with_fallback(data.sums, design, structure)
-    used = people.filter(pl.col("reason").is_null())
-    measured = measured.among(used["scale"])
     model = Inference(fit, degrees_of_freedom)
-    single = used["patient_id"].n_unique() == used.height
-    chosen = model if single else clustered(fit, degrees_of_freedom, rows_of(values, used, data))
-    frame = _numbers(strata, data, chosen, due, confidence)
-    settings = {
-        **common_settings(kept, strata, "trajectories", by),
-        **measured.settings(),
-        **policies,
-        "adjust": list(adjust),
-        "visits": [{"visit": v.name, "day": v.day} for v in data.visits],
-        **_fit_settings(fit, structure, single, degrees_of_freedom, confidence),
-        "estimand": _estimand(measured, by, end_policy, booster_policy),
-    }
+    single = bool((frames["courses_of_a_patient"]["n_courses"] == 1).all())
+    chosen, due = model, frames["trajectory_due"]
+    if not single and reduction.rows:
+        rows = rows_of(reduction.rows["trajectory_value"], reduction.rows["trajectory_course"], data)
+        chosen = clustered(fit, degrees_of_freedom, rows)
+    frame = numbers(strata, data, chosen, due, confidence)
+    policies = (str(settings["end_policy"]), str(settings["booster_policy"]))
+    notes = _notes(measured, data, [*too_few, *_left_out(dependent)], why, fit)
     return Result(
         question="trajectories",
-        title=f"Change from baseline in {measured.label} by {by}",
+        title=f"Change from baseline in {measured.label} by {reduction.by}",
         frame=frame,
-        settings=settings,
-        attrition=kept.flow(),
+        settings={
+            **{k: v for k, v in settings.items() if k != "planned"},
+            **measured.settings(),
+            "visits": [{"visit": v.name, "day": v.day} for v in data.visits],
+            **_fit_settings(fit, structure, chosen is model, degrees_of_freedom, confidence),
+            "estimand": _estimand(measured, reduction.by, *policies),
+        },
+        attrition=reduction.flow,
         diagnostics=_diagnostics(data, model, chosen, structure, due),
         curves=_curves(frame, data),
         at_risk=frame.filter(pl.col("quantity") == "seen"),
-        notes=_notes(measured, data, [*too_few, *_left_out(dependent)], why, fit, single),
+        notes=(*notes, *_of_patients(single, chosen is not model), *reduction.notes),
         draw=trajectory_figures.mean_change,
     )
 
 
-def _fit_settings(fit: MmrmFit, structure: str, single: bool, method: str, confidence: float) -> dict[str, Any]:
+def _of_patients(single: bool, by_patient: bool) -> tuple[str, ...]:
+    """Return what is to be said of patients with several courses."""
+    if single:
+        return ()
+    if by_patient:
+        return ("Some patients have several courses: intervals are clustered by patient.",)
+    return (
+        "Some patients have several courses, and their rows are not at hand: intervals take courses as independent.",
+    )
+
+
+def _fit_settings(fit: MmrmFit, structure: str, of_model: bool, method: str, confidence: float) -> dict[str, Any]:
     return {
         "structure": structure,
         "structure_used": fit.structure.name,
-        "variance": "model" if single else "sandwich clustered by patient (CR2)",
-        "degrees_of_freedom": method if single else "Satterthwaite of the sandwich",
+        "variance": "model" if of_model else "sandwich clustered by patient (CR2)",
+        "degrees_of_freedom": method if of_model else "Satterthwaite of the sandwich",
         "confidence": confidence,
     }
 
@@ -166,100 +239,6 @@ def enough_visits(
             f"at most {total.max():.0f} were seen, {needed.max():.0f} are needed."
         )
     return sums_of(products, codes, enough, adjust), said
-
-
-def _numbers(
-    strata: list[Stratum], data: Sums, inference: Inference, due: pl.DataFrame, confidence: float
-) -> pl.DataFrame:
-    shown = data.seen >= FEWEST
-    own = mean_rows(inference.fit.design, data.profiles(data.means))
-    common = mean_rows(inference.fit.design, data.profiles(data.n_courses @ data.means / data.n_courses.sum()))
-    rows: list[dict[str, Any]] = []
-    for stratum in strata:
-        if stratum.code not in data.strata:
-            rows += [_empty(stratum.code, v, "nobody in this stratum") for v in data.visits]
-            continue
-        s = data.strata.index(stratum.code)
-        rows += _modelled(data, "mean_change", stratum.code, own[s], data.seen[s], inference, confidence)
-        if len(data.strata) > 1:
-            rows += _modelled(data, "adjusted_change", stratum.code, common[s], data.seen[s], inference, confidence)
-        rows += _seen(data, stratum.code, due)
-        rows += _naive(data, s, confidence)
-    for s in range(1, len(data.strata)):
-        name = f"{data.strata[s]} - {data.strata[0]}"
-        pair = np.where(shown[s] & shown[0], data.seen[s] + data.seen[0], 0.0)
-        rows += _modelled(data, "difference", name, common[s] - common[0], pair, inference, confidence)
-    rows.append(_test(data, inference, shown))
-    return frame_of(rows)
-
-
-def _empty(code: str, visit: Visit, note: str, quantity: str = "mean_change", seen: float = 0.0) -> dict[str, Any]:
-    return row(code, quantity, time_day=visit.day, denominator=int(seen), note=note)
-
-
-def _modelled(
-    data: Sums, quantity: str, name: str, contrast: Floats, seen: Floats, inference: Inference, confidence: float
-) -> list[dict[str, Any]]:
-    """Estimates of one stratum or contrast (T, p); visits at which too few were seen have none."""
-    enough = np.flatnonzero(seen >= FEWEST)
-    found = inference.of(contrast[enough], confidence) if len(enough) else None
-    rows = []
-    for t, visit in enumerate(data.visits):
-        if found is None or t not in enough:
-            rows.append(_empty(name, visit, f"fewer than {FEWEST} courses were seen", quantity, seen[t]))
-            continue
-        k = int(np.searchsorted(enough, t))
-        rows.append(
-            row(name, quantity, time_day=visit.day, estimate=float(found.estimate[k]), low=float(found.lower[k]),
-                high=float(found.upper[k]), denominator=int(seen[t]))
-        )  # fmt: skip
-    return rows
-
-
-def _seen(data: Sums, code: str, due: pl.DataFrame) -> list[dict[str, Any]]:
-    mine = {p: (seen, of) for p, seen, of in due.filter(stratum=code).select("position", "n_seen", "n_due").iter_rows()}
-    rows = []
-    for visit in data.visits:
-        n, of = mine[visit.position]
-        rows.append(
-            row(code, "seen", time_day=visit.day, estimate=n / of if of else None, n=n, denominator=of,
-                note=None if of else "not due for anybody yet")
-        )  # fmt: skip
-    return rows
-
-
-def _naive(data: Sums, s: int, confidence: float) -> list[dict[str, Any]]:
-    """Means of whoever came, at each visit and at all of them: comparisons, biased when dropout is informative."""
-    everybody = np.ones(len(data.stratum), dtype=bool)
-    ways: dict[str, tuple[Bools, str]] = {
-        "observed_case": (everybody, "for comparison only: whoever was seen at this visit"),
-        "complete_case": (np.asarray(data.sums.observed.all(axis=1)), "for comparison only: seen at every visit"),
-    }
-    rows = []
-    for quantity, (chosen, note) in ways.items():
-        n, mean, sd = (x[s] for x in data.raw_change(chosen))
-        for t, visit in enumerate(data.visits):
-            if n[t] < FEWEST:
-                rows.append(_empty(data.strata[s], visit, f"fewer than {FEWEST} courses; {note}", quantity, n[t]))
-                continue
-            reach = float(stats.t.ppf(0.5 + confidence / 2, n[t] - 1) * sd[t] / np.sqrt(n[t]))
-            rows.append(
-                row(data.strata[s], quantity, time_day=visit.day, estimate=float(mean[t]), low=float(mean[t] - reach),
-                    high=float(mean[t] + reach), denominator=int(n[t]), note=note)
-            )  # fmt: skip
-    return rows
-
-
-def _test(data: Sums, inference: Inference, shown: Bools) -> dict[str, Any]:
-    rows = interaction_rows(inference.fit.design, data, shown)
-    if len(rows) == 0:
-        return row("all", "test", note="a test of stratum × visit needs two strata at two visits")
-    found = inference.test(rows)
-    note = (
-        f"stratum × visit: F({found.df_numerator:.0f}, {found.df_denominator:.1f}) = {found.statistic:.3f}; "
-        "whether the strata differ by the same amount at all visits"
-    )
-    return row("all", "test", estimate=found.p_value, denominator=data.sums.n_subjects, note=note)
 
 
 def _curves(frame: pl.DataFrame, data: Sums) -> pl.DataFrame:
@@ -297,13 +276,11 @@ def _left_out(dependent: list[str]) -> list[str]:
     return [f"{name} is determined by the other covariates and is left out." for name in dependent]
 
 
-def _notes(measured: Measured, data: Sums, left: list[str], why: str, fit: MmrmFit, single: bool) -> tuple[str, ...]:
+def _notes(measured: Measured, data: Sums, left: list[str], why: str, fit: MmrmFit) -> tuple[str, ...]:
     notes = ["Missing scores are taken to depend on what was observed (missing at random); no data can show that."]
     notes += measured.notes() + left
     if why:
         notes.append(f"The covariance is {fit.structure.name}, since the one asked for could not be fitted: {why}")
-    if not single:
-        notes.append("Some patients have several courses: intervals are clustered by patient.")
     if data.sums.n_unobserved:
         notes.append(f"{data.sums.n_unobserved} courses have a baseline and no score at any of these visits.")
     return tuple(notes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
 
 from analysis.cohort import allowed, programmes_of
+from analysis.reduction import Reduction
 from analysis.trajectory_sums import Visit
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
@@ -23,31 +24,38 @@ class Measured:
 
     Attributes
     ----------
-    label, unit_label
-        In words.
     domain
         Domain by whose scale each course is measured, or null if one scale was named.
+    asked
+        The scale or domain, as it can be asked for again.
+    unit
+        ``points_of_100`` or ``native``.
     scales
-        Courses by the scale that measured them.
+        Scales that measure courses, the most frequent first: ``scale, label, unit, n``.
     visits
         Planned visits asked for, in order.
     """
 
-    label: str
-    unit_label: str
     domain: str | None
-    scales: dict[str, int]
+    asked: str
+    unit: str
+    scales: pl.DataFrame
     visits: list[Visit]
 
-    def among(self, scales: pl.Series) -> Measured:
-        """Return the same, with the scales counted among the courses analysed."""
-        counts = scales.value_counts(sort=True).sort("count", "scale", descending=[True, False])
-        return replace(self, scales={str(scale): int(n) for scale, n in counts.iter_rows()})
+    @property
+    def label(self) -> str:
+        """What is measured, in words."""
+        return str(self.scales["label"][0]) if self.scales.height == 1 else str(self.domain)
+
+    @property
+    def unit_label(self) -> str:
+        """The unit of a change, in words."""
+        return "points of 100" if self.unit == "points_of_100" else str(self.scales["unit"][0]).strip("{}")
 
     def settings(self) -> dict[str, Any]:
         """Return what a result keeps of it."""
         return {
-            "scale": list(self.scales),
+            "scale": self.scales["scale"].to_list(),
             "scale_label": self.label,
             "domain": self.domain,
             "unit_label": self.unit_label,
@@ -56,9 +64,9 @@ class Measured:
 
     def notes(self) -> list[str]:
         """Return what to mind when several scales stand for one domain."""
-        if len(self.scales) < 2:
+        if self.scales.height < 2:
             return []
-        counts = ", ".join(f"{scale} in {n}" for scale, n in self.scales.items())
+        counts = ", ".join(f"{scale} in {n}" for scale, n in self.scales.select("scale", "n").iter_rows())
         return [f"Several scales stand for {self.domain}, one a course, on 0 to 100: {counts} courses."]
 
 
@@ -152,19 +160,24 @@ def _visits(courses: Courses, asked: tuple[str, ...] | None) -> list[Visit]:
 
 
 def _measured(courses: Courses, scale: str | None, domain: str | None, unit: str, visits: list[Visit]) -> Measured:
-    rows = courses.registry.con.execute(
+    scales = courses.registry.con.execute(
         "select catalogue.scale.scale, label, unit, count(*) as n from course.baseline "
         "semi join cohort.course using (course_id) left join course.domain_scale as chosen "
         "on chosen.course_id = course.baseline.course_id and chosen.domain = ? "
         "join catalogue.scale on catalogue.scale.scale = course.baseline.scale "
         "where course.baseline.scale = coalesce(?, chosen.scale) group by all order by n desc, 1",
         [domain, scale],
-    ).fetchall()
-    if not rows:
+    ).pl()
+    if scales.height == 0:
         raise NotEstimable(f"No course has a baseline of {scale or domain}: a change from it cannot be estimated.")
-    if unit == "native" and len(rows) > 1:
-        names = ", ".join(r[0] for r in rows)
+    if unit == "native" and scales.height > 1:
+        names = ", ".join(scales["scale"])
         raise UsageError(f"unit = 'native' needs one scale; {domain} is measured by {names}. Name one.")
-    label = rows[0][1] if len(rows) == 1 else str(domain)
-    unit_label = "points of 100" if unit == "points_of_100" else rows[0][2].strip("{}")
-    return Measured(label, unit_label, domain, {r[0]: int(r[3]) for r in rows}, visits)
+    return Measured(domain, str(scale or domain), unit, scales, visits)
+
+
+def measured_of(reduction: Reduction) -> Measured:
+    """Return what was measured in the courses that a reduction of trajectories counts."""
+    planned = [Visit(v["visit"], v["position"], v["day"]) for v in reduction.settings["planned"]]
+    asked, unit, scales = reduction.placed["scale"], reduction.settings["unit"], reduction.frames["trajectory_scale"]
+    return Measured(reduction.settings["domain"], asked, unit, scales, planned)

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from reports import keeping, leaving, redcap_commands
-from reports.arguments import AsJson, AsOf, Out, RegistryPath, opened
+from reports import asking, keeping, leaving, redcap_commands
+from reports.arguments import AsJson, Out, RegistryPath, opened
 
 app = typer.Typer(
     add_completion=False,
@@ -26,26 +26,6 @@ app = typer.Typer(
 
 # Rows listed in text; --json has them all.
 _SHOWN = 8
-
-
-class Question(StrEnum):
-    """Questions that `analyse` answers."""
-
-    time_to_response = "time-to-response"
-    loss_of_response = "loss-of-response"
-    time_in_response = "time-in-response"
-    states_by_visit = "states-by-visit"
-    adjusted_response = "adjusted-response"
-    dose_response = "dose-response"
-    subgroups = "subgroups"
-    specifications = "specifications"
-    booster_effect = "booster-effect"
-    outlook = "outlook"
-    safety = "safety"
-    joint_replacement = "joint-replacement"
-    trajectories = "trajectories"
-    imputed_change = "imputed-change"
-    describe = "describe"
 
 
 class Layout(StrEnum):
@@ -202,82 +182,6 @@ def status(registry: RegistryPath, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def analyse(
-    context: typer.Context,
-    registry: RegistryPath,
-    question: Annotated[Question, typer.Argument(help="What to ask.")],
-    by: Annotated[
-        str | None, typer.Option(help="What separates the strata; default: stage, of safety product.")
-    ] = None,
-    definition: Annotated[str | None, typer.Option(help="Response definition; default: the programme's.")] = None,
-    programme: Annotated[str | None, typer.Option(help="Only courses of this programme.")] = None,
-    site: Annotated[str | None, typer.Option(help="Only this anatomical site.")] = None,
-    diagnosis: Annotated[str | None, typer.Option(help="Only this diagnosis.")] = None,
-    confirmation: Annotated[str, typer.Option(help="confirmed or first.")] = "confirmed",
-    early_visits: Annotated[str, typer.Option(help="Visits before evaluation is due: ignored or counted.")] = "ignored",
-    scale: Annotated[
-        str | None, typer.Option(help="Scale or domain of a trajectory, e.g. KOOS/pain or function.")
-    ] = None,
-    outcome: Annotated[
-        str | None, typer.Option(help="Outcome of a booster: a scale, a domain, response or end.")
-    ] = None,
-    estimand: Annotated[str | None, typer.Option(help="Of a booster: per_protocol or intention_to_treat.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Of an outlook: severity stage.")] = None,
-    age: Annotated[float | None, typer.Option(help="Of an outlook: age in years.")] = None,
-    tissue: Annotated[str | None, typer.Option(help="Of an outlook: cell source, e.g. adipose.")] = None,
-    dose_million: Annotated[float | None, typer.Option(help="Of an outlook: viable cells, millions.")] = None,
-    situation: Annotated[str | None, typer.Option(help="Booster for: any, regression or insufficient.")] = None,
-    show_anyway: Annotated[
-        bool | None, typer.Option("--show-anyway", help="Show a booster effect although a check failed.")
-    ] = None,
-    horizon_day: Annotated[list[int] | None, typer.Option(min=1, help="Days to report; may be repeated.")] = None,
-    min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Write the figure here (PNG or SVG).")] = None,
-    as_of: AsOf = None,
-    as_json: AsJson = False,
-) -> None:
-    """Answer a question by severity stage, with its definition, attrition and diagnostics."""
-    import analysis
-    from registry.errors import NotEstimable
-    from reports import answers
-
-    reg = opened(registry, as_of)
-    selection = {"programme": programme, "site": site, "diagnosis": diagnosis}
-    courses = reg.courses(
-        min_potential_follow_up_day=min_potential_follow_up_day, **{k: v for k, v in selection.items() if v is not None}
-    )
-    given = {
-        "by": by,
-        "definition": definition,
-        "confirmation": confirmation,
-        "early_visits": early_visits,
-        "horizon_day": tuple(horizon_day) if horizon_day else None,
-        "scale": scale,
-        "outcome": outcome,
-        "estimand": estimand,
-        "situation": situation,
-        "stage": stage,
-        "age": age,
-        "tissue": tissue,
-        "dose_million": dose_million,
-        "show_anyway": show_anyway,
-    }
-    options = answers.options_of(getattr(analysis, question.name), given, answers.typed(context, given))
-    try:
-        result = getattr(analysis, question.name)(courses, **options)
-    except NotEstimable as error:
-        if as_json:
-            _print_json(answers.withheld(question.name, options, courses, str(error)))
-            raise typer.Exit(5) from None
-        raise
-    if figure is not None:
-        answers.write_figure(result, figure)
-    typer.echo(result.to_json() if as_json else repr(result))
-    if result.withheld:
-        raise typer.Exit(5)
-
-
-@app.command()
 def simulate(
     out: Out,
     patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 600,
@@ -339,7 +243,7 @@ def _print_json(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(content, ensure_ascii=False, default=str))
 
 
-for command in (*leaving.COMMANDS, *keeping.COMMANDS):
+for command in (*asking.COMMANDS, *leaving.COMMANDS, *keeping.COMMANDS):
     app.command()(command)
 app.add_typer(redcap_commands.app, name="redcap")
 

@@ -300,7 +300,6 @@ def reductions(world: World) -> dict[str, pl.DataFrame]:
         "day",
         "state",
         open_state=pl.lit(None, dtype=pl.String),
-        open_share=pl.lit(0).cast(pl.Decimal(9, 6)),
     )
     return {
         "response_course": response,

@@ -2,11 +2,12 @@
 -- grain: pattern, cell
 -- source: reduction.panel_move, reduction.panel_cell
 with placed as (
-    select move.patient_id, cell.cell, sum(move.weight) as n_courses
+    select move.patient_id, cell.cell, count(*) as n_courses
     from reduction.panel_move as move
     inner join reduction.panel_cell as cell
         on move.stratum = cell.stratum and move.kind = cell.kind and move.from_state = cell.from_state
         and move.to_state = cell.to_state and move.start_day = cell.start_day and move.stop_day = cell.stop_day
+        and move.unconfirmed = cell.unconfirmed and move.part = cell.part
     group by move.patient_id, cell.cell
 ),
 

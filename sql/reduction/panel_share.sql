@@ -1,6 +1,7 @@
 -- title: Courses seen in each state around each planned visit, as seen: nothing is modelled
--- grain: stratum, planned_visit, state
+-- grain: stratum, planned_visit, state, unconfirmed, part
 -- source: reduction.panel_visit nearest to each target day within its window; reduction.panel_watch for those ended
+-- An unconfirmed last change is counted twice, once as before and once as shown: see reduction.panel_move.
 -- Biased where those who do not benefit stay away; ends are counted for as long as the course would have been watched.
 with planned as (
     select watch.course_id, watch.stratum, watch.ended_as, watch.last_day, watch.watched_to_day,
@@ -14,9 +15,7 @@ with planned as (
 seen as (
     select planned.course_id, planned.planned_visit,
         min_by(visit.state, abs(visit.day - planned.target_day) * 10000 + visit.day) as state,
-        min_by(visit.open_state, case when visit.open_state is not null
-            then abs(visit.day - planned.target_day) * 10000 + visit.day end) as open_state,
-        min_by(visit.open_share, abs(visit.day - planned.target_day) * 10000 + visit.day) as open_share
+        min_by(coalesce(visit.open_state, ''), abs(visit.day - planned.target_day) * 10000 + visit.day) as unconfirmed
     from planned
     inner join reduction.panel_visit as visit
         on planned.course_id = visit.course_id
@@ -25,8 +24,7 @@ seen as (
 ),
 
 placed as (
-    select planned.stratum, planned.planned_visit, planned.target_day, seen.state, seen.open_state,
-        coalesce(seen.open_share, 0) as open_share,
+    select planned.stratum, planned.planned_visit, planned.target_day, seen.state, seen.unconfirmed,
         case when planned.ended_as is not null and planned.last_day <= planned.target_day
             and planned.watched_to_day >= planned.target_day
             then planned.ended_as end as end_state
@@ -35,16 +33,17 @@ placed as (
 ),
 
 branched as (
-    select stratum, planned_visit, target_day, end_state as state, cast(1 as decimal(9, 6)) as weight
+    select stratum, planned_visit, target_day, end_state as state, '' as unconfirmed, 'whole' as part
     from placed where end_state is not null
     union all
-    select stratum, planned_visit, target_day, state, cast(1 as decimal(9, 6)) - open_share
+    select stratum, planned_visit, target_day, state, unconfirmed,
+        case when unconfirmed = '' then 'whole' else 'before' end
     from placed where end_state is null and state is not null
     union all
-    select stratum, planned_visit, target_day, open_state, open_share
-    from placed where end_state is null and open_share > 0
+    select stratum, planned_visit, target_day, unconfirmed, unconfirmed, 'shown'
+    from placed where end_state is null and unconfirmed <> ''
 )
 
-select stratum, planned_visit, min(target_day) as target_day, state, sum(weight) as n
+select stratum, planned_visit, min(target_day) as target_day, state, unconfirmed, part, count(*) as n
 from branched
-group by stratum, planned_visit, state
+group by stratum, planned_visit, state, unconfirmed, part

@@ -57,6 +57,31 @@ def test_from_nothing_to_an_answer(run, files, tmp_path):
     assert set(answer["frame"][0]) >= {"stratum", "quantity", "time_day", "estimate", "low", "high", "n", "note"}
 
 
+def test_centres_send_counts_and_are_answered_together(run, loaded, tmp_path):
+    one, two = tmp_path / "north.zip", tmp_path / "south.zip"
+    ends = ("--question", "joint-replacement")
+    code, out, _ = run("reduce", loaded, "--out", one, "--centre", "north", *ends)
+    assert code == 0 and "look before you send it" in out and "cost of joining" in out
+    assert run("reduce", loaded, "--out", two, "--centre", "south", *ends, "--exact")[0] == 0
+    code, out, _ = run("analyse", "joint-replacement", "--from", one, "--from", two, "--json")
+    answered = json.loads(out)
+    assert code == 0
+    assert [c["small_counts"] for c in answered["settings"]["centres"]] == ["joined below 5", "exact"]
+    assert answered["attrition"][-1]["n"] == 2 * answered["settings"]["centres"][0]["courses"]
+
+
+def test_what_was_decided_where_counts_were_made_cannot_be_decided_again(run, loaded, tmp_path):
+    one = tmp_path / "north.zip"
+    run("reduce", loaded, "--out", one, "--centre", "north", "--question", "joint-replacement")
+    code, _, error = run("analyse", "joint-replacement", "--from", one, "--by", "sex")
+    assert code == 2 and "--by was decided where the counts were made" in error
+    code, _, error = run("analyse", "time-to-response", "--from", one)
+    assert code == 2 and "has no counts for time-to-response" in error
+    code, _, error = run("analyse", "time-to-response", "--from", tmp_path / "none.zip")
+    assert code == 2 and "There is no file" in error
+    assert run("analyse")[0] == 2
+
+
 def test_load_answers_in_json_and_with_its_exit_code(run, files, tmp_path):
     reg = tmp_path / "r.duckdb"
     run("init", reg)

@@ -1,0 +1,186 @@
+"""Commands that ask: a question of a registry, of the counts of several centres, and the counts of one."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reports.arguments import AsJson, AsOf, RegistryPath, opened
+
+
+class Question(StrEnum):
+    """Questions that `analyse` answers."""
+
+    time_to_response = "time-to-response"
+    loss_of_response = "loss-of-response"
+    time_in_response = "time-in-response"
+    states_by_visit = "states-by-visit"
+    adjusted_response = "adjusted-response"
+    dose_response = "dose-response"
+    subgroups = "subgroups"
+    specifications = "specifications"
+    booster_effect = "booster-effect"
+    outlook = "outlook"
+    safety = "safety"
+    joint_replacement = "joint-replacement"
+    trajectories = "trajectories"
+    imputed_change = "imputed-change"
+    describe = "describe"
+
+
+def analyse(
+    context: typer.Context,
+    registry: Annotated[Path | None, typer.Argument(metavar="REG", help="The registry; not with --from.")] = None,
+    question: Annotated[Question | None, typer.Argument(help="What to ask.")] = None,
+    counts: Annotated[
+        list[Path] | None, typer.Option("--from", help="Counts of a centre (`reduce` writes them); one a centre.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="What separates the strata; default: stage, of safety product.")
+    ] = None,
+    definition: Annotated[str | None, typer.Option(help="Response definition; default: the programme's.")] = None,
+    programme: Annotated[str | None, typer.Option(help="Only courses of this programme.")] = None,
+    site: Annotated[str | None, typer.Option(help="Only this anatomical site.")] = None,
+    diagnosis: Annotated[str | None, typer.Option(help="Only this diagnosis.")] = None,
+    confirmation: Annotated[str, typer.Option(help="confirmed or first.")] = "confirmed",
+    early_visits: Annotated[str, typer.Option(help="Visits before evaluation is due: ignored or counted.")] = "ignored",
+    scale: Annotated[
+        str | None, typer.Option(help="Scale or domain of a trajectory, e.g. KOOS/pain or function.")
+    ] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Outcome of a booster: a scale, a domain, response or end.")
+    ] = None,
+    estimand: Annotated[str | None, typer.Option(help="Of a booster: per_protocol or intention_to_treat.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Of an outlook: severity stage.")] = None,
+    age: Annotated[float | None, typer.Option(help="Of an outlook: age in years.")] = None,
+    tissue: Annotated[str | None, typer.Option(help="Of an outlook: cell source, e.g. adipose.")] = None,
+    dose_million: Annotated[float | None, typer.Option(help="Of an outlook: viable cells, millions.")] = None,
+    situation: Annotated[str | None, typer.Option(help="Booster for: any, regression or insufficient.")] = None,
+    show_anyway: Annotated[
+        bool | None, typer.Option("--show-anyway", help="Show a booster effect although a check failed.")
+    ] = None,
+    horizon_day: Annotated[list[int] | None, typer.Option(min=1, help="Days to report; may be repeated.")] = None,
+    min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write the figure here (PNG or SVG).")] = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question by severity stage, with its definition, attrition and diagnostics."""
+    import analysis
+    from registry.errors import NotEstimable
+    from reports import answers
+
+    if counts:
+        _pooled(context, counts, str(registry), {"horizon_day": tuple(horizon_day) if horizon_day else None},
+                figure, as_json)  # fmt: skip
+        return
+    if registry is None or question is None:
+        raise typer.BadParameter("name a registry and a question, or a question and --from FILE.")
+    reg = opened(registry, as_of)
+    selection = {"programme": programme, "site": site, "diagnosis": diagnosis}
+    courses = reg.courses(
+        min_potential_follow_up_day=min_potential_follow_up_day, **{k: v for k, v in selection.items() if v is not None}
+    )
+    given = {
+        "by": by,
+        "definition": definition,
+        "confirmation": confirmation,
+        "early_visits": early_visits,
+        "horizon_day": tuple(horizon_day) if horizon_day else None,
+        "scale": scale,
+        "outcome": outcome,
+        "estimand": estimand,
+        "situation": situation,
+        "stage": stage,
+        "age": age,
+        "tissue": tissue,
+        "dose_million": dose_million,
+        "show_anyway": show_anyway,
+    }
+    options = answers.options_of(getattr(analysis, question.name), given, answers.typed(context, given))
+    try:
+        result = getattr(analysis, question.name)(courses, **options)
+    except NotEstimable as error:
+        if as_json:
+            told = answers.withheld(question.name, options, courses, str(error))
+            typer.echo(json.dumps(told, ensure_ascii=False, default=str))
+            raise typer.Exit(5) from None
+        raise
+    if figure is not None:
+        answers.write_figure(result, figure)
+    typer.echo(result.to_json() if as_json else repr(result))
+    if result.withheld:
+        raise typer.Exit(5)
+
+
+def _pooled(
+    context: typer.Context, files: list[Path], asked: str, given: dict[str, Any], figure: Path | None, as_json: bool
+) -> None:
+    """Answer a question from files of counts. What was counted and how was decided where they were written."""
+    from analysis import answer, pool, read_counts
+    from analysis.pooled import QUESTIONS
+    from registry.errors import NotEstimable, UsageError, choose
+    from reports import answers
+
+    question = choose(asked.replace("-", "_"), QUESTIONS, "Questions that counts can answer:")
+    free = {"horizon_day", "figure", "as_json", "counts", "registry"}
+    for name in answers.typed(context, [p.name for p in context.command.params if p.name]) - free:
+        raise UsageError(f"--{name.replace('_', '-')} was decided where the counts were made; `reduce` takes it.")
+    held = [(path, read_counts(path)) for path in files]
+    for path, found in held:
+        if question not in found:
+            raise UsageError(f"{path.name} has no counts for {asked}; it has {', '.join(found) or 'none'}.")
+    try:
+        reduction = pool([found[question] for _, found in held])
+        result = answer(reduction, **{k: v for k, v in given.items() if v is not None})
+    except NotEstimable as error:
+        if as_json:
+            typer.echo(json.dumps({"question": question, "frame": [], "withheld": [str(error)]}, ensure_ascii=False))
+            raise typer.Exit(5) from None
+        raise
+    if figure is not None:
+        answers.write_figure(result, figure)
+    typer.echo(result.to_json() if as_json else repr(result))
+
+
+def reduce(
+    registry: RegistryPath,
+    out: Annotated[Path, typer.Option("--out", help="The file to write, e.g. north.zip.")],
+    centre: Annotated[str, typer.Option(help="Name of the centre in the pooled result.")],
+    question: Annotated[list[str] | None, typer.Option(help="Question to count for; default: all that can be.")] = None,
+    by: Annotated[str, typer.Option(help="What separates the strata.")] = "stage",
+    definition: Annotated[str | None, typer.Option(help="Response definition; default: the programme's.")] = None,
+    programme: Annotated[str | None, typer.Option(help="Only courses of this programme.")] = None,
+    site: Annotated[str | None, typer.Option(help="Only this anatomical site.")] = None,
+    diagnosis: Annotated[str | None, typer.Option(help="Only this diagnosis.")] = None,
+    confirmation: Annotated[str | None, typer.Option(help="confirmed or first.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Scale or domain of the trajectory.")] = None,
+    min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
+    smallest: Annotated[int, typer.Option(min=2, help="Counts of fewer courses are joined.")] = 5,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Send every count, of one too: only where that is agreed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count a centre's courses for a pooled analysis: a file of tables that can leave while the patients stay."""
+    from reports.centre_counts import count_centre
+
+    selection = {"programme": programme, "site": site, "diagnosis": diagnosis,
+                 "min_potential_follow_up_day": min_potential_follow_up_day}  # fmt: skip
+    how = {"by": by, "definition": definition, "confirmation": confirmation, "scale": scale}
+    done = count_centre(
+        opened(registry).courses(**{k: v for k, v in selection.items() if v is not None}), out, centre,
+        questions=question, how={k: v for k, v in how.items() if v is not None}, smallest=None if exact else smallest,
+    )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(done.to_dict(), ensure_ascii=False, default=str))
+        return
+    for line in done.lines():
+        typer.echo(line)
+
+
+COMMANDS = (analyse, reduce)

@@ -1,0 +1,95 @@
+"""The counts of one centre, written for a pooled analysis, with what making them coarse costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analysis import reduce_for, write_counts
+from analysis.pooled import QUESTIONS, takes
+from analysis.small_counts import coarsened, cost, sentences
+from registry import Courses
+from registry.errors import NotEstimable, choose
+
+
+@dataclass(frozen=True)
+class CentreCounts:
+    """What was written: `path`, courses by question, what was joined, what that costs, and what cannot be asked."""
+
+    path: Path
+    centre: str
+    courses: dict[str, int]
+    notes: dict[str, list[str]]
+    costs: dict[str, pl.DataFrame]
+    not_counted: dict[str, str]
+
+    def lines(self) -> list[str]:
+        """Return what happened, for people."""
+        said = [f"Wrote {self.path}: counts of {self.centre}. It is a zip of text tables: look before you send it."]
+        for question, n in self.courses.items():
+            said.append(f"{question}: {n:,} courses")
+            said += [f"  {note}" for note in self.notes.get(question, ())]
+            if question in self.costs:
+                said += [f"  cost of joining, {line}" for line in sentences(self.costs[question])]
+        said += [f"{question}: not counted. {why}" for question, why in self.not_counted.items()]
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same for machines."""
+        costs = {q: frame.to_dicts() for q, frame in self.costs.items()}
+        return {"file": str(self.path), "centre": self.centre, "courses": self.courses, "notes": self.notes,
+                "cost_of_small_counts": costs, "not_counted": self.not_counted}  # fmt: skip
+
+
+def count_centre(
+    courses: Courses,
+    out: Path,
+    centre: str,
+    *,
+    questions: Sequence[str] | None = None,
+    how: dict[str, Any] | None = None,
+    smallest: int | None = 5,
+) -> CentreCounts:
+    """Write the counts of `courses` for the questions that counts can answer.
+
+    Parameters
+    ----------
+    questions
+        Some of them, with hyphens or not; default: all.
+    how
+        Arguments of the questions; each takes those that it knows.
+    smallest
+        Counts of fewer courses are joined or rounded; None sends all as they are.
+
+    Raises
+    ------
+    NotEstimable
+        When none of the questions can be counted for.
+    """
+    wanted = [
+        choose(q.replace("-", "_"), QUESTIONS, "Questions that counts can answer:") for q in questions or QUESTIONS
+    ]
+    sent, notes, costs, not_counted = [], {}, {}, {}
+    for question in wanted:
+        mine = {k: v for k, v in (how or {}).items() if k in takes(question)}
+        try:
+            exact = reduce_for(courses, question, **mine)
+        except NotEstimable as error:
+            not_counted[question] = str(error)
+            continue
+        if smallest is not None:
+            coarse = coarsened(exact, smallest)
+            costs[question] = cost(exact, coarse)
+            notes[question] = [n for n in coarse.notes if n not in exact.notes]
+            sent.append(coarse)
+        else:
+            sent.append(exact)
+    if not sent:
+        raise NotEstimable("; ".join(dict.fromkeys(not_counted.values())))
+    write_counts(out, sent, centre, costs)
+    kept = {r.question: int(r.flow["n"][-1]) for r in sent}
+    return CentreCounts(out, centre, kept, notes, costs, not_counted)

@@ -31,7 +31,9 @@ select
     target.site, target.side, diagnosis.diagnosis, diagnosis.symptom_months,
     stage.stage, stage.scheme, stage.grade,
     centre.centre, patient.sex, year(course.index_date) - patient.birth_year as age_year,
-    cast(weight.weight_kg / nullif(patient.height_cm * patient.height_cm / 10000, 0) as decimal(12, 4)) as bmi,
+    cast(round(
+        10000 * cast(weight.weight_kg as double) / nullif(cast(patient.height_cm * patient.height_cm as double), 0), 4
+    ) as decimal(12, 4)) as bmi,
     product.product, product.donor, product.origin, product.separation, product.expanded,
     session.route, session.guidance, session.dose_viable_million, series.series_dose_million,
     case

@@ -62,18 +62,27 @@ settled as (
             order by day rows between unbounded preceding and current row
         ), 0) as responding
     from shown
+),
+
+before as (
+    select
+        settled.*,
+        lag(responding, 1, 0) over (
+            partition by course_id, definition, loss, confirmation order by day
+        ) as responded
+    from settled
 )
 
 select
     course_id, definition, loss, confirmation, day,
     case when responding = 1 then 'in_response' when max(responding) over so_far = 1 then 'response_lost'
         else 'no_response_yet' end as state,
-    case when shows = 1 and lag(responding, 1, 0) over so_far = 0 then 'in_response'
-        when shows = 0 and lag(responding, 1, 0) over so_far = 1 then 'response_lost' end as shown_state,
-    case when shows <> lag(responding, 1, 0) over so_far and (has_next or confirmation = 'first')
+    case when shows = 1 and responded = 0 then 'in_response'
+        when shows = 0 and responded = 1 then 'response_lost' end as shown_state,
+    case when shows <> responded and (has_next or confirmation = 'first')
         then responding = shows end as agreed,
     'staging.score' as source_table, source_id
-from settled
+from before
 window so_far as (
     partition by course_id, definition, loss, confirmation
     order by day rows between unbounded preceding and current row

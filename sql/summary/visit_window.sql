@@ -30,6 +30,6 @@ select
     due.potential_follow_up_day >= due.window_low_day and due.end_day > due.window_low_day as open,
     coalesce(seen.n_scales, 0) > 0 as seen,
     coalesce(seen.n_scales, 0) as n_scales,
-    cast(date_add(due.index_date, to_days(cast(due.target_day as integer))) as date) as due_date
+    due.index_date + cast(due.target_day as integer) as due_date
 from due
 left join seen on due.course_id = seen.course_id and due.planned_visit = seen.planned_visit

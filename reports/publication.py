@@ -33,6 +33,8 @@ from registry import Courses, Registry
 from registry.errors import NotEstimable, UsageError, choose
 from reports import tables
 from reports.publish import code_and_record
+from reports.tables import Table
+from reports.word import write_tables
 
 MANIFEST = "MANIFEST.json"
 # In the order of a paper: who, response, how long, what else, boosters, harm.
@@ -179,12 +181,14 @@ def _write(
         (folder / name).mkdir()
     n_figure = 0
     listed: list[tuple[str, str]] = []
+    printed: list[Table] = []
     for n_table, (name, result) in enumerate(found.items(), 1):
         safe_for_spreadsheets(result.frame).write_csv(folder / "numbers" / f"{name}.csv")
         stem = f"table_{n_table}_{name}"
         frame = result.table() if isinstance(result, Description) else tables.wide(result)
-        title = f"Table {n_table}. {result.title}"
-        tables.write(folder / "tables" / stem, frame, title, _footnotes(result))
+        table = Table(result.title, frame, tuple(_footnotes(result)), n_table)
+        tables.write(folder / "tables" / stem, table)
+        printed.append(table)
         listed.append((f"tables/{stem}", result.title))
         drawn = _figure(result)
         if drawn is not None:
@@ -194,6 +198,8 @@ def _write(
             (folder / "figures" / f"{stem}.pdf").write_bytes(figures.pdf(drawn))
             (folder / "figures" / f"{stem}.png").write_bytes(figures.png(drawn, dpi=600))
             listed.append((f"figures/{stem}", str(getattr(drawn, "alt_text", result.title))))
+    title = f"Tables: {programme.replace('_', ' ')}, data to {registry.data_cut}"
+    write_tables(folder / "tables" / "tables.docx", title, printed, registry.data_cut)
     (folder / "methods.md").write_text(_methods(registry, found, left_out), encoding="utf-8")
     (folder / "README.md").write_text(_contents(registry, programme, listed, left_out), encoding="utf-8")
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

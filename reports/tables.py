@@ -1,7 +1,8 @@
-"""Tables for papers: one layout of any result, as CSV, HTML and LaTeX."""
+"""Tables for papers: one layout of any result, as CSV, HTML and LaTeX; Word is in :mod:`reports.word`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,46 @@ _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"
           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$",
           "→": r"$\to$", "<": "$<$", ">": "$>$", "–": "--", "×": r"$\times$", "²": r"$^2$", "Σ": r"$\Sigma$",
           "α": r"$\alpha$", "µ": r"$\mu$", "…": r"\ldots{}"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text as it is printed.
+
+    Attributes
+    ----------
+    title
+        What it shows.
+    frame
+        Text in every cell.
+    footnotes
+        Sentences below it.
+    number
+        Its number in the paper; none in a document of one table.
+    prose
+        Whether cells hold sentences rather than numbers.
+    """
+
+    title: str
+    frame: pl.DataFrame
+    footnotes: tuple[str, ...] = ()
+    number: int | None = None
+    prose: bool = False
+
+    @property
+    def caption(self) -> str:
+        """Number and title."""
+        return self.title if self.number is None else f"Table {self.number}. {self.title}"
+
+
+def heading(column: str) -> str:
+    """Return the name of a column as it stands at the head of a printed table."""
+    return "SMD" if column == "smd" else (column[:1].upper() + column[1:]).replace("_", " ")
+
+
+def is_suppressed(text: str) -> bool:
+    """Say whether a cell is one whose number is hidden."""
+    return text == "·" or text.startswith("suppressed")
 
 
 def wide(result: Result) -> pl.DataFrame:
@@ -44,11 +85,11 @@ def wide(result: Result) -> pl.DataFrame:
     return pl.DataFrame([{c: line.get(c, "") for c in schema} for line in lines], schema=schema)
 
 
-def write(path: Path, frame: pl.DataFrame, title: str, footnotes: list[str]) -> None:
+def write(path: Path, table: Table) -> None:
     """Write a table of text as `path` with the endings csv, html and tex."""
-    safe_for_spreadsheets(frame).write_csv(path.with_suffix(".csv"))
-    path.with_suffix(".html").write_text(_html(frame, title, footnotes), encoding="utf-8")
-    path.with_suffix(".tex").write_text(_latex(frame, title, footnotes, path.name), encoding="utf-8")
+    safe_for_spreadsheets(table.frame).write_csv(path.with_suffix(".csv"))
+    path.with_suffix(".html").write_text(_html(table), encoding="utf-8")
+    path.with_suffix(".tex").write_text(_latex(table, path.name), encoding="utf-8")
 
 
 def _day(day: float) -> str:
@@ -81,13 +122,14 @@ def _cell(r: dict[str, Any], share: bool) -> str:
     return f"{text(r['estimate'])} ({text(r['low'])} to {text(r['high'])})"
 
 
-def _html(frame: pl.DataFrame, title: str, footnotes: list[str]) -> str:
+def _html(table: Table) -> str:
+    frame, title = table.frame, table.caption
     head = "".join(f'<th scope="col">{escape(c)}</th>' for c in frame.columns)
     body = "\n".join(
         "<tr>" + "".join(f"<td>{escape(str(v if v is not None else ''))}</td>" for v in row) + "</tr>"
         for row in frame.iter_rows()
     )
-    notes = "".join(f"<p>{escape(n)}</p>" for n in footnotes)
+    notes = "".join(f"<p>{escape(n)}</p>" for n in table.footnotes)
     style = (
         "body{font:10pt/1.4 Georgia,serif;margin:2rem}"
         "table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid}"
@@ -102,15 +144,15 @@ def _html(frame: pl.DataFrame, title: str, footnotes: list[str]) -> str:
     )
 
 
-def _latex(frame: pl.DataFrame, title: str, footnotes: list[str], label: str) -> str:
+def _latex(table: Table, label: str) -> str:
     """Return a table for ``booktabs``; the title is told without its number, which LaTeX gives."""
+    frame = table.frame
     body = [" & ".join(_tex(str(v if v is not None else "")) for v in row) + r" \\" for row in frame.iter_rows()]
-    caption = title.split(". ", 1)[-1]
     return "\n".join([
-        r"\begin{table}", f"\\caption{{{_tex(caption)}}}", f"\\label{{tab:{label}}}", r"\footnotesize",
+        r"\begin{table}", f"\\caption{{{_tex(table.title)}}}", f"\\label{{tab:{label}}}", r"\footnotesize",
         f"\\begin{{tabular}}{{{'l' * frame.width}}}", r"\toprule",
         " & ".join(_tex(c) for c in frame.columns) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
-        *(f"\\par {_tex(n)}" for n in footnotes), r"\end{table}", "",
+        *(f"\\par {_tex(n)}" for n in table.footnotes), r"\end{table}", "",
     ])  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import xml.etree.ElementTree as ET
 
+import docx
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -78,6 +79,28 @@ def test_the_table_says_the_same_in_csv_and_html_and_latex(made):
     body = re.search(r"\\midrule\n(.*?)\\bottomrule", tex, re.DOTALL).group(1).strip().splitlines()
     assert len(body) == len(rows) - 1
     assert all(line.count(" & ") == len(rows[0]) - 1 and line.endswith(r"\\") for line in body)
+
+
+def test_the_word_tables_say_what_the_csv_files_say_read_by_python_docx(made):
+    folder = made[1].folder / "tables"
+    document = docx.Document(folder / "tables.docx")
+    files = sorted(folder.glob("*.csv"))
+    captions = [p.text for p in document.paragraphs if p.style.name == "Caption"]
+    assert [c.split(". ")[0] for c in captions] == [f"Table {i}" for i in range(1, len(files) + 1)]
+    hidden = 0
+    for path, table in zip(files, document.tables, strict=True):
+        _, *rows = csv.reader(path.read_text("utf-8").splitlines())
+        above = ""
+        for said, row in zip(table.rows[1:], rows, strict=True):
+            cells = said.cells
+            # A text that repeats the one above it is left blank in the first column.
+            assert [c.text for c in cells] == ["" if row[0] == above else row[0], *row[1:]], path.name
+            above = row[0] or above
+            for cell in cells:
+                told = {run.style.name for run in cell.paragraphs[0].runs}
+                assert ("Suppressed" in told) == (cell.text in ("suppressed", "·"))
+                hidden += "Suppressed" in told
+    assert hidden > 20
 
 
 def test_shares_are_in_per_cent_and_a_tiny_p_is_not_said_to_be_zero(made):

@@ -7,10 +7,10 @@ from pathlib import Path
 from analysis.result import SMALLEST_CELL
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write beside and rename: a reader sees the old page or the new one, never half of either."""
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write beside and rename: a reader sees the old file or the new one, never half of either."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     part.replace(path)
 
 

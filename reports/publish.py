@@ -28,7 +28,7 @@ LATEST = "latest"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z-[0-9a-f]{8}")
 _MARK = "<!-- status -->"
 _BANNER = re.compile(re.escape(_MARK) + r"(<p class=\"held\" role=\"alert\">.*?</p>)?", re.DOTALL)
-_CODE = (".py", ".html", ".csv", ".toml", ".sql")
+_CODE = (".py", ".html", ".csv", ".toml", ".sql", ".typ")
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ from registry.errors import NotEstimable
 from reports import disclosure
 from reports.booster_section import booster_section
 from reports.description_section import description_section
+from reports.first_page import headlines, read_first
 from reports.formats import count, number, percent, replace_file
 from reports.numbers import changes, numbers
+from reports.printed import write_pdf
 from reports.safety_section import safety_results, safety_section
-
-_HORIZONS = (91, 183, 365, 730)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ class Section:
 
 
 def write_report(registry: Registry, out: Path, before: dict[str, Any] | None = None) -> Path:
-    """Write ``index.html`` and ``numbers.json`` into `out`; the page is replaced only when the new one is whole.
+    """Write ``index.html``, ``report.pdf`` and ``numbers.json`` into `out`.
+
+    The PDF is set from the page. The page is replaced last, and only when everything is whole.
 
     Parameters
     ----------
@@ -85,9 +87,13 @@ def write_report(registry: Registry, out: Path, before: dict[str, Any] | None = 
     found = numbers(registry, [(s.programme, s.label, s.results) for s in sections])
     found["changes"] = changes(before, found) if before else []
     since = {"data_cut": before["data_cut"], "lines": found["changes"]} if before else None
+    html = render(registry, sections, since)
+    head = registry.chain_head()
+    mark = f"Catamnesis {found['versions']['catamnesis']} · data to {registry.data_cut} · record {str(head)[:12]}"
     replace_file(out / "numbers.json", json.dumps(found, default=str, ensure_ascii=False, indent=1))
+    replace_file(out / "report.pdf", write_pdf(html, when=registry.data_cut, mark=mark))
     page = out / "index.html"
-    replace_file(page, render(registry, sections, since))
+    replace_file(page, html)
     return page
 
 
@@ -108,7 +114,8 @@ def render(registry: Registry, sections: list[Section], since: dict[str, Any] | 
         data_cut=registry.data_cut,
         counts=registry.counts(),
         sections=[_context(s) for s in sections],
-        read_first=_read_first(registry, sections),
+        headlines=headlines(sections),
+        read_first=read_first(registry, sections),
         since=since,
         loads=registry.sql("select * from log.load order by load_id").to_dicts(),
         refused=_refused(registry),
@@ -300,38 +307,6 @@ def _characteristics(description: Description) -> dict[str, Any]:
         for r in table.iter_rows(named=True)
     ]
     return {"columns": columns, "rows": rows, "smd": any(r["smd"] for r in rows)}
-
-
-def _read_first(registry: Registry, sections: list[Section]) -> list[str]:
-    """Return what a reader must know before quoting a number, written from the data."""
-    lines = [line for line in (_mind(section) for section in sections) if line]
-    refused = registry.rejections().select("file", "line").unique().height
-    if refused:
-        lines.append(f"{refused} rows of the clinics' files were refused and are in no number below.")
-    return lines
-
-
-def _mind(section: Section) -> str:
-    """Return what to mind of one programme in a sentence."""
-    response, parts = section.response, []
-    if response is None:
-        return f"{section.label}: {section.evidence}" if section.evidence else ""
-    strata = response.settings["strata"]
-    empty = [s["label"].lower() for s in strata if section.sizes.get(s["code"], 0) == 0]
-    if empty:
-        parts.append(f"nobody is in stage {', '.join(empty)}")
-    late = response.at_risk.filter(pl.col("time_day") == max(_HORIZONS))
-    at_risk = dict(late.select("stratum", "n").iter_rows())
-    seen = [s for s in strata if section.sizes.get(s["code"], 0)]
-    few = [s["label"].lower() for s in seen if (at_risk.get(s["code"]) or 0) < 20]
-    if few:
-        which = "every stage" if len(few) == len(seen) else ", ".join(few)
-        parts.append(f"fewer than 20 courses are still at risk at 24 months in {which}")
-    due = section.completeness.filter(pl.col("planned_visit") == "12 months")
-    if due["n_due"].sum() >= SMALLEST_CELL:
-        share = disclosure.share(int(due["n_seen"].sum()), int(due["n_due"].sum()))
-        parts.append(f"{share} of the 12-month visits that were due took place")
-    return f"{section.label}: {'; '.join(parts)}." if parts else ""
 
 
 def _refused(registry: Registry) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from registry import sqlmodels
 from registry.catalogue import KEYS
 
 ROOT = Path(__file__).parents[2]
-OWN = (".py", ".sql", ".toml", ".md", ".csv", ".lock", ".R", ".yml", ".html", ".j2")
+OWN = (".py", ".sql", ".toml", ".md", ".csv", ".lock", ".R", ".yml", ".html", ".j2", ".typ")
 
 
 def run(*command: str) -> None:

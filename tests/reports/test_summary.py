@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 
+import pypdf
 import pytest
 
 from registry import Registry, derive, ingest
 from reports import disclosure
+from reports.printed import blocks
 from reports.summary import write_report
 from synthetic import Design, all_programmes, simulate, sources
 
@@ -32,8 +34,34 @@ def html(page):
 
 def test_the_page_asks_for_nothing_from_a_network(html):
     fetched = re.findall(r"""(?:src|href|action)\s*=\s*["'](?!#|data:)([^"']+)|url\((?!#|"?#|data:)([^)]+)\)""", html)
-    assert fetched == []
+    assert fetched == [("report.pdf", "")]
     assert "<script" not in html
+
+
+def test_the_pdf_says_what_the_page_says_and_describes_every_figure(page, html):
+    reader = pypdf.PdfReader(page.parent / "report.pdf")
+    said = "".join("".join(p.extract_text().split()) for p in reader.pages)
+    told = blocks(re.sub("<svg .*?</svg>", "<img>", html, flags=re.DOTALL))
+    rows = [row for b in told if b["kind"] == "table" for row in b["rows"]]
+    for runs in [b["text"] for b in told if b["kind"] in ("h2", "h3", "soft")] + [r["cells"][0]["text"] for r in rows]:
+        # Hyphens at the end of a line are the typesetter's.
+        for run in runs:
+            text = "".join(run["text"].split())
+            assert run["role"] == "swatch" or text in said or text.replace("-", "") in said.replace("-", ""), text
+    assert len(rows) > 100 and not any("UTC" in str(b) for b in told)
+    assert [e.title for e in reader.outline if not isinstance(e, list)][-2:] == ["Data quality", "Provenance"]
+    assert not re.search(r"\bP\d{7}\b|\b[0-9a-f]{24}\b", said)
+
+
+def test_the_headline_numbers_are_those_of_the_results(page, html):
+    rows = json.loads((page.parent / "numbers.json").read_text())["programmes"]["osteoarthritis"]["results"]
+    (early,) = (r for r in rows["time_to_response"]["frame"]
+                if (r["stratum"], r["quantity"], r["time_day"]) == ("early", "response", 365.0))  # fmt: skip
+    table = re.search(r'aria-label="In numbers, table">(.*?)</table>', html, re.DOTALL)[1]
+    cells = re.search(
+        r"Early</td><td>(\d+)</td><td>(\d+ %)<span class=\"ci\">(\d+ %) to (\d+ %)</span>", table
+    ).groups()
+    assert cells == (str(early["denominator"]), *(f"{100 * early[k]:.0f} %" for k in ("estimate", "low", "high")))
 
 
 def test_every_programme_has_its_section_and_the_wellness_one_is_not_judged(html):

@@ -1,0 +1,95 @@
+"""The report as a PDF: text of the data stays text, the standards are claimed and kept, the same bytes again."""
+
+import datetime as dt
+import io
+import re
+from html import escape
+
+import pypdf
+import pytest
+
+from reports.printed import blocks, write_pdf
+
+DAY = dt.date(2025, 3, 1)
+NASTY = ['#import "x": *', "*x*", "_y_", "$a$", "<label>", "@ref", r"\u{41}", "// gone", "/* gone */", "= no heading",
+         "#read(\"/etc/passwd\")", "[b]", "`code`", "~", "--- x", "https://x.example"]  # fmt: skip
+SVG = '<svg role="img" aria-label="A line that rises from {0} to {1}." viewBox="0 0 10 10"><path d="M0 10L10 0" stroke="#000"/></svg>'
+
+
+def page(body: str, title: str = "A report") -> str:
+    return f'<!doctype html>\n<html lang="en"><head><title>t</title></head><body><h1>{title}</h1>{body}</body></html>'
+
+
+def made(html: str) -> pypdf.PdfReader:
+    return pypdf.PdfReader(io.BytesIO(write_pdf(html, when=DAY, mark="record abc")))
+
+
+def text(reader: pypdf.PdfReader) -> str:
+    return re.sub(r"\s+", " ", " ".join(p.extract_text() for p in reader.pages))
+
+
+@pytest.mark.parametrize("place", ["<p>{}</p>", "<h2>{}</h2>", "<table><tr><td>{}</td></tr></table>",
+                                   '<div class="held"><b>{}</b></div>', "<dl><dt>a</dt><dd>{}</dd></dl>"])  # fmt: skip
+def test_a_name_in_the_data_that_looks_like_a_command_comes_out_as_text(place):
+    found = text(made(page("".join(place.format(escape(n)) for n in NASTY), title=escape(NASTY[0]))))
+    for name in NASTY:
+        assert name in found
+
+
+def test_it_says_that_it_is_an_archive_and_can_be_read_aloud():
+    reader = made(page("<h2>One</h2><figure>" + SVG.format(1, 2) + "<figcaption>c</figcaption></figure>"))
+    root, xmp = reader.trailer["/Root"], reader.trailer["/Root"]["/Metadata"].get_data().decode()
+    for claim in ("<pdfaid:part>2<", "<pdfaid:conformance>A<", "<pdfuaid:part>1<"):
+        assert claim in xmp
+    assert root["/MarkInfo"]["/Marked"] and root["/Lang"] == "en-GB" and root["/ViewerPreferences"]["/DisplayDocTitle"]
+    assert reader.metadata.title == "A report" and reader.metadata.creation_date.date() == DAY
+    assert [entry.title for entry in reader.outline] == ["One"]
+    assert b"A line that rises from 1 to 2." in b"".join(
+        str(o.get_object().get("/Alt", "")).encode() for o in _structure(root["/StructTreeRoot"])
+    )
+
+
+def _structure(node):
+    kids = node.get("/K", [])
+    for kid in kids if isinstance(kids, list) else [kids]:
+        found = kid.get_object() if hasattr(kid, "get_object") else kid
+        if isinstance(found, dict):
+            yield found
+            yield from _structure(found)
+
+
+def test_every_font_is_in_the_file_and_nothing_in_it_runs_or_calls():
+    reader = made(page("<h2>One</h2><p>Two <b>three</b></p>"))
+    for sheet in reader.pages:
+        for font in sheet["/Resources"]["/Font"].values():
+            (inner,) = font.get_object()["/DescendantFonts"]
+            described = inner.get_object()["/FontDescriptor"].get_object()
+            assert {"/FontFile2", "/FontFile3"} & set(described)
+    assert not {"/JavaScript", "/OpenAction", "/AA"} & set(reader.trailer["/Root"])
+
+
+def test_the_same_page_gives_the_same_bytes_and_another_word_others():
+    one, again, other = (
+        write_pdf(page(f"<p>{w}</p>"), when=DAY, mark="record abc") for w in ("word", "word", "another")
+    )
+    assert one == again != other
+
+
+def test_what_is_for_the_screen_alone_is_left_out_and_the_rest_keeps_its_order():
+    html = page(
+        '<a class="skip" href="#c">To the content</a><p class="soft">Data <span class="screen">written now </span>hidden</p>'
+        "<nav>links</nav><h2>One</h2><div><p>loose</p> text <b>bold</b></div><details><summary>More</summary><p>in it</p></details>"
+    )
+    told = [(b["kind"], "".join(r["text"] for r in b.get("text", []))) for b in blocks(html)]
+    assert told == [("h1", "A report"), ("soft", "Data hidden"), ("contents", ""), ("h2", "One"), ("text", "loose"),
+                    ("text", "text bold"), ("summary", "More"), ("text", "in it")]  # fmt: skip
+
+
+def test_a_long_table_repeats_its_head_on_every_page():
+    rows = "".join(f"<tr><td>row {i}</td><td>{i}</td></tr>" for i in range(200))
+    reader = made(
+        page(f"<table><thead><tr><th>Name of it</th><th>Number</th></tr></thead><tbody>{rows}</tbody></table>")
+    )
+    assert len(reader.pages) > 2
+    assert all("Name of it" in p.extract_text() for p in reader.pages)
+    assert "1 / " in text(reader) and "record abc" in reader.pages[-1].extract_text()

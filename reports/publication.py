@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from analysis import (
     Result,
     booster_effect,
     describe,
-    estimand,
     figures,
     joint_replacement,
     loss_of_response,
@@ -31,7 +28,10 @@ from analysis.describe import Description
 from analysis.result import SMALLEST_CELL
 from registry import Courses, Registry
 from registry.errors import NotEstimable, UsageError, choose
-from reports import tables
+from reports import checklists, tables
+from reports.crate import NAME as CRATE
+from reports.crate import write_crate
+from reports.methods import definitions, footnotes, methods
 from reports.publish import code_and_record
 from reports.tables import Table
 from reports.word import write_tables
@@ -78,7 +78,7 @@ class Reproduced:
 
 
 def export(registry: Registry, out: Path, programme: str) -> Package:
-    """Write tables (CSV, HTML, LaTeX), figures (PDF, SVG, PNG 600 dpi), numbers, methods and estimands of a programme.
+    """Write tables, figures, numbers, methods, definitions and reporting checklists of a programme.
 
     Only aggregate numbers leave, small cells suppressed; no row of a patient does. The same registry and the same code
     give the same bytes.
@@ -177,33 +177,23 @@ def _answers(courses: Courses) -> tuple[dict[str, Result], dict[str, str]]:
 def _write(
     folder: Path, registry: Registry, programme: str, found: dict[str, Result], left_out: dict[str, str]
 ) -> tuple[str, ...]:
-    for name in ("tables", "figures", "numbers"):
-        (folder / name).mkdir()
-    n_figure = 0
-    listed: list[tuple[str, str]] = []
-    printed: list[Table] = []
-    for n_table, (name, result) in enumerate(found.items(), 1):
-        safe_for_spreadsheets(result.frame).write_csv(folder / "numbers" / f"{name}.csv")
-        stem = f"table_{n_table}_{name}"
-        frame = result.table() if isinstance(result, Description) else tables.wide(result)
-        table = Table(result.title, frame, tuple(_footnotes(result)), n_table)
-        tables.write(folder / "tables" / stem, table)
-        printed.append(table)
-        listed.append((f"tables/{stem}", result.title))
-        drawn = _figure(result)
-        if drawn is not None:
-            n_figure += 1
-            stem = f"figure_{n_figure}_{name}"
-            (folder / "figures" / f"{stem}.svg").write_text(figures.svg_file(drawn, stem), encoding="utf-8")
-            (folder / "figures" / f"{stem}.pdf").write_bytes(figures.pdf(drawn))
-            (folder / "figures" / f"{stem}.png").write_bytes(figures.png(drawn, dpi=600))
-            listed.append((f"figures/{stem}", str(getattr(drawn, "alt_text", result.title))))
-    title = f"Tables: {programme.replace('_', ' ')}, data to {registry.data_cut}"
-    write_tables(folder / "tables" / "tables.docx", title, printed, registry.data_cut)
-    (folder / "methods.md").write_text(_methods(registry, found, left_out), encoding="utf-8")
-    (folder / "README.md").write_text(_contents(registry, programme, listed, left_out), encoding="utf-8")
-    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    name = f"{programme.replace('_', ' ')}, data to {registry.data_cut}"
+    told = _write_results(folder, found, f"Tables: {name}", registry)
+    filled = checklists.checklists(registry, programme, found, left_out, _stems(folder, found))
+    (folder / "checklists").mkdir()
+    for kind, table in filled.items():
+        tables.write(folder / "checklists" / kind, table, kinds=("csv", "html"))
+        write_tables(folder / "checklists" / f"{kind}.docx", table.title, [table], registry.data_cut)
+        told[f"checklists/{kind}"] = f"Reporting checklist: {table.title}"
+    (folder / "methods.md").write_text(methods(registry, programme, found, left_out), encoding="utf-8")
+    (folder / "definitions.md").write_text(definitions(registry, programme, found), encoding="utf-8")
+    told |= {"methods.md": "Setting and data; each analysis in the attributes of ICH E9(R1), its flow and its checks",
+             "definitions.md": "Stages, scales, response, loss and events as the catalogues state them"}  # fmt: skip
+    (folder / "README.md").write_text(_contents(name, told, left_out), encoding="utf-8")
     code, record = code_and_record(registry)
+    title = f"Publication package: {name}"
+    write_crate(folder, title=title, day=str(registry.data_cut), record=record, told=told, last=MANIFEST)
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     manifest = {
         "programme": programme,
         "data_cut": str(registry.data_cut),
@@ -220,6 +210,42 @@ def _write(
     return tuple(files)
 
 
+def _write_results(folder: Path, found: dict[str, Result], title: str, registry: Registry) -> dict[str, str]:
+    """Write numbers, tables and figures, and return what they hold by their names without endings."""
+    for kind in ("tables", "figures", "numbers"):
+        (folder / kind).mkdir()
+    told: dict[str, str] = {}
+    printed: list[Table] = []
+    for n_table, (name, result) in enumerate(found.items(), 1):
+        safe_for_spreadsheets(result.frame).write_csv(folder / "numbers" / f"{name}.csv")
+        frame = result.table() if isinstance(result, Description) else tables.wide(result)
+        table = Table(result.title, frame, tuple(footnotes(result)), n_table)
+        stem = f"tables/table_{n_table}_{name}"
+        tables.write(folder / stem, table)
+        printed.append(table)
+        told[stem] = result.title
+        drawn = _figure(result)
+        if drawn is not None:
+            n_figure = sum(key.startswith("figures/") for key in told) + 1
+            stem = f"figures/figure_{n_figure}_{name}"
+            (folder / f"{stem}.svg").write_text(figures.svg_file(drawn, Path(stem).name), encoding="utf-8")
+            (folder / f"{stem}.pdf").write_bytes(figures.pdf(drawn))
+            (folder / f"{stem}.png").write_bytes(figures.png(drawn, dpi=600))
+            told[stem] = str(getattr(drawn, "alt_text", result.title))
+    write_tables(folder / "tables" / "tables.docx", title, printed, registry.data_cut)
+    told["tables/tables"] = "all tables for Word"
+    return told
+
+
+def _stems(folder: Path, found: dict[str, Result]) -> dict[str, str]:
+    """Return one file of each kind and question, the one that reads best: ``table:safety`` is a CSV file."""
+    stems = {f"numbers:{name}": f"numbers/{name}.csv" for name in found}
+    for kind, ending in (("table", "csv"), ("figure", "svg")):
+        for path in (folder / f"{kind}s").glob(f"{kind}_*.{ending}"):
+            stems[f"{kind}:{path.stem.split('_', 2)[2]}"] = f"{kind}s/{path.name}"
+    return stems
+
+
 def _figure(result: Result) -> Any:
     """Return the figure, or nothing where the question has none or its numbers are hidden."""
     try:
@@ -228,59 +254,18 @@ def _figure(result: Result) -> Any:
         return None
 
 
-def _footnotes(result: Result) -> list[str]:
-    s = result.settings
-    lines = [f"Data to {s['data_cut']}. Cells of fewer than {SMALLEST_CELL} courses are suppressed."]
-    if "confidence" in s:
-        lines.append(f"In brackets: {100 * s['confidence']:.0f} % limits.")
-    if s.get("definition"):
-        lines.append(
-            f"Response: {s['definition_label']} ({s['definition']} v{s['definition_version']}"
-            + ("" if any(str(s["definition_source"]) in n for n in result.notes) else f"; {s['definition_source']}")
-            + ")."
-        )
-    return [*lines, *result.notes]
-
-
-def _methods(registry: Registry, found: dict[str, Result], left_out: dict[str, str]) -> str:
-    used = {k: v for r in found.values() for k, v in r.settings["versions"].items()}
-    versions = ", ".join(f"{k} {v}" for k, v in used.items())
+def _contents(name: str, told: dict[str, str], left_out: dict[str, str]) -> str:
     lines = [
-        "# Methods, as run",
-        "",
-        f"Courses of treatment were followed to {registry.data_cut}, the latest extraction. Numbers were made with "
-        f"{versions}; each analysis below is told from the settings that made it, in words of ICH E9(R1).",
-    ]
-    for result in found.values():
-        lines += ["", f"## {result.title}", ""]
-        flow = result.attrition
-        left = "; ".join(f"{n:,} {reason}" for reason, n in flow[1:-1].iter_rows() if n)
-        lines.append(f"{flow['n'][-1]:,} of {flow['n'][0]:,} courses were used" + (f" ({left})." if left else "."))
-        try:
-            lines += ["", "| attribute | value |", "|---|---|"]
-            lines += [f"| {a} | {v} |" for a, v in estimand(result).iter_rows()]
-        except UsageError:
-            lines[-3:] = []
-        failed = result.diagnostics.filter(~pl.col("passed"))
-        checks = "; ".join(f"{r['check']} ({r['limit']})" for r in failed.to_dicts())
-        lines += ["", f"Checks that failed: {checks}." if checks else "All checks passed."]
-        lines += [f"- {note}" for note in _footnotes(result)[1:]]
-    missing = [f"- {name.replace('_', ' ')}: {why}" for name, why in left_out.items()]
-    return "\n".join([*lines, *(["", "## Not estimated", "", *missing] if missing else []), ""])
-
-
-def _contents(registry: Registry, programme: str, listed: list[tuple[str, str]], left_out: dict[str, str]) -> str:
-    lines = [
-        f"# Publication package: {programme.replace('_', ' ')}, data to {registry.data_cut}",
+        f"# Publication package: {name}",
         "",
         "Aggregate numbers only, small cells suppressed; no row is of a patient. `catamnesis reproduce` makes every "
         f"file again from the registry and compares it with `{MANIFEST}`.",
         "",
         "| file | holds |",
         "|---|---|",
-        *(f"| `{stem}.*` | {what} |" for stem, what in listed),
+        *(f"| `{stem}{'' if stem.endswith('.md') else '.*'}` | {what} |" for stem, what in told.items()),
         "| `numbers/*.csv` | every number: stratum, quantity, day, estimate, limits, counts, note |",
-        "| `methods.md` | each analysis in the attributes of ICH E9(R1), its flow and its checks |",
+        f"| `{CRATE}` | what each file is, for machines (RO-Crate 1.1) |",
         *(f"| (left out) {name.replace('_', ' ')} | {why} |" for name, why in left_out.items()),
     ]
     return "\n".join([*lines, ""])

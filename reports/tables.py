@@ -85,11 +85,14 @@ def wide(result: Result) -> pl.DataFrame:
     return pl.DataFrame([{c: line.get(c, "") for c in schema} for line in lines], schema=schema)
 
 
-def write(path: Path, table: Table) -> None:
-    """Write a table of text as `path` with the endings csv, html and tex."""
-    safe_for_spreadsheets(table.frame).write_csv(path.with_suffix(".csv"))
-    path.with_suffix(".html").write_text(_html(table), encoding="utf-8")
-    path.with_suffix(".tex").write_text(_latex(table, path.name), encoding="utf-8")
+def write(path: Path, table: Table, kinds: tuple[str, ...] = ("csv", "html", "tex")) -> None:
+    """Write a table of text as `path` with these endings."""
+    if "csv" in kinds:
+        safe_for_spreadsheets(table.frame).write_csv(path.with_suffix(".csv"))
+    if "html" in kinds:
+        path.with_suffix(".html").write_text(_html(table), encoding="utf-8")
+    if "tex" in kinds:
+        path.with_suffix(".tex").write_text(_latex(table, path.name), encoding="utf-8")
 
 
 def _day(day: float) -> str:

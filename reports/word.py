@@ -190,8 +190,8 @@ def _table(document: DocumentObject, table: Table, width: int) -> None:
         for i, (cell, value) in enumerate(zip(line, values, strict=True)):
             again = i == 0 and first == above and not table.prose
             _say(cell, "" if again else str(value if value is not None else ""), style, bold=i == 0, left=left[i])
-            if new and not table.prose:
-                cell.paragraphs[0].paragraph_format.space_before = Pt(4)
+            if new:
+                cell.paragraphs[0].paragraph_format.space_before = Pt(2 if table.prose else 4)
         above = first or above
     for row in made.rows:
         # A row is not broken over two pages, and the first is at the head of each.

@@ -1,12 +1,16 @@
 """The publication package: the same bytes again, only aggregates, and readers that we did not write read it."""
 
 import csv
+import dataclasses
+import hashlib
 import json
 import re
 import shutil
 import struct
 import subprocess
 import xml.etree.ElementTree as ET
+from collections import defaultdict
+from pathlib import Path
 
 import docx
 import numpy as np
@@ -14,10 +18,13 @@ import pandas as pd
 import polars as pl
 import pytest
 from bs4 import BeautifulSoup
+from rocrate.rocrate import ROCrate
 
-from analysis import time_to_response
+from analysis import describe, time_to_response
+from analysis.booster_protocol import target_checklist
 from registry import Registry, derive, ingest
 from registry.errors import UsageError
+from reports.checklists import checklists
 from reports.publication import export, reproduce
 from synthetic import Design, simulate, sources
 
@@ -101,6 +108,109 @@ def test_the_word_tables_say_what_the_csv_files_say_read_by_python_docx(made):
                 assert ("Suppressed" in told) == (cell.text in ("suppressed", "·"))
                 hidden += "Suppressed" in told
     assert hidden > 20
+
+
+def filled(package, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((package.folder / "checklists" / f"{name}.csv").read_text("utf-8").splitlines()))
+
+
+def test_what_a_checklist_says_where_it_is_answered_is_there(made):
+    folder, n = made[1].folder, 0
+    for name in ("strobe", "record", "target", "mibo"):
+        for row in filled(made[1], name):
+            said_to_be = row["answer"].startswith(("in the package", "in part"))
+            assert bool(row["where"]) == said_to_be or row["answer"].startswith("not applicable"), row
+            for place in filter(None, row["where"].split("; ")):
+                file, _, section = place.partition(" § ")
+                text, n = (folder / file).read_text("utf-8"), n + 1
+                where = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+                if file.endswith(".csv"):
+                    where = [line[0] for line in csv.reader(text.splitlines())]
+                assert not section or section in where, place
+    assert n > 60
+
+
+def test_every_item_of_a_statement_is_in_its_checklist_once(made):
+    items = {name: [r["item"] for r in filled(made[1], name)] for name in ("strobe", "record", "target")}
+    assert all(len(found) == len(set(found)) for found in items.values())
+    # Numbers as in the statements: 22 of STROBE (von Elm 2007), 13 of RECORD (Benchimol 2015), 21 of TARGET (Cashin 2025).
+    assert {int(re.match(r"\d+", i)[0]) for i in items["strobe"]} == set(range(1, 23)) and len(items["strobe"]) == 34
+    assert len(items["record"]) == 13
+    assert {int(re.match(r"\d+", i)[0]) for i in items["target"]} == set(range(1, 22))
+    assert {r["answer"] for r in filled(made[1], "target")} == {
+        "not applicable: no effect of a booster is in the package"
+    }
+    assert len(filled(made[1], "mibo")) == 1 + made[0].sql("select count(*) from catalogue.reporting_item").item()
+
+
+def test_a_checklist_says_the_same_in_word_and_html(made):
+    for path in (made[1].folder / "checklists").glob("*.csv"):
+        rows = list(csv.reader(path.read_text("utf-8").splitlines()))
+        (table,) = docx.Document(path.with_suffix(".docx")).tables
+        assert [[c.text for c in line.cells] for line in table.rows[1:]] == rows[1:]
+        page = BeautifulSoup(path.with_suffix(".html").read_text("utf-8"), "html.parser")
+        assert [[cell.text for cell in line.find_all(["th", "td"])] for line in page.find_all("tr")] == rows
+
+
+def test_with_an_effect_of_a_booster_its_protocol_stands_in_the_checklist(made):
+    settings = defaultdict(lambda: "as set", horizon_day=[183, 365], risk_set={"log": 40}, covariates=["age"],
+                           decision_flow=[{"step": "judged", "n": 90}], design="sequential", resamples=200,
+                           versions={"catamnesis": "1"}, estimand="per_protocol", grace_day=30)  # fmt: skip
+    result = dataclasses.replace(
+        describe(made[0].courses(programme="osteoarthritis")),
+        question="booster_effect", title="Effect of a booster", settings=settings, notes=("Not randomised.",),
+    )  # fmt: skip
+    table = checklists(made[0], "osteoarthritis", {"booster_effect": result}, {}, {})["target"]
+    answers = {r["item"]: r for r in table.frame.to_dicts()}
+    assert (
+        answers["6b"]["answer"]
+        == "A booster within 30 days, and no further one; against none until the day of the outcome"
+    )
+    assert answers["8"]["answer"].startswith("judged: 90")
+    assert answers["3"]["where"] == "methods.md § Effect of a booster"
+    assert list(answers) == target_checklist(result)["item"].to_list()
+
+
+def test_the_crate_describes_every_file_as_it_is(made):
+    folder = made[1].folder
+    crate = json.loads((folder / "ro-crate-metadata.json").read_text("utf-8"))
+    nodes = {node["@id"]: node for node in crate["@graph"]}
+    assert len(nodes) == len(crate["@graph"])
+    # RO-Crate 1.1: a descriptor that conforms to it and is about the root; the root has its five properties.
+    descriptor, root = nodes["ro-crate-metadata.json"], nodes["./"]
+    assert descriptor["about"] == {"@id": "./"} and descriptor["conformsTo"]["@id"] == "https://w3id.org/ro/crate/1.1"
+    assert root["@type"] == "Dataset" and all(root[k] for k in ("name", "description", "datePublished", "license"))
+    told = {part["@id"] for part in root["hasPart"]}
+    assert told == {*made[1].files, "MANIFEST.json"} - {"ro-crate-metadata.json"}
+    for name in told - {"MANIFEST.json"}:
+        content = (folder / name).read_bytes()
+        assert nodes[name]["sha256"] == hashlib.sha256(content).hexdigest()
+        assert nodes[name]["contentSize"] == str(len(content)) and "/" in nodes[name]["encodingFormat"]
+    linked = re.findall(r'\{"@id": "([^"]+)"\}', json.dumps(crate))
+    assert {i for i in linked if not i.startswith("https://w3id.org")} <= set(nodes)
+
+
+def test_a_reader_of_crates_finds_the_files_and_what_made_them(made):
+    crate = ROCrate(made[1].folder)
+    assert {e.id for e in crate.data_entities} == {*made[1].files, "MANIFEST.json"} - {"ro-crate-metadata.json"}
+    assert "osteoarthritis" in crate.name and str(crate.root_dataset["datePublished"]) == str(made[0].data_cut)
+    citation = (Path(__file__).parents[2] / "CITATION.cff").read_text("utf-8")
+    software = crate.get("#catamnesis")
+    for key, said in (("version", software["version"]), ("license", crate.get(software["license"].id)["identifier"]),
+                      ("- name", software["author"]["name"])):  # fmt: skip
+        assert re.search(rf"^\s*{key}: (.+)$", citation, re.MULTILINE)[1] == said
+
+
+def test_the_setting_is_told_with_its_dates_and_the_definitions_with_their_thresholds(made):
+    methods = (made[1].folder / "methods.md").read_text("utf-8")
+    first, last = re.search(r"all but a few of them between (\S+) and (\S+)\.", methods).groups()
+    days = made[0].sql("select index_date::varchar as d from course.profile order by 1")["d"].drop_nulls()
+    assert (first, last) == (days[4][:7], days[-5][:7])
+    told = (made[1].folder / "definitions.md").read_text("utf-8")
+    # Pham 2004, scenario D: half and 20 points in one, or a fifth and 10 points in two of three.
+    assert "| OO-2004 | 1 | 1 | 1 | pain | worse100 | 20 | 0.5 |" in told
+    assert "| OO-2004 | 2 | 2 | 3 | global | worse100 | 10 | 0.2 |" in told
+    assert "## Scales" in told and "| Bone-on-bone | KL | 4 |" in told
 
 
 def test_shares_are_in_per_cent_and_a_tiny_p_is_not_said_to_be_zero(made):

@@ -16,6 +16,7 @@ from registry import audit, catalogue, checks, history, pseudonyms, reporting, s
 from registry.connection import SCHEMA_VERSION, attached, engine_version, new_session, quoted, show_as_views, writing
 from registry.courses import Courses
 from registry.errors import UsageError
+from registry.one_centre import show_centre
 from registry.tables import TABLES
 
 _LOG = """
@@ -105,7 +106,7 @@ class Registry:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: str | Path, *, as_of: int | str | dt.date | None = None) -> Registry:
+    def open(cls, path: str | Path, *, as_of: int | str | dt.date | None = None, centre: str | None = None) -> Registry:
         """Open for reading. Derived tables that are older than the record are derived again, in memory.
 
         Parameters
@@ -113,6 +114,8 @@ class Registry:
         as_of
             Read the record as it was after a load (its number), or at the end of a day (a date); catalogues and SQL
             are those of now.
+        centre
+            Read the patients of this centre alone, as if no other had sent any; what is derived is derived in memory.
 
         Raises
         ------
@@ -121,11 +124,13 @@ class Registry:
         RegistryBusy
             When another process is writing to it.
         UsageError
-            When nothing had been loaded by then.
+            When nothing had been loaded by then, or there is no such centre.
         """
         from registry import cut
 
         path = Path(path)
+        if centre is not None and (as_of is not None or cut.is_cut(path)):
+            raise UsageError("One centre alone is read from the registry as it is now: no cut, and no --as-of.")
         if cut.is_cut(path):
             if as_of is not None:
                 raise UsageError(
@@ -138,6 +143,10 @@ class Registry:
             history.show_as_of(con, load_id)
             sqlmodels.run(con, materialised())
             return cls(path, con, (f"The record as it was after load {load_id}.",))
+        if centre is not None:
+            show_centre(con, centre)
+            sqlmodels.run(con, materialised())
+            return cls(path, con, (f"Centre {centre} alone.",))
         show_as_views(con)
         registry = cls(path, con)
         if registry.stale():

@@ -19,7 +19,7 @@ class Consent(StrEnum):
 
 
 def report(registry: RegistryPath, out: Out = Path("report"), as_of: AsOf = None) -> None:
-    """Write the summary report: one page that opens without a network."""
+    """Write the summary report: one page that opens without a network, and the same as PDF."""
     from reports.summary import write_report
 
     path = write_report(opened(registry, as_of), out)
@@ -30,14 +30,17 @@ def publish(
     registry: RegistryPath,
     out: Out = Path("published"),
     keep: Annotated[int, typer.Option(help="Number of reports to keep.")] = 12,
+    by_centre: Annotated[bool, typer.Option("--by-centre", help="Also a report of each centre alone.")] = False,
 ) -> None:
     """Write the report on a schedule: only if something changed, `latest` never broken, a failure seen."""
     from reports.publish import publish as run
 
-    done = run(registry, out, keep=keep)
+    done = run(registry, out, keep=keep, by_centre=by_centre)
     typer.echo(f"{done.state}: {done.page}")
     for line in done.changes:
         typer.echo(f"  {line}")
+    for centre, why in done.refused.items():
+        typer.echo(f"  no report of centre {centre}: {why}")
 
 
 def export(

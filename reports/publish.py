@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import registry as registry_package
 import reports
 from registry import Registry, sqlmodels
 from registry.errors import CatamnesisError, RegistryBusy, UsageError
+from reports.by_centre import FOLDER, write_centre_reports
 from reports.formats import replace_file
 from reports.summary import write_report
 
@@ -43,14 +44,17 @@ class Published:
         The page that `latest` now shows.
     changes
         What changed since the report before, in sentences; empty in the first.
+    refused
+        Centres that got no report of their own, with the reason.
     """
 
     state: str
     page: Path
     changes: tuple[str, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
 
 
-def publish(path: Path, out: Path, *, keep: int = 12) -> Published:
+def publish(path: Path, out: Path, *, keep: int = 12, by_centre: bool = False) -> Published:
     """Write a report into a folder of its own under `out` and point ``latest`` to it, unless nothing changed.
 
     Same record, same derivation and same code give the same fingerprint, and no new report. A failure leaves the last
@@ -64,6 +68,8 @@ def publish(path: Path, out: Path, *, keep: int = 12) -> Published:
         Folder that is served or copied; made if it is not there.
     keep
         Number of reports kept; older ones are removed.
+    by_centre
+        Whether each centre also gets a report of its own, in ``centres``; see :mod:`reports.by_centre`.
 
     Raises
     ------
@@ -79,7 +85,7 @@ def publish(path: Path, out: Path, *, keep: int = 12) -> Published:
         raise UsageError(f"{out / LATEST} was not made by this command. Give another folder with --out.")
     with _alone(out):
         try:
-            done = _publish(path, out, keep)
+            done = _publish(path, out, keep, by_centre)
         except Exception as error:
             # Only our own messages are known to name no patient.
             ours = isinstance(error, CatamnesisError)
@@ -90,11 +96,11 @@ def publish(path: Path, out: Path, *, keep: int = 12) -> Published:
     return done
 
 
-def _publish(path: Path, out: Path, keep: int) -> Published:
+def _publish(path: Path, out: Path, keep: int, by_centre: bool) -> Published:
     with Registry.open(path) as registry:
         if registry.stale():
             raise UsageError(f"{path} was loaded after it was derived. Run: catamnesis derive {path}")
-        mark = _fingerprint(registry)
+        mark = _fingerprint(registry, by_centre)
         last = _last(out)
         if last is not None and last.name.endswith(mark):
             _banner(out, None)
@@ -105,21 +111,26 @@ def _publish(path: Path, out: Path, keep: int) -> Published:
         shutil.rmtree(part, ignore_errors=True)
         before = json.loads((last / "numbers.json").read_text("utf-8")) if last is not None else None
         write_report(registry, part, before)
+    refused: dict[str, str] = {}
+    if by_centre:
+        reasons = write_centre_reports(path, part / FOLDER, last / FOLDER if last is not None else None)
+        refused = {centre: why for centre, why in reasons.items() if why}
     part.rename(out / name)
     _point(out, name)
     _banner(out, None)
     told = json.loads((out / name / "numbers.json").read_text("utf-8"))["changes"]
-    _state(out, "published", report=name, changes=told)
+    _state(out, "published", report=name, changes=told, **({"centres_without_report": refused} if by_centre else {}))
     for old in sorted(p for p in out.iterdir() if _NAME.fullmatch(p.name))[:-keep]:
         shutil.rmtree(old)
     for old in out.glob(".*.part"):
         shutil.rmtree(old, ignore_errors=True)
-    return Published("published", out / LATEST / "index.html", tuple(told))
+    return Published("published", out / LATEST / "index.html", tuple(told), refused)
 
 
-def _fingerprint(registry: Registry) -> str:
-    """Return eight digits that change with the record, its derivation, the catalogues or the code."""
-    return hashlib.sha256("".join(code_and_record(registry)).encode()).hexdigest()[:8]
+def _fingerprint(registry: Registry, by_centre: bool) -> str:
+    """Return eight digits that change with the record, its derivation, the catalogues, the code, and what is asked."""
+    asked = "by centre" if by_centre else ""
+    return hashlib.sha256("".join([*code_and_record(registry), asked]).encode()).hexdigest()[:8]
 
 
 def code_and_record(registry: Registry) -> tuple[str, str]:

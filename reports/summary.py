@@ -51,7 +51,7 @@ class Section:
     trajectory: Result | None
     booster: Result | None
     harms: list[Result]
-    characteristics: Description
+    characteristics: Description | None
     completeness: pl.DataFrame
     status: pl.DataFrame
     withheld: list[str] = field(default_factory=list)
@@ -63,7 +63,9 @@ class Section:
         return [r for r in some if r is not None]
 
 
-def write_report(registry: Registry, out: Path, before: dict[str, Any] | None = None) -> Path:
+def write_report(
+    registry: Registry, out: Path, before: dict[str, Any] | None = None, *, centre: str | None = None
+) -> Path:
     """Write ``index.html``, ``report.pdf`` and ``numbers.json`` into `out`.
 
     The PDF is set from the page. The page is replaced last, and only when everything is whole.
@@ -76,6 +78,8 @@ def write_report(registry: Registry, out: Path, before: dict[str, Any] | None = 
         Folder, made if it is not there.
     before
         ``numbers.json`` of the report before; the page then says what changed since.
+    centre
+        Named in the title: the registry was opened for this centre alone.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def write_report(registry: Registry, out: Path, before: dict[str, Any] | None = 
     found = numbers(registry, [(s.programme, s.label, s.results) for s in sections])
     found["changes"] = changes(before, found) if before else []
     since = {"data_cut": before["data_cut"], "lines": found["changes"]} if before else None
-    html = render(registry, sections, since)
+    html = render(registry, sections, since, centre)
     head = registry.chain_head()
     mark = f"Catamnesis {found['versions']['catamnesis']} · data to {registry.data_cut} · record {str(head)[:12]}"
     replace_file(out / "numbers.json", json.dumps(found, default=str, ensure_ascii=False, indent=1))
@@ -97,7 +101,9 @@ def write_report(registry: Registry, out: Path, before: dict[str, Any] | None = 
     return page
 
 
-def render(registry: Registry, sections: list[Section], since: dict[str, Any] | None = None) -> str:
+def render(
+    registry: Registry, sections: list[Section], since: dict[str, Any] | None = None, centre: str | None = None
+) -> str:
     """Return the page as HTML; nothing in it is fetched from anywhere."""
     environment = Environment(
         loader=PackageLoader("reports"),
@@ -110,7 +116,7 @@ def render(registry: Registry, sections: list[Section], since: dict[str, Any] | 
     return environment.get_template("summary.html").render(
         as_percent=percent,
         as_number=number,
-        title="Outcomes after regenerative treatment",
+        title="Outcomes after regenerative treatment" + (f": centre {centre}" if centre else ""),
         data_cut=registry.data_cut,
         counts=registry.counts(),
         sections=[_context(s) for s in sections],
@@ -150,6 +156,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
                 withheld.append(why)
             return None
 
+    described = answer(describe)
     response = answer(time_to_response)
     sizes = dict(
         registry.con.sql("select stratum, count(*) from reduction.response_course group by all").fetchall()
@@ -171,7 +178,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         trajectory=answer(trajectories),
         booster=answer(booster_effect) if response is not None and _has_boosters(registry, programme) else None,
         harms=safety_results(courses),
-        characteristics=describe(courses, by="stage").suppress(),
+        characteristics=described if isinstance(described, Description) else None,
         completeness=_completeness(registry, programme),
         status=registry.con.execute(
             "select status, rule, count(*) as n, count(*) filter (where n_overdue > 0) as n_overdue "
@@ -215,7 +222,7 @@ def _context(section: Section) -> dict[str, Any]:
         "trajectory": _answer(section.trajectory, "mean_change", section.programme + "-trajectory"),
         "harms": safety_section(section.harms),
         "booster": booster_section(section.booster, section.programme + "-booster"),
-        "characteristics": _characteristics(section.characteristics),
+        "characteristics": _characteristics(section.characteristics) if section.characteristics else None,
         "completeness": _visit_table(section.completeness),
         "status": _status_table(section.status),
         "notes": list(section.response.notes) if section.response else [],

@@ -63,6 +63,26 @@ def test_a_new_load_gives_a_new_report_that_says_what_changed(case):
     assert publish(case / "r.duckdb", case / "out").state == "unchanged"
 
 
+@pytest.mark.slow
+def test_each_centre_has_a_report_of_its_own_patients_beside_that_of_all(case):
+    ingest.load(case / "r.duckdb", [max((case / "clinics").iterdir())])
+    derive(case / "r.duckdb")
+    done = publish(case / "r.duckdb", case / "out", by_centre=True)
+    assert done.state == "published" and done.refused == state(case / "out")["centres_without_report"] == {}
+    latest = case / "out" / "latest"
+    told = json.loads((latest / "centres" / "centres.json").read_text("utf-8"))
+    whole = json.loads((latest / "numbers.json").read_text("utf-8"))["counts"]["patient"]
+    parts = 0
+    for centre, entry in told.items():
+        folder = latest / "centres" / entry["folder"]
+        numbers = json.loads((folder / "numbers.json").read_text("utf-8"))
+        page, parts = (folder / "index.html").read_text("utf-8"), parts + numbers["counts"]["patient"]
+        assert f"<h1>Outcomes after regenerative treatment: centre {centre}</h1>" in page
+        assert (folder / "report.pdf").exists() and f"<b>{numbers['counts']['patient']}</b><span>patients" in page
+    assert len(told) == 2 and parts == whole
+    assert publish(case / "r.duckdb", case / "out", by_centre=True).state == "unchanged"
+
+
 def test_a_failure_leaves_the_last_good_report_with_a_banner_and_a_reason_and_heals(case, monkeypatch):
     good = (case / "out" / "latest").readlink()
     ingest.load(case / "r.duckdb", [max((case / "clinics").iterdir())])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from analysis import Result, estimand
+from analysis.describe import Description
 from analysis.result import SMALLEST_CELL
 from registry import Registry
 from registry.errors import UsageError
@@ -61,7 +62,8 @@ def methods(registry: Registry, programme: str, found: dict[str, Result], left_o
 def footnotes(result: Result) -> list[str]:
     """Return what stands below a table of a result: the data, the limits, the definition, and the notes."""
     s = result.settings
-    lines = [f"Data to {s['data_cut']}. Cells of fewer than {SMALLEST_CELL} courses are suppressed."]
+    marked = ", each marked by a dot" if isinstance(result, Description) else ""
+    lines = [f"Data to {s['data_cut']}. Cells of fewer than {SMALLEST_CELL} courses are suppressed{marked}."]
     if "confidence" in s:
         lines.append(f"In brackets: {100 * s['confidence']:.0f} % limits.")
     if s.get("definition"):

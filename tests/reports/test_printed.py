@@ -58,6 +58,15 @@ def _structure(node):
             yield from _structure(found)
 
 
+def test_it_is_tagged_as_what_it_is():
+    html = page("<h2>One</h2><h3>Two</h3><p>words</p><ul><li>a</li></ul><figure>" + SVG.format(1, 2)
+                + "<figcaption>c</figcaption></figure><table><thead><tr><th>h</th></tr></thead><tr><td>d</td></tr></table>")  # fmt: skip
+    tags = [str(node.get("/S")) for node in _structure(made(html).trailer["/Root"]["/StructTreeRoot"])]
+    for tag in ("/H1", "/H2", "/P", "/L", "/LI", "/Figure", "/Caption", "/Table", "/TH", "/TD"):
+        assert tag in tags, tag
+    assert tags.index("/H1") < tags.index("/H2") < tags.index("/Figure") < tags.index("/Table")
+
+
 def test_every_font_is_in_the_file_and_nothing_in_it_runs_or_calls():
     reader = made(page("<h2>One</h2><p>Two <b>three</b></p>"))
     for sheet in reader.pages:

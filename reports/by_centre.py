@@ -73,6 +73,8 @@ def write_centre_reports(path: Path, out: Path, before: Path | None = None) -> d
     with Registry.open(path) as registry:
         reasons = refused_centres(registry)
     out.mkdir(parents=True, exist_ok=True)
+    # The folder above may be served to everybody; whoever holds the reports of all centres could subtract.
+    out.chmod(0o700)
     for centre in (c for c, why in reasons.items() if why is None):
         name = folder_of(centre)
         with Registry.open(path, centre=centre) as alone:

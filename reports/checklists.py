@@ -94,7 +94,7 @@ def _row(
         return item["item"], item["topic"], f"{AUTHORS}: {remark}" if remark else AUTHORS, ""
     if asked == ["this"]:
         said = dict(target_checklist(found["booster_effect"]).select("item", "answer").iter_rows())[item["item"]]
-        told = f"{said}. Left to the authors: {remark}" if remark else said
+        told = f"{IN_PART}: {said}; left to the authors: {remark}" if remark else f"{IN_PACKAGE}: {said}"
         return item["item"], item["topic"], told, "checklists/target.csv"
     places = [place for name in asked if (place := _place(name, found, stems))]
     if not places:

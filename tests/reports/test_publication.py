@@ -164,9 +164,9 @@ def test_with_an_effect_of_a_booster_its_protocol_stands_in_the_checklist(made):
     answers = {r["item"]: r for r in table.frame.to_dicts()}
     assert (
         answers["6b"]["answer"]
-        == "A booster within 30 days, and no further one; against none until the day of the outcome"
+        == "in the package: A booster within 30 days, and no further one; against none until the day of the outcome"
     )
-    assert answers["8"]["answer"].startswith("judged: 90")
+    assert answers["8"]["answer"].startswith("in part: judged: 90; left to the authors")
     assert answers["3"]["where"] == "methods.md § Effect of a booster"
     assert list(answers) == target_checklist(result)["item"].to_list()
 

@@ -79,7 +79,7 @@ def test_each_centre_has_a_report_of_its_own_patients_beside_that_of_all(case):
         page, parts = (folder / "index.html").read_text("utf-8"), parts + numbers["counts"]["patient"]
         assert f"<h1>Outcomes after regenerative treatment: centre {centre}</h1>" in page
         assert (folder / "report.pdf").exists() and f"<b>{numbers['counts']['patient']}</b><span>patients" in page
-    assert len(told) == 2 and parts == whole
+    assert len(told) == 2 and parts == whole and (latest / "centres").stat().st_mode & 0o777 == 0o700
     assert publish(case / "r.duckdb", case / "out", by_centre=True).state == "unchanged"
 
 

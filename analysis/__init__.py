@@ -6,6 +6,7 @@ from analysis.counts_file import read_counts, write_counts
 from analysis.describe import Description, describe
 from analysis.dose import dose_response
 from analysis.estimand import estimand
+from analysis.explorer_view import explore
 from analysis.imputed_change import imputed_change
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.outlook import outlook
@@ -30,6 +31,7 @@ __all__ = [
     "describe",
     "dose_response",
     "estimand",
+    "explore",
     "imputed_change",
     "joint_replacement",
     "loss_of_response",

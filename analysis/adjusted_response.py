@@ -88,6 +88,12 @@ def adjusted_response(
     References
     ----------
     Farrington 1996 Stat Med 15:283; Lin & Wei 1989 JASA 84:1074 for the variance clustered by patient.
+
+    Examples
+    --------
+    >>> adjusted = adjusted_response(knees, covariates=("age", "sex"), horizon_day=(365,))
+    >>> adjusted.say("response", "early", 365)  # had all stages the same age and sex
+    '... % (95 % CI ... to ...)'
     """
     for name in covariates or ():
         choose(name, allowed(Covariate), "covariates =")

@@ -111,6 +111,14 @@ def booster_effect(
     References
     ----------
     Hernán & Robins 2016 Am J Epidemiol 183:758; Danaei 2013 Stat Methods Med Res 22:70. See docs/methods/booster.md.
+
+    Examples
+    --------
+    >>> effect = booster_effect(knees, outcome="response", horizon_day=(182,), resamples=20)
+    >>> effect.diagnostics.columns  # what must hold before the number is shown
+    ['check', 'value', 'limit', 'passed', 'note']
+    >>> effect.withheld == () or effect.frame.filter(quantity="difference")["estimate"].null_count() > 0
+    True
     """
     if design is None:
         design = "clone_censor" if outcome in _OUTCOMES and estimand == "per_protocol" else "sequential"

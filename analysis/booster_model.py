@@ -20,6 +20,7 @@ from analysis.numerics.structural import (
     standardise_risk,
 )
 from analysis.numerics.weighting import Linear, Logistic, logistic, sandwich
+from registry.progress import steps
 
 Floats = NDArray[np.float64]
 
@@ -110,7 +111,7 @@ def bootstrap(data: Prepared, whole: Estimate, times: int, seed: int) -> tuple[F
                 moved[0] = whole.curves.treated - own.curves.treated
                 moved[1] = whole.curves.waiting - own.curves.waiting
             size = int(part.patient.max()) + 1
-            for b in turns:
+            for b in steps(turns, "resamples of the effect"):
                 drawn = rng.multinomial(patients, np.full(size, 1 / size)).astype(float)
                 try:
                     again = estimate(part, drawn[part.patient], begin)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 
+from analysis.held import plan, take
 from analysis.numerics.resampling import Clusters, clusters
 from analysis.result import versions
 from registry import Courses, sqlmodels
@@ -190,11 +191,19 @@ def strata_of(courses: Courses, by: str) -> list[Stratum]:
 
 
 def reduce(courses: Courses, *names: str) -> list[pl.DataFrame]:
-    """Run the reductions `names` for the cohort placed, and return them."""
+    """Run the reductions `names` for the cohort placed, or take what is held of them, and return them."""
     con = courses.registry.con
-    wanted = [m for m in sqlmodels.upstream(names) if m.startswith("reduction.")]
-    sqlmodels.run(con, wanted)
-    return [con.sql(f"from {name} order by all").pl() for name in names]
+    for name, is_held in plan(con, names):
+        if is_held:
+            take(con, name)
+        else:
+            sqlmodels.run(con, [name])
+    return read(courses, *names)
+
+
+def read(courses: Courses, *names: str) -> list[pl.DataFrame]:
+    """Return reductions that were run for the cohort placed."""
+    return [courses.registry.con.sql(f"from {name} order by all").pl() for name in names]
 
 
 def patient_clusters(cells: pl.DataFrame, patterns: pl.DataFrame) -> Clusters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
+from html import escape
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from analysis.cohort import By, Stratum, common_settings, place_courses, program
 from analysis.result import SMALLEST_CELL, Result, check, diagnostics_of, frame_of, row
 from registry import Courses
 from registry.errors import NotEstimable
+from registry.loadreport import html_table
 
 Floats = NDArray[np.float64]
 
@@ -51,9 +53,15 @@ _ORDER = (
 _STATISTICS = ("mean", "sd", "median", "lower quartile", "upper quartile")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Description(Result):
-    """The answer of :func:`describe`; :meth:`table` lays it out as rows × strata."""
+    """The answer of :func:`describe`; :meth:`table` lays it out as rows × strata.
+
+    Examples
+    --------
+    >>> describe(knees).table()["characteristic"][0]
+    'Courses'
+    """
 
     def table(self) -> pl.DataFrame:
         """Return the table as text: ``characteristic, level``, a column a stratum, ``smd``; made from `frame` alone.
@@ -78,6 +86,16 @@ class Description(Result):
             smd = cells.get((_ALL, f"{first}: smd")) if characteristic else None
             out.append({"characteristic": characteristic, "level": level, **texts, "smd": _smd_text(smd)})
         return pl.DataFrame(out)
+
+    def __repr__(self) -> str:
+        with pl.Config(tbl_rows=60, tbl_cols=9, tbl_width_chars=150, fmt_str_lengths=60, tbl_hide_dataframe_shape=True,
+                       tbl_hide_column_data_types=True):  # fmt: skip
+            return "\n".join([self.title, self._rows_used(), *self.notes, str(self.table())])
+
+    def _repr_html_(self) -> str:
+        table, notes = self.table(), "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self.notes)
+        head = f"<div><b>{escape(self.title)}</b><div>{escape(self._rows_used())}</div>{notes}"
+        return f"{head}{html_table(table.columns, table.iter_rows())}</div>"
 
     def suppress(self, smallest: int = SMALLEST_CELL) -> Description:
         """Withhold small cells, and a second level wherever a single one could be found by subtraction."""
@@ -130,6 +148,11 @@ def describe(courses: Courses, *, by: By = "stage") -> Description:
     References
     ----------
     Austin 2009 Stat Med 28:3083; Yang & Dalton 2012, SAS Global Forum paper 335; Hyndman & Fan 1996 (type 7 quartiles).
+
+    Examples
+    --------
+    >>> describe(knees).table().columns
+    ['characteristic', 'level', 'Early', 'Moderate', 'Bone-on-bone', 'All', 'smd']
     """
     strata, kept = place_courses(courses, by)
     if len(kept) == 0:

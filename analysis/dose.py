@@ -106,6 +106,12 @@ def dose_response(
     References
     ----------
     Harrell 2015 (splines). Bands of the dose: data dictionary. Robins 1986 (standardisation).
+
+    Examples
+    --------
+    >>> dose = dose_response(knees, covariates=("stage",), horizon_day=(365,))
+    >>> dose.settings["question"]
+    'dose_response'
     """
     choose(dose, allowed(Dose), "dose =")
     for name in covariates:

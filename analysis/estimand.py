@@ -33,6 +33,11 @@ def estimand(result: Result) -> pl.DataFrame:
     References
     ----------
     ICH E9(R1) 2019, addendum on estimands and sensitivity analysis in clinical trials, section A.3.
+
+    Examples
+    --------
+    >>> estimand(time_to_response(knees, resamples=20))["attribute"][0]
+    'Population'
     """
     s = result.settings
     described = _of_question(result)

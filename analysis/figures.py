@@ -10,6 +10,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def png(figure: Figure, dpi: int = 200) -> bytes:
 
 
 def _curve(axes: Axes, result: Result, stratum: dict[str, Any], style: Any, last: float) -> float:
+    from matplotlib.collections import PolyCollection
+
     colour, code = stratum["colour"], stratum["code"]
     band = result.curves.filter(
         pl.col("stratum") == code, pl.col("quantity") == _quantity(result), pl.col("time_day") <= last
@@ -149,14 +152,17 @@ def _curve(axes: Axes, result: Result, stratum: dict[str, Any], style: Any, last
         axes.step(months, band["estimate"], where="post", color=colour, linewidth=1.7, linestyle=style)
         return float(band["estimate"].drop_nulls()[-1])
     regions = result.regions.filter(pl.col("stratum") == code, pl.col("left_day") < last)
-    start, height = 0.0, 0.0
-    for region in regions.iter_rows(named=True):
-        left, right = region["left_day"] / _DAYS_A_MONTH, region["right_day"] / _DAYS_A_MONTH
-        axes.plot([start, left], [height, height], color=colour, linewidth=1.7, linestyle=style)
-        axes.fill_between([left, right], region["low"], region["high"], color=colour, alpha=0.42, linewidth=0)
-        start, height = right, region["high"]
-    axes.plot([start, last / _DAYS_A_MONTH], [height, height], color=colour, linewidth=1.7, linestyle=style)
-    return float(height)
+    left, right = (regions[c].to_numpy() / _DAYS_A_MONTH for c in ("left_day", "right_day"))
+    low, high = regions["low"].to_numpy(), regions["high"].to_numpy()
+    # One collection of rectangles and one line with gaps: a large registry has hundreds of them.
+    corners = np.stack([[left, low], [right, low], [right, high], [left, high]]).transpose(2, 0, 1)
+    axes.add_collection(PolyCollection(list(corners), facecolor=colour, alpha=0.42, linewidth=0), autolim=False)
+    starts, stops = np.concatenate([[0.0], right]), np.concatenate([left, [last / _DAYS_A_MONTH]])
+    heights = np.concatenate([[0.0], high])
+    gaps = np.full(len(starts), np.nan)
+    x, y = np.stack([starts, stops, gaps], axis=1).ravel(), np.stack([heights, heights, gaps], axis=1).ravel()
+    axes.plot(x, y, color=colour, linewidth=1.7, linestyle=style)
+    return float(heights[-1])
 
 
 def _direct_labels(axes: Axes, labels: list[tuple[float, str, str]], x: float) -> None:

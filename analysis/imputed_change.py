@@ -94,6 +94,12 @@ def imputed_change(
     References
     ----------
     Rubin 1987; Carpenter, Roger & Kenward 2013; Cro et al. 2020 Stat Med 39:2815. See docs/methods/missing-scores.md.
+
+    Examples
+    --------
+    >>> change = imputed_change(knees, scale="pain", visit="6 months", imputations=5)
+    >>> "mean_change" in change.frame["quantity"].to_list()
+    True
     """
     choose(end_policy, allowed(IntercurrentPolicy), "end_policy =")
     check_confidence(confidence)

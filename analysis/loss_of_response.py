@@ -99,6 +99,12 @@ def loss_of_response(
     References
     ----------
     Kalbfleisch & Lawless 1985; Jackson 2011; Titman 2009.
+
+    Examples
+    --------
+    >>> loss = loss_of_response(knees, landmark_day=183, after_day=(365,))
+    >>> loss.say("response_lost", "early", 365)  # of those in response on day 183, lost a year later
+    '... % (95 % CI ... to ...)'
     """
     reduction = reduce_states(
         courses, question="loss_of_response", definition=definition, loss=loss, by=by, confirmation=confirmation,
@@ -178,6 +184,12 @@ def time_in_response(
     References
     ----------
     Kalbfleisch & Lawless 1985; Jackson 2011; Datta & Satten 2001 for occupation without the Markov property.
+
+    Examples
+    --------
+    >>> held = time_in_response(knees, horizon_day=(365,))
+    >>> held.say("mean_days_in_response", "early", 365)
+    '... (95 % CI ... to ...)'
     """
     reduction = reduce_states(
         courses, question="time_in_response", definition=definition, loss=loss, by=by, confirmation=confirmation,

@@ -87,6 +87,12 @@ def outlook(
     References
     ----------
     Kernel-weighted quantiles: Yu & Jones 1998 JASA 93:228. Discrimination: Hanley & McNeil 1982 Radiology 143:29.
+
+    Examples
+    --------
+    >>> expected = outlook(knees, stage="early", age=60, resamples=20)
+    >>> expected.frame.columns[:4]
+    ['stratum', 'quantity', 'time_day', 'estimate']
     """
     check_confidence(confidence)
     if resamples < 20:

@@ -59,6 +59,12 @@ def joint_replacement(
     References
     ----------
     Aalen & Johansen 1978; Kalbfleisch & Prentice 1980, ch. 7.
+
+    Examples
+    --------
+    >>> replaced = joint_replacement(knees, horizon_day=(365,), resamples=20)
+    >>> replaced.say("end", "bone_on_bone", 365)
+    '... % (95 % CI ... to ...)'
     """
     return answer_replacement(
         reduce_replacement(courses, by=by),

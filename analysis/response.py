@@ -31,6 +31,7 @@ from analysis.response_rows import at_risk, curves, diagnostics, grid_of, interv
 from analysis.result import Result
 from registry import Courses
 from registry.errors import NotEstimable, UsageError
+from registry.progress import steps
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +39,7 @@ _RESAMPLE_STEPS = 3
 # Where a stratum has more distinct ends than this, its resamples are refitted with ends by month.
 _FEW_ENDS = 60
 _MONTH = 30.0
+QUICK = "A quick look: without limits and without a test, which resamples = 200 gives."
 HORIZON_DAYS = (91, 183, 365, 730)
 
 
@@ -81,6 +83,7 @@ def time_to_response(
         Days at which the incidence is reported.
     resamples, seed
         Bootstrap samples of patients for the intervals; patients, not courses, since two knees are not independent.
+        0: a quick look, without limits and without the test; the estimates are the same.
 
     Returns
     -------
@@ -96,10 +99,18 @@ def time_to_response(
     References
     ----------
     Turnbull 1976; Hudgens, Satten & Longini 2001; Sun 1996; Fay & Shaw 2010. See docs/methods/time-to-response.md.
+
+    Examples
+    --------
+    >>> response = time_to_response(knees, by="stage", horizon_day=(365,), resamples=20)
+    >>> response.say("response", "early", 365)
+    '... % (95 % CI ... to ...)'
+    >>> response.plot().alt_text
+    'Cumulative incidence of response over 12 months. At its end: Early ...
     """
     reduction = reduce_response(
         courses, definition=definition, by=by, confirmation=confirmation, early_visits=early_visits,
-        end_policy=end_policy, booster_policy=booster_policy,
+        end_policy=end_policy, booster_policy=booster_policy, clusters=resamples > 0,
     )  # fmt: skip
     return answer_response(reduction, horizon_day=horizon_day, confidence=confidence, resamples=resamples, seed=seed)
 
@@ -113,21 +124,26 @@ def reduce_response(
     early_visits: EarlyVisits = "ignored",
     end_policy: EndPolicy = "competing",
     booster_policy: BoosterPolicy = "treatment_policy",
+    clusters: bool = True,
 ) -> Reduction:
-    """Count the intervals in which courses responded; arguments as :func:`time_to_response`."""
+    """Count the intervals in which courses responded; arguments as :func:`time_to_response`.
+
+    Without `clusters` the intervals are not counted by patient: no limits can be resampled from it.
+    """
     chosen = definition_of(courses, definition)
     placed = {
         "by": by, "confirmation": confirmation, "early_visits": early_visits, "end_policy": end_policy,
         "booster_policy": booster_policy,
     }  # fmt: skip
     strata, kept = place(courses, definition=chosen, **placed)
-    cells, patterns = reduce(kept, "reduction.response_cell", "reduction.response_cluster")
+    names = ("response_cell", "response_cluster") if clusters else ("response_cell",)
+    frames = dict(zip(names, reduce(kept, *(f"reduction.{name}" for name in names)), strict=True))
     kept = kept.exclude(_not_assessed(kept, chosen))
     return Reduction(
         question="time_to_response",
         placed={"definition": chosen.definition, **placed},
         strata=tuple(strata),
-        frames={"response_cell": cells, "response_cluster": patterns},
+        frames=frames,
         flow=kept.flow(),
         settings={**common_settings(kept, strata, "time_to_response", by), **chosen.settings, **placed},
         notes=_notes(chosen, confirmation, kept),
@@ -144,10 +160,11 @@ def answer_response(
 ) -> Result:
     """Estimate the incidence of response from counted intervals; arguments as :func:`time_to_response`."""
     check_confidence(confidence)
-    if resamples < 20:
-        raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more.")
+    if resamples < 20 and resamples != 0:
+        raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more, or 0 for none.")
     strata, settings = list(reduction.strata), reduction.settings
-    cells, patterns = reduction.frames["response_cell"], reduction.frames["response_cluster"]
+    cells = reduction.frames["response_cell"]
+    patterns = reduction.frames["response_cluster"] if resamples else None
     if cells.height == 0:
         raise NotEstimable(
             f"No course can be judged by {settings['definition']}: its scales were not measured at baseline and after. "
@@ -155,7 +172,7 @@ def answer_response(
         )
     days = np.array(sorted(set(horizon_day)), dtype=float)
     fits = {s.code: fit_intervals(cells.filter(pl.col("stratum") == s.code)) for s in strata}
-    samples = bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
+    samples = None if patterns is None else bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
     asked = {"horizon_day": [int(d) for d in days], "confidence": confidence, "resamples": resamples, "seed": seed}
     return Result(
         question="time_to_response",
@@ -167,14 +184,22 @@ def answer_response(
         curves=curves(strata, fits, samples, grid_of(days), confidence),
         at_risk=at_risk(strata, cells, days),
         regions=regions(fits),
-        notes=reduction.notes,
+        notes=(*reduction.notes, *(() if resamples else (QUICK,))),
         draw=figures.cumulative_incidence,
     )
 
 
 def fit_intervals(cells: pl.DataFrame) -> NPMLE | None:
     """Return the estimate of the rows of ``reduction.response_cell`` of one stratum; None if nobody is in it."""
-    return npmle(interval_data(cells)) if cells.height else None
+    if cells.height == 0:
+        return None
+    data = interval_data(cells)
+    ends = np.unique(data.right[data.kind == 1])
+    if len(ends) <= _FEW_ENDS:
+        return npmle(data)
+    # The same optimum, certified; sooner from where ends by month lead.
+    coarse, _ = coarse_ends(data, np.arange(0.0, float(ends[-1]) + _MONTH, _MONTH))
+    return npmle(data, start=npmle(coarse, certify=False))
 
 
 def bootstrap_incidence(
@@ -194,7 +219,7 @@ def bootstrap_incidence(
         # Coarser ends move the estimate and its resamples alike: what they say is how far a resample is from it.
         moved = _both(fit, grid) - _both(whole, grid)
         curves = np.full((2, times, len(grid)), np.nan)
-        for b in np.flatnonzero(counts.sum(axis=1) > 0):
+        for b in steps(np.flatnonzero(counts.sum(axis=1) > 0), f"resamples of {code}"):
             one = npmle(replace(data, count=counts[b]), start=whole, max_steps=_RESAMPLE_STEPS, certify=False)
             curves[:, b] = np.clip(moved + _both(one, grid), 0, 1)
         out[code] = curves

@@ -35,10 +35,13 @@ def grid_of(days: Floats) -> Floats:
 
 
 def numbers(
-    strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, patterns: pl.DataFrame,
-    samples: dict[str, Floats], days: Floats, confidence: float,
+    strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, patterns: pl.DataFrame | None,
+    samples: dict[str, Floats] | None, days: Floats, confidence: float,
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the results frame: incidences by day, medians, differences between strata, and their test."""
+    """Return the results frame: incidences by day, medians, differences between strata, and their test.
+
+    Without samples there are no limits, and without patterns no test.
+    """
     rows: list[dict[str, Any]] = []
     grid = grid_of(days)
     at = np.searchsorted(grid, days)
@@ -51,25 +54,24 @@ def numbers(
                 row(s.code, "response", time_day=d, n=0, denominator=0, note="nobody in this stratum") for d in days
             ]
             continue
-        rows += _incidence_rows(
-            s.code, "response", fit.incidence(days), samples[s.code][0][:, at], days, mine, confidence
-        )
+        drawn = None if samples is None else samples[s.code][:, :, at]
+        first = None if drawn is None else drawn[0]
+        rows += _incidence_rows(s.code, "response", fit.incidence(days), first, days, mine, confidence)
         if (mine["kind"] == "end").any():
             ends = fit.end_incidence(days)
-            rows += _incidence_rows(
-                s.code, "end_before_response", ends, samples[s.code][1][:, at], days, mine, confidence
-            )
+            second = None if drawn is None else drawn[1]
+            rows += _incidence_rows(s.code, "end_before_response", ends, second, days, mine, confidence)
         rows.append(_median(s.code, fit, n))
     rows += _contrasts(strata, fits, cells, samples, days, confidence)
-    rows += _tests(strata, cells, patterns)
-    return frame_of(rows)
+    return frame_of(rows if patterns is None else rows + _tests(strata, cells, patterns))
 
 
 def _incidence_rows(
-    code: str, quantity: str, estimate: Floats, replicates: Floats, days: Floats, cells: pl.DataFrame, confidence: float
-) -> list[dict[str, Any]]:
+    code: str, quantity: str, estimate: Floats, replicates: Floats | None, days: Floats, cells: pl.DataFrame,
+    confidence: float,
+) -> list[dict[str, Any]]:  # fmt: skip
     n = int(cells["n"].sum())
-    low, high = interval_of_probability(estimate, replicates, confidence, n)
+    low, high = _limits(estimate, replicates, confidence, n)
     kind = "response" if quantity == "response" else "end"
     happened = cells.filter(pl.col("kind") == kind)
     latest = followed_to(cells)
@@ -86,6 +88,13 @@ def _incidence_rows(
             )
         )  # fmt: skip
     return rows
+
+
+def _limits(estimate: Floats, replicates: Floats | None, confidence: float, n: float) -> tuple[Floats, Floats]:
+    """Return limits of shares, each of the shape of `estimate`; not known (nan) where nothing was resampled."""
+    if replicates is None:
+        return np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
+    return interval_of_probability(estimate, replicates, confidence, n)
 
 
 def followed_to(cells: pl.DataFrame) -> float:
@@ -109,7 +118,7 @@ def _median(code: str, fit: NPMLE, n: int) -> dict[str, Any]:
 
 
 def _contrasts(
-    strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, samples: dict[str, Floats],
+    strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, samples: dict[str, Floats] | None,
     days: Floats, confidence: float,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Differences of incidence from the first stratum that has anybody.
@@ -125,11 +134,8 @@ def _contrasts(
         fit = fits[s.code]
         assert fit is not None
         estimate = fit.incidence(days)
-        sides[s.code] = (
-            estimate,
-            *interval_of_probability(estimate, samples[s.code][0][:, at], confidence, fit.n),
-            fit.n,
-        )
+        drawn = None if samples is None else samples[s.code][0][:, at]
+        sides[s.code] = (estimate, *_limits(estimate, drawn, confidence, fit.n), fit.n)
     rows = []
     for s in present[1:]:
         one, low_one, high_one, n_one = sides[s.code]
@@ -170,15 +176,17 @@ def _tests(strata: list[Stratum], cells: pl.DataFrame, patterns: pl.DataFrame) -
 
 
 def curves(
-    strata: list[Stratum], fits: dict[str, NPMLE | None], samples: dict[str, Floats], grid: Floats, confidence: float
-) -> pl.DataFrame:
+    strata: list[Stratum], fits: dict[str, NPMLE | None], samples: dict[str, Floats] | None, grid: Floats,
+    confidence: float,
+) -> pl.DataFrame:  # fmt: skip
     """Return the incidence with its limits on the grid of days, for figures."""
     rows = []
     for s in strata:
         fit = fits[s.code]
         if fit is None:
             continue
-        low, high = interval_of_probability(fit.incidence(grid), samples[s.code][0], confidence, fit.n)
+        drawn = None if samples is None else samples[s.code][0]
+        low, high = _limits(fit.incidence(grid), drawn, confidence, fit.n)
         n = int(fit.n)
         for day, estimate, lo, hi in zip(grid, fit.incidence(grid), low, high, strict=True):
             rows.append(row(s.code, "response", time_day=day, estimate=estimate, low=lo, high=hi, denominator=n))

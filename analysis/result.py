@@ -82,6 +82,15 @@ class Result:
         Draws the figure from this result.
     withheld
         Why numbers were withheld, empty if none were.
+
+    Examples
+    --------
+    >>> response = time_to_response(knees, resamples=20)
+    >>> response.frame.columns[:4]  # one row a number
+    ['stratum', 'quantity', 'time_day', 'estimate']
+    >>> response.say("response", "early", 365)
+    '... % (95 % CI ... to ...)'
+    >>> response.to_csv("response.csv")  # doctest: +SKIP
     """
 
     question: str
@@ -254,7 +263,10 @@ class Result:
 
     def _repr_html_(self) -> str:
         head = "".join(f"<div>{escape(k)}: {escape(str(v))}</div>" for k, v in self._headline().items())
-        mind = "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in (*self.withheld, *self.notes))
+        mind = "".join(f"<div><b>Withheld.</b> {escape(w)}</div>" for w in self.withheld)
+        mind += "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self.notes)
+        failed = self.diagnostics.filter(~pl.col("passed"))["check"].to_list()
+        mind += f"<div><b>Checks not passed.</b> {escape(', '.join(failed))}</div>" if failed else ""
         columns = [c for c in self.frame.columns if c != "note" or self.frame["note"].is_not_null().any()]
         rows = "".join(
             "<tr>" + "".join(f"<td>{_cell(row[c])}</td>" for c in columns) + "</tr>" for row in self.frame.to_dicts()

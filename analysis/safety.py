@@ -73,6 +73,12 @@ def safety(
     ----------
     Garwood 1936 Biometrika 28:437 (exact Poisson limits); Clopper & Pearson 1934 Biometrika 26:404; Hanley &
     Lippman-Hand 1983 JAMA 249:1743 (nothing seen); Lawless & Nadeau 1995 Technometrics 37:158 (mean number).
+
+    Examples
+    --------
+    >>> harm = safety(knees, horizon_day=(90,))
+    >>> harm.attrition["reason"][-1]
+    'selected'
     """
     con = courses.registry.con
     listed = "select code from catalogue.vocabulary where vocabulary = 'adverse_event' order by position"

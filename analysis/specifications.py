@@ -69,6 +69,12 @@ def specifications(
     References
     ----------
     Steegen 2016 Perspect Psychol Sci 11:702 (multiverse); Simonsohn 2020 Nat Hum Behav 4:1208 (specification curve).
+
+    Examples
+    --------
+    >>> all_of_them = specifications(knees, definitions=("OO-2004", "OO-2004-strict"), resamples=20)
+    >>> "range" in all_of_them.frame["quantity"].to_list()
+    True
     """
     if not confirmations:
         raise UsageError("confirmations must name at least one rule: ('confirmed',), ('first',) or both.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analysis.figures import _DAYS_A_MONTH, _STYLE, STATE_STYLE
 from registry.errors import NotEstimable
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.result import Result
+
+Floats = NDArray[np.float64]
 
 _NARROW = 0.16
 
@@ -69,6 +72,8 @@ def alluvial(result: Result) -> Figure:
 
 def _flow(axes: Axes, result: Result, code: str, total: int) -> None:
     """Draw columns and ribbons of one stratum from the counts of its flows; a hidden count leaves a gap."""
+    from matplotlib.collections import PolyCollection
+
     order = {state: i for i, state in enumerate(STATE_STYLE)}
     days = [float(v["target_day"]) for v in result.settings["visits"]]
     mine = result.frame.filter(stratum=code).drop_nulls("n")
@@ -82,24 +87,33 @@ def _flow(axes: Axes, result: Result, code: str, total: int) -> None:
         for quantity, day, n in mine.select("quantity", "time_day", "n").iter_rows()
         if quantity.startswith("at_")
     }
-    for k, day in enumerate(days):
-        size = {state: held.get((state, day), 0.0) for state in order}
-        floor = dict(zip(size, np.cumsum([0.0, *list(size.values())[:-1]]), strict=True))
-        for state, share in size.items():
-            if share > 0:
-                _, colour, ink, hatch = STATE_STYLE[state]
-                axes.bar(k, share, 2 * _NARROW, floor[state], color=colour, edgecolor="#555555", linewidth=0.4,
-                         hatch=hatch, zorder=3)  # fmt: skip
-                if share > 0.05:
-                    box: Any = {"facecolor": colour, "edgecolor": "none", "pad": 0.6} if hatch else None
-                    axes.text(k, floor[state] + share / 2, f"{100 * share:.0f}", color=ink, ha="center", va="center",
-                              fontsize=7, zorder=4, bbox=box)  # fmt: skip
+    size = np.array([[held.get((state, day), 0.0) for day in days] for state in order])
+    floor = np.concatenate([np.zeros((1, len(days))), np.cumsum(size, axis=0)[:-1]])
+    for i, state in enumerate(order):
+        _column(axes, state, size[i], floor[i])
+    ribbons, colours = [], []
     for k, day in enumerate(days[:-1]):
         mine_now = {key[1:]: share for key, share in flows.items() if key[0] == day}
         left = _starts(mine_now, order, by=0)
         right = _starts(mine_now, order, by=1)
         for pair, share in mine_now.items():
-            _ribbon(axes, k + _NARROW, k + 1 - _NARROW, left[pair], right[pair], share, STATE_STYLE[pair[0]][1])
+            ribbons.append(_ribbon(k + _NARROW, k + 1 - _NARROW, left[pair], right[pair], share))
+            colours.append(STATE_STYLE[pair[0]][1])
+    drawn = PolyCollection(ribbons, facecolors=colours, alpha=0.4, edgecolor="#999999", linewidth=0.2, zorder=1)
+    axes.add_collection(drawn, autolim=False)
+
+
+def _column(axes: Axes, state: str, size: Floats, floor: Floats) -> None:
+    """Draw one state at all visits, with its share in per cent where there is room for it."""
+    _, colour, ink, hatch = STATE_STYLE[state]
+    at = np.flatnonzero(size > 0)
+    if len(at):
+        axes.bar(at, size[at], 2 * _NARROW, floor[at], color=colour, edgecolor="#555555", linewidth=0.4, hatch=hatch,
+                 zorder=3)  # fmt: skip
+    box: Any = {"facecolor": colour, "edgecolor": "none", "pad": 0.6} if hatch else None
+    for k in np.flatnonzero(size > 0.05):
+        axes.text(float(k), floor[k] + size[k] / 2, f"{100 * size[k]:.0f}", color=ink, ha="center", va="center",
+                  fontsize=7, zorder=4, bbox=box)  # fmt: skip
 
 
 def _starts(flows: dict[tuple[str, ...], float], order: dict[str, int], *, by: int) -> dict[tuple[str, ...], float]:
@@ -109,11 +123,11 @@ def _starts(flows: dict[tuple[str, ...], float], order: dict[str, int], *, by: i
     return dict(zip(ranked, heights.tolist(), strict=False))
 
 
-def _ribbon(axes: Axes, x0: float, x1: float, y0: float, y1: float, height: float, colour: str) -> None:
-    t = np.linspace(0, 1, 24)
-    smooth = y0 + (y1 - y0) * (3 * t**2 - 2 * t**3)
-    axes.fill_between(x0 + (x1 - x0) * t, smooth, smooth + height, facecolor=colour, alpha=0.4, edgecolor="#999999",
-                      linewidth=0.2, zorder=1)  # fmt: skip
+def _ribbon(x0: float, x1: float, y0: float, y1: float, height: float) -> Floats:
+    """Return the outline of a ribbon between two columns, shape (points, 2)."""
+    t = np.linspace(0, 1, 15)
+    x, smooth = x0 + (x1 - x0) * t, y0 + (y1 - y0) * (3 * t**2 - 2 * t**3)
+    return np.column_stack([np.concatenate([x, x[::-1]]), np.concatenate([smooth, smooth[::-1] + height])])
 
 
 def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, settings: dict[str, Any], of: int) -> Figure:

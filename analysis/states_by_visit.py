@@ -56,6 +56,12 @@ def states_by_visit(
     ------
     NotEstimable
         When no course was followed, or the programme has no such rule of loss.
+
+    Examples
+    --------
+    >>> states = states_by_visit(knees, until_day=365)
+    >>> states.say("at_in_response", "early", 365)  # of the courses due, seen or not
+    '... %'
     """
     seen = _seen(courses, definition, loss, by, confirmation, booster_policy, "panel_flow")
     flows, settings = seen.frames["panel_flow"], seen.settings
@@ -98,6 +104,11 @@ def swimmer(
     Notes
     -----
     Single courses can point to persons: it is for the screen inside the registry's walls; no export holds it.
+
+    Examples
+    --------
+    >>> figure = swimmer(knees, n=10)
+    >>> figure.savefig("courses.png")  # doctest: +SKIP
     """
     if n < 1:
         raise UsageError(f"n = {n}: draw one course or more.")

@@ -66,6 +66,12 @@ def subgroups(
     References
     ----------
     Rubin 1981; Gelman 2006; Spiegelhalter 2005. See docs/methods/dose.md.
+
+    Examples
+    --------
+    >>> who = subgroups(knees, by=("sex",), horizon_day=365)
+    >>> who.settings["question"]
+    'subgroups'
     """
     if by == "stage":
         raise UsageError("Stages are an order, not draws of one distribution: use adjusted_response(by='stage').")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from analysis import trajectory_figures
-from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, place_courses, reduce
+from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, place_courses, read, reduce
 from analysis.numerics.covariance import StructureName
 from analysis.numerics.marginal_means import Method, mean_rows
 from analysis.numerics.repeated import MmrmFit
@@ -25,6 +25,7 @@ from registry.errors import NotEstimable, choose
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+Variance = Literal["clustered", "model"]
 _COLUMNS: dict[str, str] = {"age": "age", "sex": "female", "bmi": "bmi"}
 
 
@@ -40,6 +41,7 @@ def trajectories(
     booster_policy: IntercurrentPolicy = "treatment_policy",
     unit: Unit = "points_of_100",
     degrees_of_freedom: Method = "kenward-roger-linear",
+    variance: Variance = "clustered",
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the mean change from baseline at each planned visit by stratum, and the differences between strata.
@@ -71,6 +73,9 @@ def trajectories(
         ``points_of_100``: points of the scale's range; ``native``: the scale's own unit. Both improvement-positive.
     degrees_of_freedom
         Small-sample method when every patient has one course; otherwise the variance is clustered by patient.
+    variance
+        ``clustered``: by patient where some have several courses; ``model``: a quick look that takes their courses for
+        independent; the estimates are the same, the intervals too narrow.
 
     Returns
     -------
@@ -89,10 +94,17 @@ def trajectories(
     References
     ----------
     Mallinckrodt, Clark & David 2001; Kenward & Roger 1997; Bell & McCaffrey 2002. See docs/methods/trajectories.md.
+
+    Examples
+    --------
+    >>> change = trajectories(knees, scale="pain", by="stage")
+    >>> change.say("mean_change", "early", 183)  # points of 100, positive is improvement
+    '... (95 % CI ... to ...)'
     """
+    choose(variance, allowed(Variance), "variance =")
     reduction = reduce_trajectories(
         courses, scale=scale, by=by, adjust=adjust, visits=visits, end_policy=end_policy, booster_policy=booster_policy,
-        unit=unit,
+        unit=unit, rows=variance == "clustered",
     )  # fmt: skip
     return answer_trajectories(
         reduction, structure=structure, degrees_of_freedom=degrees_of_freedom, confidence=confidence
@@ -109,13 +121,16 @@ def reduce_trajectories(
     end_policy: IntercurrentPolicy = "hypothetical",
     booster_policy: IntercurrentPolicy = "treatment_policy",
     unit: Unit = "points_of_100",
+    rows: bool = True,
 ) -> Reduction:
-    """Add up the cross-products of changes by pattern of visits attended; arguments as :func:`trajectories`."""
+    """Add up the cross-products of changes by pattern of visits attended; arguments as :func:`trajectories`.
+
+    Without `rows` those of single courses, which a variance clustered by patient needs, are not read.
+    """
     strata, kept = place_courses(courses, by)
     policies = {"unit": unit, "end_policy": end_policy, "booster_policy": booster_policy}
     measured = ask(kept, scale, visits, adjust, **policies)
-    names = [f"reduction.trajectory_{name}" for name in ("product", "due", "course", "value")]
-    products, due, people, values = reduce(kept, *names)
+    products, due, people = reduce(kept, *(f"reduction.trajectory_{name}" for name in ("product", "due", "course")))
     kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
     used = people.filter(pl.col("reason").is_null())
     scales = used.group_by("scale").agg(n=pl.len()).join(measured.scales.drop("n"), on="scale")
@@ -140,7 +155,7 @@ def reduce_trajectories(
             "adjust": list(adjust),
             "planned": [{"visit": v.name, "position": v.position, "day": v.day} for v in measured.visits],
         },
-        rows={"trajectory_course": used, "trajectory_value": values},
+        rows={"trajectory_course": used, "trajectory_value": read(kept, "reduction.trajectory_value")[0]} if rows else {},
     )
 
 
@@ -201,7 +216,7 @@ def _of_patients(single: bool, by_patient: bool) -> tuple[str, ...]:
     if by_patient:
         return ("Some patients have several courses: intervals are clustered by patient.",)
     return (
-        "Some patients have several courses, and their rows are not at hand: intervals take courses as independent.",
+        "Some patients have several courses, and their rows were not used: intervals take courses as independent.",
     )
 
 

@@ -12,6 +12,7 @@ import getpass
 import hashlib
 import json
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import duckdb
@@ -27,7 +28,7 @@ create table log.audit (
 _START = "0" * 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verified:
     """What a check of the chain found.
 
@@ -47,6 +48,15 @@ class Verified:
     rows: int
     head: str
     problems: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        found = "as it was written down" if not self.problems else f"{len(self.problems)} problems"
+        head = f"Chain of {self.entries:,} entries, {self.rows:,} rows compared: {found}; head {self.head[:16]}…"
+        return "\n  ".join([head, *self.problems])
+
+    def _repr_html_(self) -> str:
+        problems = "".join(f"<li>{escape(p)}</li>" for p in self.problems)
+        return f"<div>{escape(repr(self).splitlines()[0])}</div>" + (f"<ul>{problems}</ul>" if problems else "")
 
 
 def append(con: duckdb.DuckDBPyConnection, action: str, detail: dict[str, Any]) -> str:

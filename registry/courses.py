@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import duckdb
 import polars as pl
@@ -26,13 +27,47 @@ _EQUAL = {
     "product": "another product",
     "route": "another route",
     "guidance": "another guidance",
+    "dose_band": "another dose",
     "sex": "another sex",
 }
+
+
+class Selection(TypedDict, total=False):
+    """What courses can be selected by: values, or lists of them; limits in days and years."""
+
+    programme: str | list[str] | None
+    site: str | list[str] | None
+    side: str | list[str] | None
+    diagnosis: str | list[str] | None
+    stage: str | list[str] | None
+    centre: str | list[str] | None
+    origin: str | list[str] | None
+    donor: str | list[str] | None
+    product: str | list[str] | None
+    route: str | list[str] | None
+    guidance: str | list[str] | None
+    dose_band: str | list[str] | None
+    sex: str | list[str] | None
+    min_potential_follow_up_day: int | None
+    min_age: int | None
+    max_age: int | None
+    first_course_only: bool
 
 
 @dataclass(frozen=True)
 class Courses:
     """A selection of courses with its attrition.
+
+    Made by :meth:`registry.Registry.courses`, and what every question of :mod:`analysis` is asked of. In a cell it
+    shows the flow: how many courses there are, who left and why, how many are selected.
+
+    Examples
+    --------
+    >>> knees = reg.courses(programme="osteoarthritis", site="knee", min_potential_follow_up_day=180)
+    >>> knees.flow().columns
+    ['reason', 'n']
+    >>> len(knees) == int(knees.attrition["kept"].sum())
+    True
 
     Attributes
     ----------
@@ -64,7 +99,7 @@ class Courses:
 
         Parameters
         ----------
-        programme, site, side, diagnosis, centre, origin, donor, product, route, guidance, sex
+        programme, site, side, diagnosis, centre, origin, donor, product, route, guidance, dose_band, sex
             Keep courses whose value is this (or one of these, as a list); facts are those of the first session.
         min_potential_follow_up_day
             Days from the first session to the data cut. Never *attended* follow-up: that keeps who came back.
@@ -149,7 +184,15 @@ class Courses:
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{escape(r)}</td><td>{n:,}</td></tr>" for r, n in self.flow().iter_rows())
-        return f"<table><caption>Flow of courses</caption>{rows}</table>"
+        chosen = ", ".join(f"{k} = {v}" for k, v in self.selection.items()) or "all"
+        return f"<b>{len(self):,} courses</b> selected: {escape(chosen)}<table>{rows}</table>"
+
+
+def signature(of: type) -> inspect.Signature:
+    """Return the signature ``(self, *, ...)`` of the keys of a TypedDict, so that editors complete them."""
+    kinds = inspect.Parameter
+    keys = [kinds(k, kinds.KEYWORD_ONLY, default=None, annotation=t) for k, t in of.__annotations__.items()]
+    return inspect.Signature([kinds("self", kinds.POSITIONAL_OR_KEYWORD), *keys], return_annotation="Courses")
 
 
 def _attrition(con: duckdb.DuckDBPyConnection, rules: list[tuple[str, str, list[Any]]]) -> pl.DataFrame:

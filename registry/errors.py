@@ -25,6 +25,12 @@ class CatamnesisError(Exception):
     ----------
     exit_code
         What the command returns when this error ends it.
+
+    Examples
+    --------
+    >>> reg.courses(site="kneee")
+    Traceback (most recent call last):
+    registry.errors.UsageError: site in this registry: 'kneee' is not known. Did you mean 'knee'? ...
     """
 
     exit_code: Exit = Exit.failed

@@ -19,6 +19,7 @@ from registry import catalogue, loadlog, mapping, pseudonyms, reading, redcap, r
 from registry.connection import writing
 from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
+from registry.progress import steps
 from registry.tables import TABLES, Record
 from registry.typing import judged_rows, new_people
 
@@ -45,6 +46,10 @@ class _Load:
     taken: dict[str, list[pl.Series]] = field(default_factory=dict)
 
 
+def _silent(_: str) -> None:
+    """Say nothing of a table: who waits in a notebook is told by :mod:`registry.progress`."""
+
+
 def load(
     registry: str | Path,
     paths: list[Path],
@@ -53,7 +58,7 @@ def load(
     extracted_on: dt.date | None = None,
     dry_run: bool = False,
     reason: str | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = _silent,
 ) -> LoadReport:
     """Load files into the registry at path `registry`.
 
@@ -71,7 +76,7 @@ def load(
         Why values recorded before are other now. With it, a row whose content differs from what is held is a
         correction: the version held goes to the past with each value that changed. Without it such a row is refused.
     progress
-        Called with the name of each table as it is judged.
+        Called with the name of each table as it is judged; default: a line in a notebook or terminal, if it takes long.
 
     Raises
     ------
@@ -169,7 +174,7 @@ def _take(state: _Load, tables: list[reading.Sheet], plan: mapping.Mapping, prog
         table.uses = len(entries) + (state.project is not None)
         for entry in entries:
             pending.setdefault(entry.table.__tablename__, []).append((table, entry))  # type: ignore[arg-type]
-    for record in TABLES:
+    for record in steps(TABLES, "tables judged") if progress is _silent else TABLES:
         here = pending.get(str(record.__tablename__), [])
         if here:
             progress(record.__source__.file)

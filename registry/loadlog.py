@@ -11,6 +11,27 @@ import polars as pl
 from registry import audit
 from registry.loadreport import LoadReport
 
+SCHEMA = """
+create schema log;
+create table log.meta (key varchar primary key, value varchar not null);
+create table log.load (
+    load_id integer primary key, loaded_at timestamp not null, loaded_by varchar not null, extracted_on date not null,
+    rows_in bigint not null, accepted bigint not null, rejected bigint not null, kind varchar not null, reason varchar
+);
+create table log.load_centre (load_id integer not null, centre_id bigint not null);
+create table log.source_file (
+    source_file_id integer primary key, load_id integer not null, file varchar not null, sha256 varchar not null,
+    table_name varchar not null, rows_in bigint not null, accepted bigint not null, rejected bigint not null
+);
+create table log.rejected_row (
+    source_file_id integer not null, source_line integer not null, raw varchar
+);
+create table log.rejection (
+    source_file_id integer not null, source_line integer not null, table_name varchar not null, column_name varchar,
+    rule varchar not null, value varchar, message varchar not null, advice varchar not null
+);
+"""
+
 
 def rejections(con: duckdb.DuckDBPyConnection, load_id: int) -> pl.DataFrame:
     """Return why rows of a load were refused, one row for each rule that a row failed."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import polars as pl
@@ -24,9 +25,9 @@ class FileCount:
     corrected: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadReport:
-    """What a load did.
+    """What a load did; in a cell it shows the rows of each file, and each refusal with what to do.
 
     Attributes
     ----------
@@ -88,6 +89,21 @@ class LoadReport:
         for note in self.notes:
             yield f"  note: {note}", False
 
+    def __repr__(self) -> str:
+        return "\n".join(text for text, _ in self.lines())
+
+    def _repr_html_(self) -> str:
+        head = ("file", "table", "rows in", "accepted", "refused")
+        counted = [(f, t, *(f"{n:,}" for n in ns)) for (f, t), ns in self._by_table().items()]
+        total = ("all", "", *(f"{n:,}" for n in (self.rows_in, self.accepted, self.rejected)))
+        kept = "nothing kept: dry run" if self.dry_run else f"{self.new:,} new, {self.corrected:,} of them corrections"
+        notes = "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self.notes)
+        shown = self.rejections.select("file", "line", "column", "value", "message", "advice").head(40)
+        rest = self.rejections.height - shown.height
+        refused = html_table(shown.columns, shown.iter_rows()) if shown.height else ""
+        more = f"<div>… and {rest:,} more reasons: <code>.rejections</code> has them all</div>" if rest else ""
+        return f"<b>{kept}</b>{notes}{html_table(head, [*counted, total])}{refused}{more}"
+
     def _by_table(self) -> dict[tuple[str, str], tuple[int, int, int]]:
         """Return rows in, accepted and refused by file and table: a mapping may take a file for one table twice."""
         counted: dict[tuple[str, str], tuple[int, int, int]] = {}
@@ -110,6 +126,14 @@ class LoadReport:
             "rejections": self.rejections.to_dicts(),
             "notes": list(self.notes),
         }
+
+
+def html_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as an HTML table; what is not known is an empty cell."""
+    names = "".join(f"<th>{escape(h)}</th>" for h in head)
+    cell = "<td style='text-align:left'>{}</td>"
+    body = "".join(f"<tr>{''.join(cell.format('' if v is None else escape(str(v))) for v in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def assert_nothing_lost(report: LoadReport) -> None:

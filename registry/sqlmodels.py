@@ -23,6 +23,7 @@ from typing import Any
 import duckdb
 
 from registry.errors import CatamnesisError
+from registry.progress import steps
 
 # Derived once and kept; ``reduction`` is run for a cohort at the time of the question.
 MATERIALISED = ("staging", "course", "endpoint", "summary")
@@ -102,7 +103,7 @@ def downstream(names: Iterable[str]) -> list[str]:
 
 def run(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
     """Materialise the models `names` as tables of the current database, in the order given."""
-    for name in names:
+    for name in steps(list(names), "models derived"):
         schema, _, table = name.partition(".")
         con.execute(f"create schema if not exists {schema}")
         shown = con.sql(

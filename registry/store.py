@@ -7,45 +7,32 @@ import hashlib
 import importlib.metadata
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import duckdb
 import polars as pl
 
-from registry import audit, catalogue, checks, history, pseudonyms, reporting, sqlmodels
+from registry import asked, audit, catalogue, checks, history, loadlog, pseudonyms, reporting, sqlmodels
 from registry.connection import SCHEMA_VERSION, attached, engine_version, new_session, quoted, show_as_views, writing
-from registry.courses import Courses
+from registry.courses import Courses, Selection, signature
 from registry.errors import UsageError
 from registry.one_centre import show_centre
 from registry.tables import TABLES
-
-_LOG = """
-create schema log;
-create table log.meta (key varchar primary key, value varchar not null);
-create table log.load (
-    load_id integer primary key, loaded_at timestamp not null, loaded_by varchar not null, extracted_on date not null,
-    rows_in bigint not null, accepted bigint not null, rejected bigint not null, kind varchar not null, reason varchar
-);
-create table log.load_centre (load_id integer not null, centre_id bigint not null);
-create table log.source_file (
-    source_file_id integer primary key, load_id integer not null, file varchar not null, sha256 varchar not null,
-    table_name varchar not null, rows_in bigint not null, accepted bigint not null, rejected bigint not null
-);
-create table log.rejected_row (
-    source_file_id integer not null, source_line integer not null, raw varchar
-);
-create table log.rejection (
-    source_file_id integer not null, source_line integer not null, table_name varchar not null, column_name varchar,
-    rule varchar not null, value varchar, message varchar not null, advice varchar not null
-);
-"""
 
 
 class Registry:
     """A registry opened for reading.
 
     Use :meth:`open` (or :meth:`create` once). Everything a researcher asks is asked of a connection in memory that
-    sees the registry's tables as views; nothing typed there can change the file.
+    sees the registry's tables as views; nothing typed there can change the file. In a cell it shows what it holds.
+
+    Examples
+    --------
+    >>> knees = reg.courses(programme="osteoarthritis", site="knee")
+    >>> reg.sql("select count(*) as n from record.patient")["n"][0] > 0
+    True
+    >>> reg.check().columns[:3]  # what contradicts itself, or is not there and should be
+    ['defect', 'category', 'kind']
 
     Attributes
     ----------
@@ -55,15 +42,22 @@ class Registry:
         DuckDB connection with schemas ``record, past, catalogue, log, staging, course, endpoint, summary``.
     frozen
         Whether derived tables are those of a data cut.
+    as_of
+        The load after which the record is read as it was; None: as it is.
+    centre
+        The centre that is read alone; None: all of them.
     """
 
     def __init__(
-        self, path: Path, con: duckdb.DuckDBPyConnection, notes: tuple[str, ...] = (), *, frozen: bool = False
-    ):
+        self, path: Path, con: duckdb.DuckDBPyConnection, notes: tuple[str, ...] = (), *, frozen: bool = False,
+        as_of: int | None = None, centre: str | None = None,
+    ):  # fmt: skip
         self.path = path
         self.con = con
         self.notes = list(notes)
         self.frozen = frozen
+        self.as_of = as_of
+        self.centre = centre
 
     @classmethod
     def create(cls, path: str | Path, *, key: bytes | None = None) -> Registry:
@@ -95,7 +89,7 @@ class Registry:
             raise UsageError(f"{path} cannot be written. Choose a folder of your own.") from None
         con.execute("use registry; begin")
         history.create(con)
-        con.execute(_LOG + history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
+        con.execute(loadlog.SCHEMA + history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
         catalogue.create(con)
         con.executemany("insert into log.meta values (?, ?)", list(_birth_certificate().items()))
         audit.append(con, "create", _birth_certificate())
@@ -142,11 +136,11 @@ class Registry:
             load_id = history.as_of_load(con, as_of)
             history.show_as_of(con, load_id)
             sqlmodels.run(con, materialised())
-            return cls(path, con, (f"The record as it was after load {load_id}.",))
+            return cls(path, con, (f"The record as it was after load {load_id}.",), as_of=load_id)
         if centre is not None:
             show_centre(con, centre)
             sqlmodels.run(con, materialised())
-            return cls(path, con, (f"Centre {centre} alone.",))
+            return cls(path, con, (f"Centre {centre} alone.",), centre=centre)
         show_as_views(con)
         registry = cls(path, con)
         if registry.stale():
@@ -160,8 +154,29 @@ class Registry:
     # -- what is in it ------------------------------------------------------------------------------------------
 
     def sql(self, query: str) -> pl.DataFrame:
-        """Answer a SELECT as a Polars frame. The file is attached read-only: nothing can be changed by it."""
-        return self.con.sql(query).pl()
+        """Answer a SELECT as a Polars frame; :meth:`tables` lists what can be asked.
+
+        Raises
+        ------
+        UsageError
+            When it is not one SELECT, or the engine does not understand it; the message is the engine's.
+
+        Examples
+        --------
+        >>> reg.sql("select stage, count(*) as courses from course.profile group by stage").columns
+        ['stage', 'courses']
+        """
+        return asked.answer(self.con, query)
+
+    def tables(self) -> pl.DataFrame:
+        """Return what can be asked with :meth:`sql`, one row a table: ``table, title, columns``.
+
+        Examples
+        --------
+        >>> "course.profile" in reg.tables()["table"]
+        True
+        """
+        return asked.tables(self.con)
 
     def meta(self, key: str) -> str | None:
         """Return one entry of ``log.meta``."""
@@ -248,9 +263,18 @@ class Registry:
             "order by status.programme, status.status, file.file, line, status.course_id"
         )
 
-    def courses(self, **selection: Any) -> Courses:
-        """Select courses; see :meth:`registry.courses.Courses.select` for the arguments and their meaning."""
+    def courses(self, **selection: Unpack[Selection]) -> Courses:
+        """Select courses; see :meth:`registry.courses.Courses.select` for the arguments and their meaning.
+
+        Examples
+        --------
+        >>> knees = reg.courses(programme="osteoarthritis", stage=["early", "moderate"], min_age=40)
+        >>> knees.flow()["reason"][-1]
+        'selected'
+        """
         return Courses.select(self, **selection)
+
+    courses.__signature__ = signature(Selection)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{n:,} {what}" for what, n in self._headline().items())
@@ -260,7 +284,8 @@ class Registry:
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{escape(k)}</td><td>{v:,}</td></tr>" for k, v in self._headline().items())
-        return f"<b>{escape(self.path.name)}</b>, data to {self.data_cut or 'no load yet'}<table>{rows}</table>"
+        notes = "".join(f"<div><b>Note.</b> {escape(note)}</div>" for note in self.notes)
+        return f"<b>{escape(self.path.name)}</b>, data to {self.data_cut or 'no load yet'}{notes}<table>{rows}</table>"
 
     def _headline(self) -> dict[str, int]:
         n = self.counts()
@@ -298,6 +323,11 @@ def derive(path: str | Path) -> dict[str, int]:
     ------
     RegistryMissing, RegistryBusy
         As :meth:`Registry.open`.
+
+    Examples
+    --------
+    >>> derive("knees.duckdb")["course.profile"]  # doctest: +SKIP
+    2257
     """
     with writing(path) as con:
         sqlmodels.run(con, materialised())

@@ -81,9 +81,8 @@ def analyse(
     if registry is None or question is None:
         raise typer.BadParameter("name a registry and a question, or a question and --from FILE.")
     reg = opened(registry, as_of)
-    selection = {"programme": programme, "site": site, "diagnosis": diagnosis}
     courses = reg.courses(
-        min_potential_follow_up_day=min_potential_follow_up_day, **{k: v for k, v in selection.items() if v is not None}
+        programme=programme, site=site, diagnosis=diagnosis, min_potential_follow_up_day=min_potential_follow_up_day
     )
     given = {
         "by": by,
@@ -169,11 +168,11 @@ def reduce(
     """Count a centre's courses for a pooled analysis: a file of tables that can leave while the patients stay."""
     from reports.centre_counts import count_centre
 
-    selection = {"programme": programme, "site": site, "diagnosis": diagnosis,
-                 "min_potential_follow_up_day": min_potential_follow_up_day}  # fmt: skip
     how = {"by": by, "definition": definition, "confirmation": confirmation, "scale": scale}
     done = count_centre(
-        opened(registry).courses(**{k: v for k, v in selection.items() if v is not None}), out, centre,
+        opened(registry).courses(
+            programme=programme, site=site, diagnosis=diagnosis, min_potential_follow_up_day=min_potential_follow_up_day
+        ), out, centre,
         questions=question, how={k: v for k, v in how.items() if v is not None}, smallest=None if exact else smallest,
     )  # fmt: skip
     if as_json:

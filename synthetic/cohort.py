@@ -66,6 +66,11 @@ class Design:
         Years between the first enrolment and the data cut.
     details
         Whether the tables around a course are written too: consents, habits, what was tried before, release tests.
+
+    Examples
+    --------
+    >>> Design(patients=500, seed=1).patients
+    500
     """
 
     patients: int = 600

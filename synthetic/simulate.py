@@ -20,7 +20,7 @@ _HARMS = ("pain_flare", "swelling", "effusion", "fever", "donor_site_pain", "hae
 _HARM_SHARES = (0.45, 0.25, 0.12, 0.06, 0.08, 0.03, 0.01)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Synthetic:
     """A synthetic registry.
 
@@ -33,15 +33,34 @@ class Synthetic:
     truth
         One row a course: its source key, ``programme, stage, response_day, loss_day, end_day, death_day`` (days since
         the first session, infinite if never) and the improvement at which response begins.
+
+    Examples
+    --------
+    >>> simulate(Design(patients=20, seed=1)).tables["patients"].height
+    20
     """
 
     design: Design
     tables: dict[str, pl.DataFrame]
     truth: pl.DataFrame
 
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{frame.height:,} {name}" for name, frame in self.tables.items())
+        return f"Synthetic registry, seed {self.design.seed}: {rows}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{name}</td><td>{frame.height:,}</td></tr>" for name, frame in self.tables.items())
+        return f"<b>Synthetic registry</b>, seed {self.design.seed}; rows by table<table>{rows}</table>"
+
 
 def simulate(design: Design) -> Synthetic:
-    """Draw patients and look at them; same design, same tables."""
+    """Draw patients and look at them; same design, same tables.
+
+    Examples
+    --------
+    >>> simulate(Design(patients=20, seed=1))
+    Synthetic registry, seed 1: ...
+    """
     rng = np.random.default_rng(design.seed)
     parts: list[dict[str, pl.DataFrame]] = []
     truths: list[pl.DataFrame] = []
@@ -231,7 +250,13 @@ def _harms(seen: Seen, courses: pl.DataFrame, design: Design, rng: np.random.Gen
 
 
 def all_programmes() -> dict[str, float]:
-    """Return shares for a registry of all six programmes, mostly osteoarthritis."""
+    """Return shares for a registry of all six programmes, mostly osteoarthritis.
+
+    Examples
+    --------
+    >>> sorted(all_programmes())[:2]
+    ['neurological', 'osteoarthritis']
+    """
     return {p: (0.5 if p == "osteoarthritis" else 0.1) for p in PROGRAMMES}
 
 

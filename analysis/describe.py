@@ -152,7 +152,7 @@ def describe(courses: Courses, *, by: By = "stage") -> Description:
     Examples
     --------
     >>> describe(knees).table().columns
-    ['characteristic', 'level', 'Early', 'Moderate', 'Bone-on-bone', 'All', 'smd']
+    ['characteristic', 'level', ..., 'Early', 'Moderate', 'Bone-on-bone', 'All', 'smd']
     """
     strata, kept = place_courses(courses, by)
     if len(kept) == 0:

@@ -109,8 +109,8 @@ def dose_response(
 
     Examples
     --------
-    >>> dose = dose_response(knees, covariates=("stage",), horizon_day=(365,))
-    >>> dose.settings["question"]
+    >>> curve = dose_response(knees, covariates=("age", "stage"), by="all", horizon_day=(365,))
+    >>> curve.settings["question"]
     'dose_response'
     """
     choose(dose, allowed(Dose), "dose =")

@@ -37,7 +37,7 @@ def estimand(result: Result) -> pl.DataFrame:
     Examples
     --------
     >>> estimand(time_to_response(knees, resamples=20))["attribute"][0]
-    'Population'
+    'Treatment'
     """
     s = result.settings
     described = _of_question(result)

@@ -6,6 +6,7 @@ selection costs what its own courses cost: under a second at 100,000 patients (d
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -247,9 +248,9 @@ class Explorer:
             f"from analysis import {question}",
             "from registry import Registry",
             "",
-            f'reg = Registry.open("{self.registry.path.as_posix()}"{as_of})',
-            f"courses = reg.courses({_written(choice.selection)})",
-            f"result = {question}(courses, {_written(choice.arguments(view))})",
+            f"reg = Registry.open({_literal(self.registry.path.as_posix())}{as_of})",
+            _call("courses = reg.courses", [], choice.selection),
+            _call(f"result = {question}", ["courses"], choice.arguments(view)),
             "result.plot()",
         ])  # fmt: skip
 
@@ -264,11 +265,12 @@ def settle(choice: Choice, values: dict[str, list[tuple[str, int]]]) -> Choice:
     return replace(choice, **gone)  # type: ignore[arg-type]
 
 
-def _written(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
+def _call(what: str, first: list[str], named: dict[str, Any]) -> str:
+    """Return a call as it would be written by hand: on one line if it fits."""
+    given = [*first, *(f"{name}={_literal(value)}" for name, value in named.items())]
+    line = f"{what}({', '.join(given)})"
+    return line if len(line) <= 88 else "\n    ".join([f"{what}(", *(f"{g}," for g in given)]) + "\n)"
 
 
 def _literal(value: Any) -> str:
-    import json
-
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -17,7 +17,8 @@ from analysis.result import Result
 from registry import Courses, Registry
 from registry.errors import CatamnesisError, UsageError, of_engine
 
-_ALL = ("all", None)
+# An option whose value is None would show as an empty list: nothing chosen is the empty text.
+_ALL = ("all", "")
 _HORIZONS = (("6 months", 183), ("12 months", 365), ("24 months", 730), ("36 months", 1096), ("60 months", 1826))
 _VIEWS = (("Response", "response"), ("States", "states"), ("Trajectories", "trajectories"))
 _CONFIRMATIONS = {"confirmed": "confirmed by the next visit", "first": "first crossing"}
@@ -80,13 +81,13 @@ class ExplorerView:
             value=0, min=0, max=36_525, step=30, description="Follow-up ≥", style=_STYLE, layout=_FULL,
             tooltip="Days from the first session to the data cut, whoever came back",
         )  # fmt: skip
-        self._definition = self._list("Response", [("–", None)])
-        self._confirmation = self._list("Counted when", [(_CONFIRMATIONS[c], c) for c in get_args(Confirmation)])
+        self._definition = self._list("Response", [_ALL])
+        self._confirmation = self._list("Counted", [(_CONFIRMATIONS[c], c) for c in get_args(Confirmation)])
         self._by = self._list("By", [(b.replace("_", " "), b) for b in get_args(By)])
         self._horizon = self._list("Horizon", list(_HORIZONS), 730)
-        self._scale = self._list("Score", [("–", None)])
+        self._scale = self._list("Score", [_ALL])
         self._limits = self._w.Checkbox(
-            value=False, description="95 % limits, also of many courses (slower)", indent=False, layout=_FULL
+            value=False, description="95 % limits always (slower)", indent=False, layout=_FULL
         )
         self._view = self._w.ToggleButtons(options=list(_VIEWS), description="Show", style={"description_width": "3em"})
         self._status, self._shown, self._flow = (self._w.HTML() for _ in range(3))
@@ -103,9 +104,9 @@ class ExplorerView:
         """What is chosen now."""
         return Choice(
             programme=self._programme.value, min_potential_follow_up_day=self._follow_up.value,
-            definition=self._definition.value, confirmation=self._confirmation.value, by=self._by.value,
-            scale=self._scale.value, horizon_day=self._horizon.value, limits=self._limits.value,
-            **{name: field.value for name, field in self._lists.items()},
+            definition=self._definition.value or None, confirmation=self._confirmation.value, by=self._by.value,
+            scale=self._scale.value or None, horizon_day=self._horizon.value, limits=self._limits.value,
+            **{name: field.value or None for name, field in self._lists.items()},
         )  # fmt: skip
 
     @property
@@ -153,7 +154,7 @@ class ExplorerView:
     def _laid_out(self) -> Any:
         registry = self.model.registry
         head = self._w.HTML(f"<b>{escape(registry.path.name)}</b>, data to {registry.data_cut}")
-        left = self._w.VBox([head, *self._fields()[:-1], self._flow], layout={"width": "21em", "flex": "0 0 21em"})
+        left = self._w.VBox([head, *self._fields()[:-1], self._flow], layout={"width": "25em", "flex": "0 0 25em"})
         right = self._w.VBox([self._view, self._status, self._shown], layout={"flex": "1 1 auto", "min_width": "20em"})
         top = self._w.HBox([left, right], layout={"align_items": "flex-start"})
         return self._w.VBox([top, self._code])
@@ -165,10 +166,10 @@ class ExplorerView:
         choice = settle(replace(self.choice, programme=programme), values)
         for name, field in self._lists.items():
             field.options = [_ALL, *((f"{v.replace('_', ' ')} ({n:,})", v) for v, n in values[name])]
-            field.value = getattr(choice, name)
+            field.value = getattr(choice, name) or ""
         own = [(f"{d} ({label})", d) for d, label in self.model.definitions(programme).items()]
-        self._definition.options = [("the programme's own", None), *own]
-        self._scale.options = [("the programme's first", None), *((d, d) for d in self.model.domains(programme))]
+        self._definition.options = [("the programme's own", ""), *own]
+        self._scale.options = [("the programme's first", ""), *((d, d) for d in self.model.domains(programme))]
 
     def _changed(self, change: Any) -> None:
         if self._busy:
@@ -210,7 +211,8 @@ class ExplorerView:
         notes = "".join(f"<li>{escape(n)}</li>" for n in look.result.notes)
         self._shown.value = (
             f"<figure style='margin:0;max-width:{width}px'>{figures.svg(look.figure, 'explorer')}"
-            f"<figcaption>{escape(look.result.title)}</figcaption></figure><ul>{notes}</ul>"
+            f"<figcaption><b>{escape(look.result.title)}</b></figcaption></figure>"
+            f"<ul style='line-height:1.4;max-width:{width}px'>{notes}</ul>"
             f"<details><summary>Numbers</summary>{look.result._repr_html_()}</details>"
         )
         self._flow.value = _flow_table(look.result)
@@ -219,10 +221,12 @@ class ExplorerView:
 def _flow_table(result: Result) -> str:
     cell = "style='text-align:left;white-space:normal'"
     rows = "".join(f"<tr><td {cell}>{escape(r)}</td><td>{n:,}</td></tr>" for r, n in result.attrition.iter_rows())
-    return f"<table><caption style='text-align:left'>Who is left, and why</caption>{rows}</table>"
+    return (
+        f"<table style='line-height:1.4'><caption style='text-align:left'>Who is left, and why</caption>{rows}</table>"
+    )
 
 
-_STYLE = {"description_width": "7em"}
+_STYLE = {"description_width": "8.5em"}
 _FULL = {"width": "98%"}
 
 

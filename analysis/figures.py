@@ -184,10 +184,13 @@ def _risk_table(axes: Axes, result: Result, shown: list[dict[str, Any]]) -> None
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xticks([d / _DAYS_A_MONTH for d in days], [f"{d / _DAYS_A_MONTH:.0f}" for d in days])
     axes.set_xlabel("Months since the first session")
-    axes.text(-0.05, 0.55, "At risk", transform=axes.get_yaxis_transform(), fontweight="bold", ha="right", va="center")
+    # A first number of many digits, centred on day 0, needs room to its left.
+    most = max(len(f"{n or 0:,}") for n in result.at_risk["n"])
+    aside = -0.05 - 0.012 * max(most - 5, 0)
+    axes.text(aside, 0.55, "At risk", transform=axes.get_yaxis_transform(), fontweight="bold", ha="right", va="center")
     for i, stratum in enumerate(shown):
         axes.text(
-            -0.05, -i - 0.35, stratum["label"], transform=axes.get_yaxis_transform(), ha="right", va="center",
+            aside, -i - 0.35, stratum["label"], transform=axes.get_yaxis_transform(), ha="right", va="center",
             color=stratum["colour"],
         )  # fmt: skip
         counts = result.at_risk.filter(pl.col("stratum") == stratum["code"])

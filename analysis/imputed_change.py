@@ -97,9 +97,9 @@ def imputed_change(
 
     Examples
     --------
-    >>> change = imputed_change(knees, scale="pain", visit="6 months", imputations=5)
-    >>> "mean_change" in change.frame["quantity"].to_list()
-    True
+    >>> change = imputed_change(knees, scale="pain", visit="6 months", imputations=20)
+    >>> change.settings["question"]
+    'imputed_change'
     """
     choose(end_policy, allowed(IntercurrentPolicy), "end_policy =")
     check_confidence(confidence)

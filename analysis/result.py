@@ -262,7 +262,8 @@ class Result:
             return "\n".join([*lines, str(self.frame)])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<div>{escape(k)}: {escape(str(v))}</div>" for k, v in self._headline().items())
+        said = {k.replace("_", " "): str(v) for k, v in self._headline().items()}
+        head = "".join(f"<div>{escape(k)}: {escape(v)}</div>" for k, v in said.items())
         mind = "".join(f"<div><b>Withheld.</b> {escape(w)}</div>" for w in self.withheld)
         mind += "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self.notes)
         failed = self.diagnostics.filter(~pl.col("passed"))["check"].to_list()
@@ -360,7 +361,10 @@ def is_share(quantity: str, settings: dict[str, Any]) -> bool:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+    if isinstance(value, float):
+        # Days are whole, shares are not.
+        return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 
 def _finite(value: Any) -> Any:

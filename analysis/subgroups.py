@@ -69,7 +69,7 @@ def subgroups(
 
     Examples
     --------
-    >>> who = subgroups(knees, by=("sex",), horizon_day=365)
+    >>> who = subgroups(knees, by="centre", horizon_day=365)
     >>> who.settings["question"]
     'subgroups'
     """

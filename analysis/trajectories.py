@@ -98,7 +98,7 @@ def trajectories(
     Examples
     --------
     >>> change = trajectories(knees, scale="pain", by="stage")
-    >>> change.say("mean_change", "early", 183)  # points of 100, positive is improvement
+    >>> change.say("mean_change", "early", 365)  # points of 100, positive is improvement
     '... (95 % CI ... to ...)'
     """
     choose(variance, allowed(Variance), "variance =")

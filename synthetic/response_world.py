@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from synthetic.truth import OA
+from synthetic.truth import OA, StageTruth
 from synthetic.visits import schedule
 
 Floats = NDArray[np.float64]
@@ -43,6 +43,16 @@ class Scenario:
         Probability that a visit is missed, and the monthly hazard of leaving, for those in response.
     informative
         By how much both are larger without response; one: unrelated to it.
+    laws
+        The law of each stage of ``STAGES``, for ``renewal``; its shares say who is drawn.
+    visits
+        Day and half width of the window of each planned visit.
+    follow_up
+        Days from the first session to the data cut, from and to, evenly.
+    bilateral
+        Share of patients with two targets.
+    death_per_year
+        Rate of death.
     """
 
     name: str
@@ -51,6 +61,11 @@ class Scenario:
     missed: float = 0.08
     dropout: float = 0.008
     informative: float = 1.0
+    laws: tuple[StageTruth, ...] = tuple(OA.stages.values())
+    visits: tuple[tuple[float, float], ...] = VISITS
+    follow_up: tuple[float, float] = _FOLLOW_UP
+    bilateral: float = _BILATERAL
+    death_per_year: float = OA.death_per_year
 
 
 SCENARIOS = (
@@ -65,7 +80,6 @@ _MARKOV = {
     "moderate": ((0.003, 0.004, 0.002, 0.0006), (0.0004, 0.0014, 0.0022, 0.0018), 0.0003, 0.025),
     "bone_on_bone": ((0.001, 0.0016, 0.0008, 0.0003), (0.0006, 0.0024, 0.0034, 0.003), 0.0002, 0.09),
 }
-_DEATH_A_YEAR = OA.death_per_year
 
 
 @dataclass(frozen=True)
@@ -106,17 +120,17 @@ class World:
 def make(scenario: Scenario, courses: int, seed: int) -> World:
     """Draw about `courses` courses of one registry and look at them."""
     rng = np.random.default_rng(seed)
-    patient = np.arange(round(courses / (1 + _BILATERAL)))
-    patient = np.sort(np.concatenate([patient, patient[rng.random(len(patient)) < _BILATERAL]]))
+    patient = np.arange(round(courses / (1 + scenario.bilateral)))
+    patient = np.sort(np.concatenate([patient, patient[rng.random(len(patient)) < scenario.bilateral]]))
     n = len(patient)
-    share = np.array([s.share for s in OA.stages.values()])
+    share = np.array([law.share for law in scenario.laws])
     by_patient = rng.choice(len(STAGES), size=patient[-1] + 1, p=share / share.sum())
     stage = by_patient[patient]
     draw = _renewal if scenario.law == "renewal" else _markov
     switch, end = draw(scenario, patient, stage, rng)
-    death = rng.exponential(365.25 / _DEATH_A_YEAR, patient[-1] + 1)[patient]
-    cut = rng.uniform(*_FOLLOW_UP, patient[-1] + 1)[patient]
-    target, half = np.array(VISITS, dtype=float).T
+    death = rng.exponential(365.25 / max(scenario.death_per_year, 1e-9), patient[-1] + 1)[patient]
+    cut = rng.uniform(*scenario.follow_up, patient[-1] + 1)[patient]
+    target, half = np.array(scenario.visits, dtype=float).T
     visit = np.maximum.accumulate(np.round(target + rng.normal(0, 0.45, (n, len(target))) * half), axis=1)
     visit += np.arange(len(target)) * (np.diff(visit, axis=1, prepend=0) <= 0)
     world = World(patient, stage, switch, end, death, visit, np.ones(visit.shape, dtype=bool), np.floor(cut))
@@ -149,7 +163,7 @@ def _scores(scenario: Scenario, patient: NDArray[np.int64], rng: np.random.Gener
 def _renewal(
     scenario: Scenario, patient: NDArray[np.int64], stage: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    laws = list(OA.stages.values())
+    laws = scenario.laws
 
     def of(name: str) -> Floats:
         return np.array([getattr(law, name) for law in laws], dtype=float)[stage]

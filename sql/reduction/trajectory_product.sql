@@ -1,21 +1,20 @@
 -- title: Cross-products of covariates and changes by stratum and pattern of visits attended
 -- grain: stratum, pattern, left_variable, right_variable
 -- source: reduction.trajectory_course, trajectory_value; the likelihood of the repeated-measures model needs nothing else
--- The sums are of decimals, so they are exact, and those of several centres can be added. Products are summed under
--- numbers and named afterwards: visits by their position, covariates below them in the order of their names.
-with patterns as (
-    select course_id, string_agg(cast(position as varchar), ',' order by position) as pattern
+-- The sums are of decimals, so they are exact, and those of several centres can be added. Summed under numbers and named
+-- at the end: a cell by its first course, visits by their position, covariates below them in the order of their names.
+with attended as (
+    select course_id, sum(power(2, position)) as visits
     from reduction.trajectory_value
     group by course_id
 ),
 
 placed as (
     select
-        course.course_id, course.stratum, coalesce(patterns.pattern, '') as pattern,
-        course.baseline, course.age, course.female, course.bmi,
-        dense_rank() over (order by course.stratum, coalesce(patterns.pattern, '')) as cell
+        course.course_id, course.stratum, course.baseline, course.age, course.female, course.bmi,
+        min(course.course_id) over (partition by course.stratum, coalesce(attended.visits, 0)) as cell
     from reduction.trajectory_course as course
-    left join patterns on course.course_id = patterns.course_id
+    left join attended on course.course_id = attended.course_id
     where course.reason is null
 ),
 
@@ -44,30 +43,34 @@ variables as (
 ),
 
 summed as (
-    select one.cell, one.variable as left_number, other.variable as right_number, count(*) as n, sum(one.x * other.x) as total
+    select one.cell, one.variable as low, other.variable as high, count(*) as n, sum(one.x * other.x) as total
     from variables as one
     inner join variables as other on one.course_id = other.course_id and one.variable <= other.variable
     group by one.cell, one.variable, other.variable
 ),
 
-cells as (
-    select distinct cell, stratum, pattern
+patterns as (
+    select placed.cell, placed.stratum, string_agg(cast(value.position as varchar), ',' order by value.position) as pattern
     from placed
+    left join reduction.trajectory_value as value on placed.course_id = value.course_id
+    where placed.course_id = placed.cell
+    group by placed.cell, placed.stratum
 ),
 
 names as (
     select distinct
-        right_number as number,
-        case right_number
+        high as number,
+        case high
             when -5 then 'age' when -4 then 'baseline' when -3 then 'bmi' when -2 then 'female' when -1 then 'intercept'
-            else concat('visit ', cast(right_number as varchar))
+            else concat('visit ', cast(high as varchar))
         end as name
     from summed
 )
 
 select
-    cells.stratum, cells.pattern, lefts.name as left_variable, rights.name as right_variable, summed.n, summed.total
+    patterns.stratum, coalesce(patterns.pattern, '') as pattern, lefts.name as left_variable, rights.name as right_variable,
+    summed.n, summed.total
 from summed
-inner join cells on summed.cell = cells.cell
-inner join names as lefts on summed.left_number = lefts.number
-inner join names as rights on summed.right_number = rights.number
+inner join patterns on summed.cell = patterns.cell
+inner join names as lefts on summed.low = lefts.number
+inner join names as rights on summed.high = rights.number

@@ -53,7 +53,7 @@ def shown(synthetic_file, tmp_path_factory):
 
 
 def test_every_public_class_is_shown_here(shown):
-    assert CLASSES - PLAIN == {name for name in shown if "." in name}
+    assert {name for name in shown if "." in name} == CLASSES - PLAIN
 
 
 def test_what_is_shown_says_what_was_used_first_and_in_words(shown):
@@ -62,7 +62,9 @@ def test_what_is_shown_says_what_was_used_first_and_in_words(shown):
         assert not text.startswith((f"{type(thing).__name__}(", "<")), name
         assert any(c.isdigit() for c in text) and "<" in html and "object at 0x" not in html, name
     assert "used " in repr(shown["analysis.Result"]).splitlines()[1]
-    assert shown["analysis.Result"]._repr_html_().index("used ") < shown["analysis.Result"]._repr_html_().index("<table")
+    assert shown["analysis.Result"]._repr_html_().index("used ") < shown["analysis.Result"]._repr_html_().index(
+        "<table"
+    )
     assert "Definition" in shown["analysis.Result"]._repr_html_() or "definition" in repr(shown["analysis.Result"])
     assert "1 rejected" in repr(shown["load report"]) and "patients.csv" in shown["load report"]._repr_html_()
     assert "programme = osteoarthritis" in shown["registry.Courses"]._repr_html_()

@@ -51,6 +51,11 @@ def write_counts(
     ------
     UsageError
         When two reductions are for the same question.
+
+    Examples
+    --------
+    >>> counts = reduce_for(knees, "time_to_response")
+    >>> write_counts("north.zip", [counts], centre="north")  # doctest: +SKIP
     """
     path = Path(path)
     about: dict[str, Any] = {"format": FORMAT, "centre": centre, "questions": {}}
@@ -91,6 +96,10 @@ def read_counts(path: str | Path) -> dict[str, Reduction]:
     ------
     UsageError
         When it is no such file, is of another format, or was changed since it was written.
+
+    Examples
+    --------
+    >>> counts = read_counts("north.zip")["time_to_response"]  # doctest: +SKIP
     """
     path = Path(path)
     if not path.is_file():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.cohort import By, Confirmation, allowed, definition_of, place, place_courses, reduce
 from analysis.held import hold
-from analysis.loss_of_response import states_seen
+from analysis.loss_of_response import reduce_states
 from analysis.response import HORIZON_DAYS, time_to_response
 from analysis.result import Result
 from analysis.states_by_visit import states_by_visit
@@ -230,9 +230,9 @@ class Explorer:
             reduce(placed, "reduction.response_course")
             hold(placed, "reduction.response_course")
         elif view == "states":
-            seen = states_seen(whole, "states_by_visit", choice.definition, "L1", "all", choice.confirmation,
-                               "treatment_policy", "reduction.panel_planned")  # fmt: skip
-            hold(seen.courses, "reduction.panel_watch", "reduction.panel_planned")
+            reduce_states(whole, "panel_planned", definition=choice.definition, by="all",
+                          confirmation=choice.confirmation)  # fmt: skip
+            hold(whole, "reduction.panel_watch", "reduction.panel_planned")
         else:
             _, placed = place_courses(whole, "all")
             ask(placed, choice.scale, None, (), **_POLICIES)

@@ -84,6 +84,11 @@ def reduce_for(courses: Courses, question: str, **how: Any) -> Reduction:
         When the question cannot be answered from counts, or does not take an argument.
     NotEstimable
         When the programme has no agreed definition, or the scale was never measured.
+
+    Examples
+    --------
+    >>> reduce_for(knees, "time_to_response", by="stage").question
+    'time_to_response'
     """
     halves = QUESTIONS[choose(question, QUESTIONS, "Questions that counts can answer:")]
     if halves.reduce is reduce_states:
@@ -106,6 +111,12 @@ def answer(reduction: Reduction, **how: Any) -> Result:
         When the question does not take an argument at this point.
     NotEstimable
         As the question itself.
+
+    Examples
+    --------
+    >>> counts = reduce_for(knees, "time_to_response", by="stage")
+    >>> answer(counts, horizon_day=(365,), resamples=20).say("response", "early", 365)
+    '... % (95 % CI ... to ...)'
     """
     halves = QUESTIONS[reduction.question]
     return _call(halves.answer, reduction.question, how, reduction)
@@ -157,6 +168,12 @@ def pool(reductions: Sequence[Reduction]) -> Reduction:
     ------
     UsageError
         When the centres did not ask the same question in the same way under the same definitions, with what differs.
+
+    Examples
+    --------
+    >>> north, south = (reduce_for(reg.courses(centre=c), "joint_replacement", by="all") for c in ("DEN", "GLA"))
+    >>> pool([north, south]).flow["n"][-1] == north.flow["n"][-1] + south.flow["n"][-1]
+    True
     """
     if not reductions:
         raise UsageError("There is nothing to pool: give the counts of one centre or more.")

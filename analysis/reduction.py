@@ -39,6 +39,11 @@ class Reduction:
         What a reader must know before quoting a number.
     rows
         Rows of courses, for the parts of an answer that counts cannot give. They never leave the registry.
+
+    Examples
+    --------
+    >>> reduce_for(knees, "joint_replacement")
+    Reduction for joint_replacement by stage: ...
     """
 
     question: str

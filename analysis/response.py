@@ -164,6 +164,8 @@ def answer_response(
         raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more, or 0 for none.")
     strata, settings = list(reduction.strata), reduction.settings
     cells = reduction.frames["response_cell"]
+    if resamples and "response_cluster" not in reduction.frames:
+        raise UsageError("These intervals were not counted by patient: only resamples = 0 can be answered from them.")
     patterns = reduction.frames["response_cluster"] if resamples else None
     if cells.height == 0:
         raise NotEstimable(

@@ -134,6 +134,7 @@ def reduce_trajectories(
     kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
     used = people.filter(pl.col("reason").is_null())
     scales = used.group_by("scale").agg(n=pl.len()).join(measured.scales.drop("n"), on="scale")
+    values = read(kept, "reduction.trajectory_value") if rows else []
     own = used.group_by("patient_id").agg(n_courses=pl.len()).group_by("n_courses").agg(n=pl.len())
     return Reduction(
         question="trajectories",
@@ -155,7 +156,7 @@ def reduce_trajectories(
             "adjust": list(adjust),
             "planned": [{"visit": v.name, "position": v.position, "day": v.day} for v in measured.visits],
         },
-        rows={"trajectory_course": used, "trajectory_value": read(kept, "reduction.trajectory_value")[0]} if rows else {},
+        rows={"trajectory_course": used, "trajectory_value": values[0]} if values else {},
     )
 
 
@@ -215,9 +216,7 @@ def _of_patients(single: bool, by_patient: bool) -> tuple[str, ...]:
         return ()
     if by_patient:
         return ("Some patients have several courses: intervals are clustered by patient.",)
-    return (
-        "Some patients have several courses, and their rows were not used: intervals take courses as independent.",
-    )
+    return ("Some patients have several courses, and their rows were not used: intervals take courses as independent.",)
 
 
 def _fit_settings(fit: MmrmFit, structure: str, of_model: bool, method: str, confidence: float) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def shown(synthetic_file, tmp_path_factory):
             "registry.Registry": reg,
             "registry.Courses": knees,
             "analysis.Result": analysis.time_to_response(knees, resamples=20),
+            "analysis.Reduction": analysis.reduce_for(knees, "joint_replacement"),
             "analysis.Description": analysis.describe(knees),
             "synthetic.Synthetic": made,
             "load report": report,

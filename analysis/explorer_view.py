@@ -153,7 +153,7 @@ class ExplorerView:
 
     def _laid_out(self) -> Any:
         registry = self.model.registry
-        head = self._w.HTML(f"<b>{escape(registry.path.name)}</b>, data to {registry.data_cut}")
+        head = self._w.HTML(f"<b>{escape(registry.path.name)}</b>, data to {registry.data_cut}{_OWN_KEYS}")
         left = self._w.VBox([head, *self._fields()[:-1], self._flow], layout={"width": "25em", "flex": "0 0 25em"})
         right = self._w.VBox([self._view, self._status, self._shown], layout={"flex": "1 1 auto", "min_width": "20em"})
         top = self._w.HBox([left, right], layout={"align_items": "flex-start"})
@@ -226,6 +226,13 @@ def _flow_table(result: Result) -> str:
     )
 
 
+# JupyterLab takes the arrows and letters of a list that has the focus for its own commands (next cell, delete cell)
+# unless something around the list says that keys are its own. Widgets cannot set that; an image that fails can.
+_OWN_KEYS = """<img alt="" hidden src="data:," onerror="let tries = 0; const own = () => {
+    const around = this.closest('.jp-OutputArea-output');
+    if (around) around.setAttribute('data-lm-suppress-shortcuts', 'true');
+    else if (tries++ < 50) setTimeout(own, 200);
+}; own()">"""
 _STYLE = {"description_width": "8.5em"}
 _FULL = {"width": "98%"}
 

@@ -60,12 +60,14 @@ def lab(tmp_path, synthetic_file):
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        until = time.monotonic() + 180
+        while True:
             try:
                 urlopen(f"{address}/api?token=open").close()
                 break
             except OSError:
-                time.sleep(0.1)
+                assert time.monotonic() < until, "JupyterLab did not start"
+                time.sleep(0.2)
         yield f"{address}/lab?token=open"
     finally:
         server.terminate()
@@ -79,10 +81,12 @@ def test_a_choice_made_by_keyboard_changes_the_figure_and_no_request_leaves(lab,
         page.evaluate(RUN)
         page.wait_for(FIGURE, 240)
         before = page.evaluate(f"window.before = {FIGURE}")
+        # Arrows belong to the lists, not to JupyterLab's cells.
+        page.wait_for("document.querySelector('[data-lm-suppress-shortcuts] select') !== null")
         assert page.wait_for(FIELD.format(label="Site"))
         page.press("ArrowDown")
-        page.wait_for(f"{CODE}.includes('site=')")
-        after = page.wait_for(f"{FIGURE} != window.before && {FIGURE}")
+        page.wait_for(f"{CODE}.includes('site=')", 120)
+        after = page.wait_for(f"{FIGURE} != window.before && {FIGURE}", 120)
         page.picture(tmp_path / "response.png")
         assert "Cumulative incidence" in before and "Cumulative incidence" in after
 

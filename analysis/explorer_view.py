@@ -91,7 +91,7 @@ class ExplorerView:
         )
         self._view = self._w.ToggleButtons(options=list(_VIEWS), description="Show", style={"description_width": "3em"})
         self._status, self._shown, self._flow = (self._w.HTML() for _ in range(3))
-        self._code = self._w.Textarea(description="As a cell", rows=8, style=_STYLE, layout={"width": "100%"})
+        self._code = self._w.Textarea(description="As a cell", rows=8, style=_STYLE, layout={"width": "auto"})
         self.box = self._laid_out()
         self._offer()
         for field in self._fields():
@@ -227,11 +227,13 @@ def _flow_table(result: Result) -> str:
 
 
 # JupyterLab takes the arrows and letters of a list that has the focus for its own commands (next cell, delete cell)
-# unless something around the list says that keys are its own. Widgets cannot set that; an image that fails can.
+# unless the list itself says that keys are its own. Widgets cannot set that; an image that fails to load can.
 _OWN_KEYS = """<img alt="" hidden src="data:," onerror="let tries = 0; const own = () => {
     const around = this.closest('.jp-OutputArea-output');
-    if (around) around.setAttribute('data-lm-suppress-shortcuts', 'true');
-    else if (tries++ < 50) setTimeout(own, 200);
+    if (!around) return tries++ < 50 && setTimeout(own, 200);
+    const mark = field => field.setAttribute('data-lm-suppress-shortcuts', 'true');
+    around.addEventListener('focusin', event => mark(event.target));
+    mark(around);
 }; own()">"""
 _STYLE = {"description_width": "8.5em"}
 _FULL = {"width": "98%"}

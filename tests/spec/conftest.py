@@ -26,7 +26,7 @@ import pytest
 from duckdb_sqlalchemy import Dialect
 from sqlalchemy.schema import CreateTable
 
-from registry import catalogue, sqlmodels, store
+from registry import catalogue, loadlog, sqlmodels
 from registry.tables import TABLES
 
 DAY_ZERO = dt.date(2020, 1, 1)
@@ -39,7 +39,7 @@ def empty_registry() -> Iterator[duckdb.DuckDBPyConnection]:
         con.execute("set enable_progress_bar = false; create schema record; create schema cohort")
         for table in TABLES:
             con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))
-        con.execute(store._LOG)
+        con.execute(loadlog.SCHEMA)
         catalogue.create(con)
         yield con
 

@@ -93,7 +93,9 @@ def test_a_choice_made_by_keyboard_changes_the_figure_and_no_request_leaves(lab,
         assert page.wait_for(FIELD.format(label="Follow-up ≥"))
         page.evaluate("document.activeElement.value = 30000;"
                       "document.activeElement.dispatchEvent(new Event('change', {bubbles: true}))")  # fmt: skip
-        assert "No course is left" in page.wait_for("document.querySelector('.jupyter-widgets [role=alert]')?.innerText")
+        assert "No course is left" in page.wait_for(
+            "document.querySelector('.jupyter-widgets [role=alert]')?.innerText"
+        )
         assert page.evaluate("document.querySelector('.jp-OutputArea-output pre')") is None
         assert {urlsplit(url).hostname for url in page.requests} <= {"127.0.0.1", None, ""}
         assert len(page.requests) > 20

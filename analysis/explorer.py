@@ -244,6 +244,7 @@ class Explorer:
         """Return the cell that reproduces what is shown, with full limits; it runs wherever the file is."""
         question = {"response": "time_to_response", "states": "states_by_visit", "trajectories": "trajectories"}[view]
         as_of = "" if self.registry.as_of is None else f", as_of={self.registry.as_of}"
+        as_of += "" if self.registry.centre is None else f", centre={_literal(self.registry.centre)}"
         return "\n".join([
             f"from analysis import {question}",
             "from registry import Registry",

@@ -42,10 +42,8 @@ class Registry:
         DuckDB connection with schemas ``record, past, catalogue, log, staging, course, endpoint, summary``.
     frozen
         Whether derived tables are those of a data cut.
-    as_of
-        The load after which the record is read as it was; None: as it is.
-    centre
-        The centre that is read alone; None: all of them.
+    as_of, centre
+        The load after which the record is read as it was, the centre that is read alone; None: as it is, all of them.
     """
 
     def __init__(
@@ -169,13 +167,7 @@ class Registry:
         return asked.answer(self.con, query)
 
     def tables(self) -> pl.DataFrame:
-        """Return what can be asked with :meth:`sql`, one row a table: ``table, title, columns``.
-
-        Examples
-        --------
-        >>> "course.profile" in reg.tables()["table"]
-        True
-        """
+        """Return what can be asked with :meth:`sql`, one row a table: ``table, title, columns``."""
         return asked.tables(self.con)
 
     def meta(self, key: str) -> str | None:

@@ -11,6 +11,7 @@ from analysis import booster_figures as figures
 from analysis.booster_data import Plan, Prepared, prepare
 from analysis.booster_gate import Gate, judge, overlap
 from analysis.booster_model import bootstrap, estimate, sandwich_errors
+from analysis.booster_question import OUTCOMES, ask, end_label
 from analysis.booster_rows import Numbers, e_value_rows, effect_rows, explanation, naive_rows
 from analysis.cohort import (
     By,
@@ -20,7 +21,6 @@ from analysis.cohort import (
     common_settings,
     definition_of,
     place,
-    programmes_of,
     reduce,
 )
 from analysis.numerics.emulation import Design, Estimand
@@ -30,8 +30,6 @@ from registry.errors import NotEstimable, UsageError, choose
 
 Situation = Literal["any", "regression", "insufficient"]
 Covariate = Literal["stage", "site", "age", "sex", "bmi", "origin", "centre", "symptom_months", "cost_barrier"]
-
-_OUTCOMES = {"response": "share", "end": "risk"}
 
 
 def booster_effect(
@@ -66,8 +64,9 @@ def booster_effect(
     outcome
         A scale (``KOOS/pain`` or ``koos_pain``) or a domain (``pain``): mean improvement since the decision, had nobody
         been replaced. ``response``: share in response, a target that ended counts as not. ``end``: risk of joint
-        replacement, or the programme's end event; after a death there is none. Default: pain, or the programme's first
-        domain.
+        replacement, or the programme's end event; after a death there is none. ``loss``: time to loss or replacement,
+        whichever came first; nobody is in response at a decision, so that loss is a score worse than on that day by the
+        programme's rule (L5). Default: pain, or the programme's first domain.
     estimand
         ``per_protocol``: boosted within the grace period and not again, against not boosted until the day asked for.
         ``intention_to_treat``: decided on, whatever followed.
@@ -77,7 +76,7 @@ def booster_effect(
     design
         ``sequential`` trials; ``clone_censor``: an end within the grace period, before any booster, counts in both
         arms, since it could have come to either; ``g_formula``: outcome regression instead of a weight of the decision.
-        Default: sequential for scores, clones for response and ends.
+        Default: sequential for scores, clones for the rest.
     by
         What separates the strata; ``stage`` is the severity at baseline.
     definition
@@ -96,9 +95,10 @@ def booster_effect(
     -------
     Result
         Quantities by stratum and ``time_day`` (days after the decision): ``improvement_boosted`` and ``_waiting`` (or
-        ``share_in_response_…``, ``end_…``), ``difference`` (boosted minus waiting; positive is a benefit for scores and
-        response, negative for ends), ``ratio``, ``mean_days_…`` in response, ``difference_of_differences`` between
-        strata and their ``test``, ``e_value``; and ``naive_…``. `n` counts boosts, `denominator` eligible decisions.
+        ``share_in_response_…``, ``end_…``, ``loss_or_end_…``), ``difference`` (boosted minus waiting; positive is a
+        benefit for scores and response, negative for ends and loss), ``ratio``, ``mean_days_…`` in response or
+        ``mean_days_free_…`` of loss, ``difference_of_differences`` between strata and their ``test``, ``e_value``; and
+        ``naive_…``. `n` counts boosts, `denominator` eligible decisions.
         ``withheld`` says which checks failed.
 
     Raises
@@ -121,18 +121,17 @@ def booster_effect(
     True
     """
     if design is None:
-        design = "clone_censor" if outcome in _OUTCOMES and estimand == "per_protocol" else "sequential"
+        design = "clone_censor" if outcome in OUTCOMES and estimand == "per_protocol" else "sequential"
     _check(estimand, situation, design, covariates, grace_day, horizon_day, confidence, resamples)
     chosen = definition_of(courses, definition)
     strata, kept = place(courses, by, chosen)
-    asked = _ask(kept, outcome, chosen.definition)
+    asked = ask(kept, outcome, chosen.definition)
     course_rows, rows, naive = reduce(
         kept, "reduction.booster_course", "reduction.booster_visit", "reduction.booster_naive"
     )
     kept = kept.exclude(course_rows.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
-    plan = Plan(
-        str(asked["kind"]), estimand, design, float(grace_day), tuple(float(d) for d in sorted(set(horizon_day)))
-    )
+    days = tuple(float(d) for d in sorted(set(horizon_day)))
+    plan = Plan(str(asked["kind"]), estimand, design, float(grace_day), days, asked.get("worse_by", float("nan")))
     data = _prepared(rows, course_rows, strata, covariates, by, plan, situation)
     whole = estimate(data, np.ones(len(data.visits.day)))
     again = bootstrap(data, whole, resamples, seed)
@@ -160,7 +159,7 @@ def booster_effect(
         "decision_flow": _decision_flow(rows, data, situation),
         **overlap(data, whole),
         "show_anyway": show_anyway,
-        "end_label": _end_label(kept),
+        "end_label": end_label(kept),
     }
     return Result(
         question="booster_effect",
@@ -194,52 +193,6 @@ def _check(
     check_confidence(confidence)
     if resamples < 20:
         raise UsageError(f"resamples = {resamples}: at least 20 are needed for an interval, 200 for a report.")
-
-
-def _ask(courses: Courses, outcome: str | None, definition: str) -> dict[str, Any]:
-    """Write ``cohort.booster``: by which scale the situation is known, and what the outcome is."""
-    con = courses.registry.con
-    kind = _OUTCOMES.get(outcome or "", "mean")
-    offered = con.execute(
-        "select domain, scale from catalogue.programme_scale where list_contains(?, programme) order by priority",
-        [programmes_of(courses)],
-    ).fetchall()
-    domains = list(dict.fromkeys(str(d) for d, _ in offered))
-    known = [r[0] for r in con.sql("select scale from catalogue.scale where direction <> 'none' order by 1").fetchall()]
-    scale, domain = None, None
-    if kind == "mean" and outcome is not None:
-        plain = {_plain(s): s for s in known}
-        if outcome in domains:
-            domain = outcome
-        elif _plain(outcome) in plain:
-            scale = plain[_plain(outcome)]
-        else:
-            choose(_plain(outcome), [*domains, "response", "end", *plain], "outcome =")
-    else:
-        domain = next((d for d in ("pain", "function", "global") if d in domains), domains[0] if domains else None)
-    if scale is None and domain is None:
-        raise NotEstimable("The programme names no scale by which a situation could be known. Name one: outcome='…'.")
-    con.execute(
-        "create or replace table cohort.booster as select ? as definition, cast(? as varchar) as scale, "
-        "cast(? as varchar) as domain",
-        [definition, scale, domain],
-    )
-    label = {"share": "share in response", "risk": f"risk of {_end_label(courses)}"}.get(
-        kind, f"improvement of {scale or domain}"
-    )
-    return {
-        "kind": kind,
-        "outcome": outcome or domain,
-        "outcome_label": label,
-        "scale": scale,
-        "domain": domain,
-        "unit_label": "points of 100" if kind == "mean" else "share",
-        "direction": "a positive difference is a benefit" if kind != "risk" else "a negative difference is a benefit",
-    }
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("/", "_").replace("-", "_").replace(" ", "_")
 
 
 def _prepared(
@@ -327,14 +280,6 @@ def _errors(data: Prepared, whole: Any, numbers: Numbers) -> list[dict[str, Any]
             note = "patients resampled, all models refitted; the sandwich takes the weights as known"
             rows.append(check(f"standard error over sandwich in {code}", ratio, "information", True, note))
     return rows
-
-
-def _end_label(courses: Courses) -> str:
-    found = courses.registry.con.execute(
-        "select distinct end_label from catalogue.programme where list_contains(?, programme) order by 1",
-        [programmes_of(courses)],
-    ).fetchall()
-    return " or ".join(str(label) for (label,) in found)
 
 
 def _notes(

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.numerics.emulation import ENDED, LOST, NOT_DUE, SEEN, Design, Estimand, Trials, Visits, trials
+from analysis.numerics.seen_hazard import Pieces, Watched, pieces, watch
 from analysis.numerics.structural import Spells, outcome_design, spell_design, spells
 
 Floats = NDArray[np.float64]
@@ -21,6 +22,8 @@ Bools = NDArray[np.bool_]
 BEYOND_DAY = 91.0
 # A day between two asked for gets a value of its own where each arm of each stratum was seen so often near it.
 _FEWEST_AT_NODE = 10
+# Scores are held to four decimals; half a thousandth of slack keeps an exact tie a loss.
+_TIE = 0.0005
 STATES = {"seen": SEEN, "ended": ENDED, "lost": LOST, "not_due": NOT_DUE}
 # Covariates that every model has: what a clinician sees on the day of the decision.
 ALWAYS = ("baseline", "improvement", "previous", "best", "regression", "log_since_session", "log_day")
@@ -33,9 +36,12 @@ class Plan:
     Attributes
     ----------
     outcome
-        ``mean`` improvement since the decision, ``share`` in response, or ``risk`` of the end of the target.
+        ``mean`` improvement since the decision, ``share`` in response, ``risk`` of the end of the target, or ``loss``:
+        risk of a score worse than at the decision, or of an end, whichever came first.
     days
         Days after the decision asked for, in order.
+    worse_by
+        Points by which a score must be worse than at the decision to count as loss.
     """
 
     outcome: str
@@ -43,6 +49,7 @@ class Plan:
     design: Design
     grace_day: float
     days: tuple[float, ...]
+    worse_by: float = float("nan")
 
     @property
     def bounds(self) -> Floats:
@@ -113,6 +120,29 @@ class Prepared:
         )  # fmt: skip
 
     @cached_property
+    def watched(self) -> Watched:
+        """Intervals between looks up to the first loss: a score worse than at the decision, or an end."""
+        last, change = np.array([0.0, self.plan.days[-1] + BEYOND_DAY]), self.y[self.records.row]
+        change = change - self.y[self.records.start][self.records.trial]
+        ends = spells(
+            self.visits, self.start, self.end, self.known, last, estimand=self.plan.estimand, design=self.plan.design,
+            grace_day=self.plan.grace_day,
+        )  # fmt: skip
+        settled = ends.event | np.isinf(self.known[self.start])[ends.trial]
+        return watch(self.records, change <= -self.plan.worse_by + _TIE, ends.at(settled))
+
+    @property
+    def bands(self) -> Floats:
+        """Days that bound the bands of the hazard of loss: those of the hazard of an end, and what follows them."""
+        return np.append(self.plan.bounds, self.plan.days[-1] + BEYOND_DAY)
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """The design of the hazard of loss, by band."""
+        bands = self.bands
+        return pieces(self.watched, self.start, self.visits, bands, len(bands) - 2, interact=self.interact)
+
+    @cached_property
     def nodes(self) -> Floats:
         """Days between which effects are linear, shape (k,): those asked for, and others where the data support them.
 
@@ -130,6 +160,8 @@ class Prepared:
         """Days after the decision at which curves are drawn: straight to the first node, then every fifteen."""
         if self.plan.outcome == "risk":
             return self.plan.bounds[1:]
+        if self.plan.outcome == "loss":
+            return np.unique(np.r_[0.0, np.arange(15.0, self.plan.days[-1] + 1, 15.0), self.plan.days])
         return np.unique(np.r_[0.0, np.arange(self.nodes[0], self.plan.days[-1] + 1, 15.0), self.plan.days])
 
     def _supported(self, day: float, reach: float) -> bool:
@@ -251,6 +283,12 @@ def _ends(f: dict[str, Floats], role: NDArray[np.str_], plan: Plan) -> tuple[Flo
     any_end = np.minimum(reported, later)
     if plan.outcome == "share":
         return any_end, any_end, np.where(np.isfinite(any_end), np.maximum(watched, any_end), watched)
+    if plan.outcome == "loss":
+        # A death takes nothing away from the target: it competes, and whoever died without a loss never has one.
+        died = (role == "death") & np.isfinite(reported)
+        own = np.where(died, later, any_end)
+        known = np.where(np.isfinite(own), np.maximum(watched, own), watched)
+        return any_end, own, np.where(died, np.inf, known)
     # A death or another treatment in its place leaves no target to be replaced: known to have no such end for good.
     own = np.where(role == "end", reported, np.inf)
     known = np.where(np.isfinite(reported) & (role != "end"), np.inf, watched)

@@ -200,6 +200,11 @@ def _strata(data: Prepared, checks: list[dict[str, Any]]) -> dict[str, str]:
             ask(code, "ends", len(np.unique(cut.trial[own])), FEWEST_EVENTS, "in both arms together",
                 f"fewer than {FEWEST_EVENTS} ends seen")  # fmt: skip
             continue
+        if data.plan.outcome == "loss":
+            lost = data.watched.event & (data.stratum[data.watched.trial] == i)
+            several = len(np.unique(data.watched.trial[lost]))
+            ask(code, "losses", several, FEWEST_EVENTS, "or ends, in both arms together",
+                f"fewer than {FEWEST_EVENTS} losses seen")  # fmt: skip
         records = data.records
         for day in data.plan.days:
             near = (np.abs(records.time - day) <= NEAR_DAY) & (data.stratum[records.trial] == i)

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from analysis.booster_data import Prepared
 from analysis.numerics.emulation import Chances, chances, decision_weights, risk_models, weights
+from analysis.numerics.seen_hazard import Hazard, fit_hazard, standardise_hazard, watched_weights
 from analysis.numerics.structural import (
     Curves,
     Family,
@@ -34,7 +35,7 @@ class Estimate:
     """Curves of both strategies on the grid, and what they were made with."""
 
     curves: Curves
-    fit: Linear | Logistic
+    fit: Linear | Logistic | Hazard
     weight: Floats
     chances: Chances
     end_coefficients: Floats | None
@@ -58,6 +59,8 @@ def estimate(data: Prepared, case: Floats, start: Estimate | None = None) -> Est
         fit, w = _hazard(data, case, made, decision, first)
         curves = standardise_risk(fit, data.start, v, case, plan.bounds, interact=data.interact)
         return Estimate(curves, fit, w, made, None)
+    if plan.outcome == "loss":
+        return _loss(data, case, made, decision, first)
     records, y, design = data.followed
     w = case[records.start][records.trial] * weights(records, made, decision, estimand=plan.estimand)
     family: Family = "mean" if plan.outcome == "mean" else "share"
@@ -71,6 +74,28 @@ def estimate(data: Prepared, case: Floats, start: Estimate | None = None) -> Est
     return Estimate(curves, model.fit, w, made, None if of_end is None else of_end.coefficients)
 
 
+def _loss(
+    data: Prepared, case: Floats, made: Chances, decision: tuple[Floats, Floats], first: Floats | None
+) -> Estimate:
+    """Fit the hazard of a loss that is seen at visits, and standardise; a resample takes two steps, as elsewhere."""
+    v, watched, bands = data.visits, data.watched, data.bands
+    w = case[data.start][watched.trial]
+    w = w * watched_weights(watched, data.start, v, made, decision, estimand=data.plan.estimand)
+    penalty = _prior(data.pieces.design.shape[1], data)
+    steps = 50 if first is None else 2
+    fit = fit_hazard(data.pieces, watched.event, w, penalty, first, max_steps=steps)
+    curves = standardise_hazard(
+        fit, data.start, v, case, bands, len(bands) - 2, data.grid, interact=data.interact
+    )  # fmt: skip
+    return Estimate(curves, fit, w, made, None)
+
+
+def _prior(columns: int, data: Prepared) -> Floats:
+    """Return the precisions of a hazard's weak priors: of the `columns` the last are covariates."""
+    p = data.visits.x.shape[1] * (1 + data.interact)
+    return np.concatenate([np.full(columns - p, 1e-2), np.full(p, 0.1)])
+
+
 def _hazard(
     data: Prepared, case: Floats, made: Chances, decision: tuple[Floats, Floats], first: Floats | None
 ) -> tuple[Logistic, Floats]:
@@ -78,8 +103,7 @@ def _hazard(
     v, cut, design = data.visits, data.spells, data.hazard_design
     w = case[data.start][cut.trial]
     w = w * spell_weights(cut, data.start, v, made, decision, estimand=data.plan.estimand)
-    p = v.x.shape[1] * (1 + data.interact)
-    penalty = np.r_[np.full(design.shape[1] - p, 1e-2), np.full(p, 0.1)]
+    penalty = _prior(design.shape[1], data)
     return logistic(design, cut.event.astype(float), w, penalty=penalty, tolerance=1e-9, start=first), w
 
 
@@ -129,7 +153,7 @@ def _begun(part: Prepared, whole: Estimate) -> Estimate:
 
 def sandwich_errors(data: Prepared, whole: Estimate) -> Floats | None:
     """Return the clustered standard error of the effect at the days asked for, weights taken as known; shape (s, d)."""
-    if data.plan.outcome != "mean":
+    if data.plan.outcome != "mean" or not isinstance(whole.fit, Linear):
         return None
     records, y, design = data.followed
     nodes = data.nodes

@@ -139,6 +139,11 @@ def _settings(result: Result) -> dict[str, Any]:
 def _outcome(s: dict[str, Any]) -> str:
     if s["outcome"] == "end":
         return "Ends on their exact day while the course is watched; after a death there can be none"
+    if s["outcome"] == "loss":
+        return (
+            f"The first visit with a score worse by {s['worse_by']:g} points of 100 than at the decision ({s['loss']}: "
+            f"{s['loss_source']}), known to the interval since the visit before, or an end on its day; death competes"
+        )
     if s["unit_label"] == "share":
         return "Definition met at a visit, in actual time; a target that ended, or was treated anew, is not in response"
     return "Score at each visit, in actual time; those whose target ended are weighted for, as if it had not"

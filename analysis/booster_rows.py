@@ -21,7 +21,9 @@ from analysis.result import row
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-NAMES = {"mean": "improvement", "share": "share_in_response", "risk": "end"}
+NAMES = {"mean": "improvement", "share": "share_in_response", "risk": "end", "loss": "loss_or_end"}
+# Days of which the curve is a share: in response, or free of loss.
+_DAYS = {"share": "mean_days", "loss": "mean_days_free"}
 _NEAR_DAY = 46.0
 # Below it a ratio, and the E-value made from it, would rest on the prior.
 _SMALLEST_SHARE = 0.005
@@ -114,12 +116,13 @@ class Numbers:
         return float(np.std(change[near] if near.sum() > 1 else change))
 
     def mean_days(self, s: int, arm: int | None) -> tuple[float, float, float]:
-        """Return the mean days in response up to the last day asked for, or their difference, with limits."""
+        """Return the mean days in response, or free of loss, up to the last day asked for, or their difference."""
         up_to = self.grid <= self.data.plan.days[-1]
         grid = self.grid[up_to]
 
         def area(curve: Floats) -> Floats:
-            return np.asarray(np.trapezoid(curve[..., up_to], grid, axis=-1))
+            held = 1 - curve[..., up_to] if self.data.plan.outcome == "loss" else curve[..., up_to]
+            return np.asarray(np.trapezoid(held, grid, axis=-1))
 
         one, two = area(self.treated[s]), area(self.waiting[s])
         ones, twos = area(self.treated_again[:, s]), area(self.waiting_again[:, s])
@@ -164,11 +167,11 @@ def _numbers_of(numbers: Numbers, s: int) -> list[tuple[str, float, tuple[float,
         kept.append(("difference", day, numbers.difference(s, d)))
         if plan.outcome != "mean" and min(numbers.treated[s, d], numbers.waiting[s, d]) > _SMALLEST_SHARE:
             kept.append(("ratio", day, numbers.ratio(s, d)))
-    if plan.outcome == "share":
-        last = plan.days[-1]
-        kept.append(("mean_days_boosted", last, numbers.mean_days(s, 0)))
-        kept.append(("mean_days_waiting", last, numbers.mean_days(s, 1)))
-        kept.append(("difference_mean_days", last, numbers.mean_days(s, None)))
+    if plan.outcome in _DAYS:
+        last, days = plan.days[-1], _DAYS[plan.outcome]
+        kept.append((f"{days}_boosted", last, numbers.mean_days(s, 0)))
+        kept.append((f"{days}_waiting", last, numbers.mean_days(s, 1)))
+        kept.append((f"difference_{days}", last, numbers.mean_days(s, None)))
     return kept
 
 
@@ -203,7 +206,7 @@ def naive_rows(data: Prepared, cells: pl.DataFrame, strata: list[Stratum], confi
     z = float(stats.norm.ppf(0.5 + confidence / 2))
     for i, s in enumerate(strata):
         rows.append(_ever_never(data, cells.filter(pl.col("stratum") == s.code), s.code, z))
-        if data.plan.outcome == "risk":
+        if data.plan.outcome in ("risk", "loss"):
             continue
         rows += _simple_rows(data, i, s.code, z)
     return rows
@@ -212,7 +215,7 @@ def naive_rows(data: Prepared, cells: pl.DataFrame, strata: list[Stratum], confi
 def explanation(frame: pl.DataFrame, strata: list[Stratum], outcome: str, last: float) -> tuple[str, ...]:
     """Return a sentence a stratum on why the naive number differs, in words for a clinician."""
     lines = []
-    unit = {"mean": "points", "share": "percentage points", "risk": "percentage points"}[outcome]
+    unit = "points" if outcome == "mean" else "percentage points"
     scale = 1.0 if outcome == "mean" else 100.0
     for s in strata:
         mine = frame.filter(pl.col("stratum") == s.code)
@@ -325,8 +328,9 @@ def _ever_never(data: Prepared, cells: pl.DataFrame, code: str, z: float) -> dic
             mean = float(r["total"] or 0) / max(n, 1)
             variance = (float(r["total_squares"] or 0) / max(n, 1) - mean**2) / max(n - 1, 1)
         else:
-            n, k = (int(r["n_judged"]), int(r["n_in_response"])) if data.plan.outcome == "share" else (
-                int(r["n"]), int(r["n_ended"]))  # fmt: skip
+            of, among = {"share": ("n_in_response", "n_judged"), "risk": ("n_ended", "n"),
+                         "loss": ("n_lost_or_ended", "n")}[data.plan.outcome]  # fmt: skip
+            n, k = int(r[among]), int(r[of])
             mean = k / max(n, 1)
             variance = mean * (1 - mean) / max(n, 1)
         sides.append((mean, variance, n))

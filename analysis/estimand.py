@@ -130,7 +130,10 @@ def _of_question(result: Result) -> dict[str, Any]:
                 (
                     "Intercurrent event: End of the target",
                     {"points of 100": "hypothetical: weighted for"}.get(
-                        s["unit_label"], "composite: not in response" if s["outcome"] != "end" else "the outcome itself"
+                        s["unit_label"],
+                        {"end": "the outcome itself", "loss": "composite: as a loss"}.get(
+                            s["outcome"], "composite: not in response"
+                        ),
                     ),
                 ),
             ],

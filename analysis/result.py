@@ -353,8 +353,8 @@ def is_share(quantity: str, settings: dict[str, Any]) -> bool:
     if "days" in quantity:
         return False
     if quantity.startswith(("difference", "naive")):
-        return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end")
-    starts = ("response", "share", "end", "range", "courses_with_event", "death", "seen", "ever", "at_")
+        return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end", "loss")
+    starts = ("response", "share", "end", "loss_or_end", "range", "courses_with_event", "death", "seen", "ever", "at_")
     return quantity.startswith(starts) or " → " in quantity
 
 

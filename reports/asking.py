@@ -52,7 +52,7 @@ def analyse(
         str | None, typer.Option(help="Scale or domain of a trajectory, e.g. KOOS/pain or function.")
     ] = None,
     outcome: Annotated[
-        str | None, typer.Option(help="Outcome of a booster: a scale, a domain, response or end.")
+        str | None, typer.Option(help="Outcome of a booster: a scale, a domain, response, loss or end.")
     ] = None,
     estimand: Annotated[str | None, typer.Option(help="Of a booster: per_protocol or intention_to_treat.")] = None,
     stage: Annotated[str | None, typer.Option(help="Of an outlook: severity stage.")] = None,

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from registry import catalogue
-from synthetic.booster_world import CUT_DAY, GRADES, LAST, RESPONSE_POINTS, STAGES, STEP_DAY, World, eligible
+from synthetic.booster_world import CUT_DAY, GRADES, LAST, RESPONSE_POINTS, STAGES, World, eligible, end_day
 
 INDEX_DATE = dt.date(2022, 1, 3)
 HEIGHT_M = 1.7
@@ -37,13 +37,14 @@ def files(world: World, *, log: bool) -> dict[str, pl.DataFrame]:
     patient = np.char.add("B", np.char.zfill(np.arange(n).astype(str), 7))
     who = pl.DataFrame({"patient": patient}).with_columns(site=pl.lit("knee"), side=pl.lit("right"))
     course, visit = np.nonzero(world.seen)
-    dates = _date(visit * STEP_DAY)
+    dates = _date(world.day[course, visit])
     boosted = np.flatnonzero(world.boosted_at < 99)
+    given = _date(world.day[boosted, world.boosted_at[boosted]] + world.delay[boosted])
     first = who.with_columns(
         course_no=pl.lit(1), date=pl.lit(INDEX_DATE), intent=pl.lit("initial"), session_no=pl.lit(1)
     )
     later = who[boosted].with_columns(
-        course_no=pl.lit(1), date=pl.Series(_date(world.boosted_at[boosted] * STEP_DAY + world.delay[boosted])),
+        course_no=pl.lit(1), date=pl.Series(given),
         intent=pl.lit("booster_scheduled"), session_no=pl.lit(2),
     )  # fmt: skip
     ended = np.flatnonzero(np.isfinite(end_day(world)))
@@ -98,12 +99,6 @@ def files(world: World, *, log: bool) -> dict[str, pl.DataFrame]:
     return tables
 
 
-def end_day(world: World) -> NDArray[np.float64]:
-    """Return the day of replacement, between two visits; infinite if none by the data cut, shape (n,)."""
-    day = world.end_after * STEP_DAY + world.end_offset
-    return np.where(day <= CUT_DAY, day, np.inf).astype(float)
-
-
 def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what ``reduction.booster_visit`` and ``reduction.booster_course`` must hold of a world without a log.
 
@@ -126,10 +121,12 @@ def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
     earliest = 1 + np.argmax(seen[:, 1:], axis=1)
     last = (seen * index).max(axis=1)
     end, boosted = end_day(world), world.boosted_at[course]
-    window = _next_window(last * STEP_DAY)
+    last_day = world.day[np.arange(len(seen)), last]
+    window = _next_window(last_day)
     at_last = np.where(end <= window, "ended", np.where(window <= CUT_DAY, "lost", "not_due"))
-    watched = np.maximum(last * STEP_DAY, np.minimum(window, CUT_DAY))
-    given = world.boosted_at * STEP_DAY + world.delay
+    watched = np.maximum(last_day, np.minimum(window, CUT_DAY))
+    given = world.day[np.arange(len(seen)), np.minimum(world.boosted_at, LAST)] + world.delay
+    day = world.day[course, visit]
     later = boosted < visit
     without = pl.when(pl.col("met")).then(None)
     visits = pl.DataFrame(
@@ -137,8 +134,8 @@ def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
             "course_id": course,
             "patient_id": course,
             "stratum": np.array(STAGES)[world.stage[course]],
-            "visit_day": visit * STEP_DAY,
-            "zero_day": visit * STEP_DAY,
+            "visit_day": day,
+            "zero_day": day,
             "improvement": improvement[course, visit],
             "previous": improvement[course, previous[course, visit]],
             "best": best[course, visit - 1],
@@ -148,7 +145,7 @@ def reductions(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
             "met_before": met_before[course, visit],
             "booster_day": np.where(boosted == visit, given[course], -1),
             "n_boosters_before": later.astype(int),
-            "since_session_day": visit * STEP_DAY - np.where(later, given[course], 0),
+            "since_session_day": day - np.where(later, given[course], 0),
             "next_state": np.where(visit < last[course], "seen", at_last[course]),
             "end_day": np.where(np.isfinite(end[course]), end[course], -1).astype(int),
             "watched_to_day": watched[course].astype(int),
@@ -196,7 +193,7 @@ def _decisions(world: World, who: pl.DataFrame) -> pl.DataFrame:
         given = world.boosted_at[asked] == k
         parts.append(
             who[asked].with_columns(
-                date=pl.lit(INDEX_DATE + dt.timedelta(days=k * STEP_DAY)),
+                date=pl.Series(_date(world.day[asked, k])),
                 decision=pl.Series(np.where(given, "booster", "wait")),
                 cost_barrier=pl.Series(np.where(world.cost[asked], "true", "false")),
             )

@@ -1,8 +1,9 @@
 """A world in which boosters are given because the benefit fades, and in which their true effect is known.
 
-Pain is seen every 91 days, with error. Who hurts more, and more than before, is boosted more often, is replaced more
-often and stays away more often: measured values only, so that the truth can be had from what was measured, unless a
-switch breaks that. The same noise replayed with the booster forced, or withheld, gives what would have happened.
+Pain is seen every 91 days, or some days before or after, with error. Who hurts more, and more than before, is boosted
+more often, is replaced more often and stays away more often: measured values only, so that the truth can be had from
+what was measured, unless a switch breaks that. The same noise replayed with the booster forced, or withheld, gives what
+would have happened.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ STEP_DAY = 91
 LAST = 8
 # Improvement of KOOS pain that counts as response: definition KOOS-pain-physio of the catalogue.
 RESPONSE_POINTS = 15.0
+# Worsening of pain since the decision that counts as loss: rule L5 of the catalogue.
+LOSS_POINTS = 12.68
 DEFINITION = "KOOS-pain-physio"
 CUT_DAY = 800
 _SHARES = (0.40, 0.35, 0.25)
@@ -60,6 +63,9 @@ class Scenario:
         day gets none.
     missed
         Probability that a visit is missed although the patient comes again.
+    jitter_day
+        Most days by which a visit comes early or late; at most 18, so that the decisions that the data cut leaves time
+        for are those of the truth.
     """
 
     name: str
@@ -72,6 +78,7 @@ class Scenario:
     unmeasured: tuple[float, float] = (0.0, 0.0)
     delay_day: tuple[int, int] = (1, 28)
     missed: float = 0.08
+    jitter_day: int = 0
 
 
 SCENARIOS = (
@@ -85,6 +92,8 @@ SCENARIOS = (
         dropout=(-3.6, 0.045, 0.02),
     ),
 )
+# Visits come up to 18 days early or late: nothing stands on a grid.
+JITTERED = replace(SCENARIOS[3], name=f"{SCENARIOS[3].name}; visits off the grid", jitter_day=18)
 NO_OVERLAP = Scenario("positivity broken", (15.0, 10.0, 2.0), deterministic=True)
 UNMEASURED = Scenario("unmeasured confounding", (15.0, 10.0, 2.0), unmeasured=(8.0, 1.2))
 
@@ -108,7 +117,10 @@ class World:
     seen
         Whether a visit took place, shape (n, 9).
     delay, end_offset
-        Days from the visit to a booster, and to a replacement, that follow it, shape (n,).
+        Days from the visit to a booster, and to a replacement, that follow it, shape (n,); a replacement comes before
+        the next visit, whose distance the offset is a share of.
+    day
+        Day of each visit, shape (n, 9).
     """
 
     scenario: Scenario
@@ -123,6 +135,7 @@ class World:
     seen: Bools
     delay: Ints
     end_offset: Ints
+    day: Ints
     noise: dict[str, Floats]
 
 
@@ -151,17 +164,24 @@ def make(scenario: Scenario, patients: int, seed: int) -> World:
     world = World(
         scenario, stage, np.clip(rng.normal(62, 9, n), 35, 88), np.clip(rng.normal(28, 4, n), 18, 45),
         rng.random(n) < scenario.cost_share, np.empty(size), np.full(n, 99), np.full(n, 99), np.full(n, 99),
-        np.ones(size, dtype=bool), rng.integers(low, high + 1, n), rng.integers(1, STEP_DAY, n), noise,
+        np.ones(size, dtype=bool), rng.integers(low, high + 1, n), rng.integers(1, STEP_DAY, n),
+        np.broadcast_to(STEP_DAY * np.arange(LAST + 1), size), noise,
     )  # fmt: skip
+    if scenario.jitter_day:
+        early = rng.integers(-scenario.jitter_day, scenario.jitter_day + 1, size)
+        early[:, 0] = 0
+        world = replace(world, day=world.day + early)
     return _live(world)
 
 
-def _pain(world: World, k: int, boosted_at: Ints) -> Floats:
-    noise = world.noise
-    months = 3.0 * max(k - 2, 0)
-    shape = (0.0, 0.5)[k] if k < 2 else np.exp(-noise["decay"] * months)
-    since = np.clip(k - boosted_at, 0, len(_GAIN) - 1)
-    gain = np.where(boosted_at <= k, _GAIN[since], 0.0) * np.array(world.scenario.effect)[world.stage]
+def _pain(world: World, k: int, boosted_at: Ints, day: Ints | None = None) -> Floats:
+    """Return pain at visit `k` with its noise, on the day of the visit or on `day` (n,)."""
+    noise, when = world.noise, world.day[:, k] if day is None else day
+    steps = when / STEP_DAY
+    shape = np.where(steps < 2, steps / 2, np.exp(-noise["decay"] * 3.0 * np.maximum(steps - 2, 0)))
+    given = world.day[np.arange(len(when)), np.minimum(boosted_at, LAST)]
+    gain = np.interp((when - given) / STEP_DAY, np.arange(len(_GAIN)), _GAIN)
+    gain = np.where(boosted_at <= k, gain, 0.0) * np.array(world.scenario.effect)[world.stage]
     trait = world.scenario.unmeasured[0] * noise["u"] * (k > 0)
     pain = noise["base"] - noise["response"] * shape + noise["wander"][:, k] - gain + trait
     return np.asarray(np.round(np.clip(pain, 0, 100), 1))
@@ -182,7 +202,7 @@ def _live(world: World) -> World:
             asked = seen[:, k] & (boosted == 99) & ~met(pain[:, 0], pain[:, k])
             given = asked & (world.noise["u_boost"][:, k] < _booster_chance(world, pain[:, k], before))
             # Who is replaced before the day of the booster gets none.
-            boosted = np.where(given & ~(ends & (world.end_offset <= world.delay)), k, boosted)
+            boosted = np.where(given & ~(ends & (_until_end(world, k) <= world.delay)), k, boosted)
         end = np.where(ends, k, end)
         leaves = special.expit(s.dropout[0] + s.dropout[1] * (pain[:, k] - 45) + s.dropout[2] * (world.age - 60))
         gone = np.where((gone == 99) & (k >= 1) & (world.noise["u_gone"][:, k] < leaves), k, gone)
@@ -205,6 +225,20 @@ def _end_chance(world: World, now: Floats) -> Floats:
     return np.asarray(special.expit(r[0] + r[1] * (now - 45) + r[2] * (world.stage == 2) + r[3] * (world.age - 60)))
 
 
+def _until_end(world: World, k: int) -> Ints:
+    """Return the days from visit `k` to a replacement that follows it, before the next visit, shape (n,)."""
+    gap = world.day[:, k + 1] - world.day[:, k] if k < LAST else STEP_DAY
+    return np.asarray(1 + (world.end_offset - 1) * (gap - 1) // (STEP_DAY - 1))
+
+
+def end_day(world: World) -> Floats:
+    """Return the day of replacement, between two visits; infinite if none by the data cut, shape (n,)."""
+    day = np.full(len(world.stage), np.inf)
+    for k in range(LAST + 1):
+        day = np.where(world.end_after == k, world.day[:, k] + _until_end(world, k), day)
+    return np.where(day <= CUT_DAY, day, np.inf)
+
+
 def met(baseline: Floats, now: Floats) -> Bools:
     """Return whether pain `now` meets the definition; shapes as given. Pain has one decimal, and ties count."""
     return np.asarray(np.round(baseline - now, 1) >= RESPONSE_POINTS)
@@ -224,17 +258,20 @@ class Truth:
     improvement, response, ended
         Shape (3 stages, 2 strategies: boosted, waiting; visits 0 to 4 after the decision): mean improvement of pain
         since the decision had nobody been replaced; share in response and not replaced; share replaced.
+    lost
+        Share seen worse by 12.68 points than at the decision at one of the visits so far, or replaced; same shape.
     """
 
     improvement: Floats
     response: Floats
     ended: Floats
+    lost: Floats
 
 
 def truth(scenario: Scenario, patients: int = 200_000, seed: int = 1, situation: str = "any") -> Truth:
     """Replay the world under both strategies from every eligible decision of it."""
     world = make(scenario, patients, seed)
-    total = np.zeros((3, 3, 2, 5))
+    total = np.zeros((4, 3, 2, 5))
     count = np.zeros(3)
     before = np.zeros(patients, dtype=bool)
     for k in range(1, LAST + 1):
@@ -245,13 +282,18 @@ def truth(scenario: Scenario, patients: int = 200_000, seed: int = 1, situation:
             continue
         count += np.bincount(world.stage[asked], minlength=3)
         for arm, when in enumerate((k, 99)):
-            ended = np.zeros(patients, dtype=bool)
-            boosted = np.full(patients, when)
+            worse = np.zeros(patients, dtype=bool)
+            boosted, gone = np.full(patients, when), np.full(patients, np.inf)
             for h in range(5):
-                pain = _pain(world, k + h, boosted)
-                values = (world.pain[:, k] - pain, met(world.pain[:, 0], pain) & ~ended, ended)
+                # Ends follow what the visit shows on its own day; outcomes are those of the days after the decision.
+                ends = world.noise["u_end"][:, k + h] < _end_chance(world, _pain(world, k + h, boosted))
+                gone = np.where(ends, np.minimum(gone, world.day[:, k + h] + _until_end(world, k + h)), gone)
+                now = world.day[:, k] + h * STEP_DAY
+                ended = gone <= now
+                pain = _pain(world, k + h, boosted, now)
+                worse |= np.round(pain - world.pain[:, k], 1) >= LOSS_POINTS
+                values = (world.pain[:, k] - pain, met(world.pain[:, 0], pain) & ~ended, ended, worse | ended)
                 for q, value in enumerate(values):
                     total[q, :, arm, h] += np.bincount(world.stage[asked], value[asked], minlength=3)
-                ended |= world.noise["u_end"][:, k + h] < _end_chance(world, pain)
     mean = total / count[:, None, None]
     return Truth(*mean)

@@ -10,7 +10,7 @@ Robins, Hernán & Brumback 2000 Epidemiology 11:550. Standardisation: Hernán & 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -162,6 +162,11 @@ class Spells:
     until: Floats
     bounds: Floats
 
+    def at(self, rows: NDArray[np.bool_]) -> Spells:
+        """Return some of the intervals, `rows` of shape (r,)."""
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Spells(**{name: value if name == "bounds" else value[rows] for name, value in held.items()})
+
 
 def spells(
     visits: Visits, start: Ints, end: Floats, known: Floats, bounds: Floats, *, estimand: Estimand, design: Design,
@@ -229,19 +234,26 @@ def spell_weights(
 ) -> Floats:
     """Return the weights of the spells (r,): of the decision, and of what followed up to the last visit before the end.
 
-    An end within the grace period counts in both arms: in that of the booster with the share of the arm, in the other
-    with the inverse probability of no booster by then.
+    An end within the grace period, before a booster, counts in both arms. Whoever waits stands for all who might have
+    been boosted by then: the inverse probability of no booster by then. In the arm of the booster those boosted by then
+    stand for all, by the inverse of the probability of a booster; the others have what is left. So it is after a later
+    visit: a booster decided on there takes days, and whoever ended before that day had not been boosted yet, whatever
+    was decided.
     """
     first, last = start[spells.trial], spells.last
     base = np.where(spells.arm == 1, decision[0][spells.trial], decision[1][spells.trial])
     delays = np.sort((visits.booster_day - visits.zero)[visits.treated])
     by_then = np.searchsorted(delays, spells.until, "right") / max(len(delays), 1)
-    still = np.where(spells.arm == 1, 1.0, 1 / (1 - np.minimum(chances.treated[first] * by_then, 0.99)))
+    still = np.where(spells.arm == 1, 1 - by_then, 1.0) / (1 - np.minimum(chances.treated[first] * by_then, 0.99))
     base = base * np.where(spells.early, still, 1.0)
     # Who was last seen at visit k had to be seen again at the visits before it, and not be boosted at any up to it.
     log = np.where(last > first, between(chances.unseen, first - 1, np.maximum(last - 1, 0)), 0.0)
     if estimand == "per_protocol":
-        log = log + between(chances.deviation, first, last)
+        log = log + between(chances.deviation, first, np.maximum(last - 1, first))
+        chance = 1 - np.exp(-between(chances.deviation, np.maximum(last - 1, first), last))
+        delays = np.sort((visits.booster_day - visits.zero)[~np.isnan(visits.booster_day)])
+        since = visits.zero[first] + spells.until - visits.zero[last]
+        log = log - np.log1p(-chance * np.searchsorted(delays, since, "right") / max(len(delays), 1))
     return np.asarray(base * np.exp(log))
 
 

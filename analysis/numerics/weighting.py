@@ -104,7 +104,7 @@ def logistic(
         curvature = weight * np.maximum(mean * (1 - mean), 1e-12)
         target = eta + (outcome - mean) / np.maximum(mean * (1 - mean), 1e-12)
         information = design.T @ (curvature[:, None] * design) + np.diag(prior)
-        new = _solve(information, design.T @ (curvature * target))
+        new = solve(information, design.T @ (curvature * target))
         # Halve a step that makes things worse.
         for _ in range(20):
             eta = design @ new
@@ -120,7 +120,7 @@ def logistic(
             break
     curvature = weight * mean * (1 - mean)
     information = design.T @ (curvature[:, None] * design) + np.diag(prior)
-    bread = _solve(information, np.eye(p))
+    bread = solve(information, np.eye(p))
     return Logistic(b, bread, mean, before - float(prior @ b**2), step, done)
 
 
@@ -139,7 +139,7 @@ class Linear:
 
 def linear(design: Floats, outcome: Floats, weight: Floats) -> Linear:
     """Fit outcome = design @ b by least squares with weights; arrays as in :func:`logistic`."""
-    bread = _solve(design.T @ (weight[:, None] * design), np.eye(design.shape[1]))
+    bread = solve(design.T @ (weight[:, None] * design), np.eye(design.shape[1]))
     b = bread @ (design.T @ (weight * outcome))
     return Linear(b, bread, design @ b)
 
@@ -215,7 +215,7 @@ def calibrate(base: Floats, x: Floats, total: Floats, *, max_steps: int = 50) ->
         if np.abs(gap).max() < 1e-9:
             return np.asarray(w)
         hessian = x.T @ (w[:, None] * x) / scale
-        step = _solve(hessian + 1e-10 * np.trace(hessian) / len(b) * np.eye(len(b)), gap)
+        step = solve(hessian + 1e-10 * np.trace(hessian) / len(b) * np.eye(len(b)), gap)
         length = 1.0
         for _ in range(30):
             tilt = x @ (b - length * step)
@@ -267,7 +267,7 @@ def _deviance(outcome: Floats, mean: Floats, weight: Floats) -> float:
     return float(-2 * (weight * (special.xlogy(outcome, mean) + special.xlogy(1 - outcome, 1 - mean))).sum())
 
 
-def _solve(matrix: Floats, right: Floats) -> Floats:
+def solve(matrix: Floats, right: Floats) -> Floats:
     """Solve a symmetric positive system; where columns depend on each other, one of the shortest solutions.
 
     On the scale of unit diagonal 1e-12 is added to it: below rounding where the system is sound.

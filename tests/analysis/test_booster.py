@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from analysis import booster_effect, booster_figures, booster_model
+from analysis import booster_effect, booster_figures, booster_model, booster_question
 from analysis.booster_data import Plan, prepare
 from analysis.booster_model import estimate
 from analysis.booster_protocol import target_checklist, target_trial
@@ -22,7 +22,7 @@ from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
 from reports.cli import app
 from synthetic.booster_files import reductions, write
-from synthetic.booster_world import DEFINITION, NO_OVERLAP, SCENARIOS, STAGES, STEP_DAY, Scenario, make, truth
+from synthetic.booster_world import DEFINITION, JITTERED, NO_OVERLAP, SCENARIOS, STAGES, STEP_DAY, Scenario, make, truth
 
 KEY = b"an open secret of the test suite"
 DAYS = (2 * STEP_DAY, 4 * STEP_DAY)
@@ -61,14 +61,15 @@ def number(result, quantity: str, stratum: str, day: float | None = None) -> dic
     return rows.row(0, named=True)
 
 
-def test_the_sql_makes_of_the_files_the_rows_that_the_arrays_of_the_world_hold(knees):
-    place(knees, "stage", definition_of(knees, DEFINITION))
-    knees.registry.con.execute(
+def same_rows(courses, world) -> None:
+    """Compare what the SQL makes of the files of a world with what its arrays hold."""
+    place(courses, "stage", definition_of(courses, DEFINITION))
+    courses.registry.con.execute(
         "create or replace table cohort.booster as "
         f"select '{DEFINITION}' as definition, null::varchar as scale, 'pain' as domain"
     )
-    courses, rows = reduce(knees, "reduction.booster_course", "reduction.booster_visit")
-    ours, ours_courses = reductions(make(STRONG, 1500, 11))
+    of_courses, rows = reduce(courses, "reduction.booster_course", "reduction.booster_visit")
+    ours, ours_courses = reductions(world)
     shown = [c for c in ours.columns if c not in ("course_id", "patient_id", "origin", "decided")]
     numbers = pl.selectors.numeric().cast(pl.Float64).round(3)
 
@@ -76,7 +77,19 @@ def test_the_sql_makes_of_the_files_the_rows_that_the_arrays_of_the_world_hold(k
         joined = frame.join(of.select("course_id", "baseline", "age", "bmi"), on="course_id")
         return sorted(joined.select(*shown, "baseline", "age", "bmi").with_columns(numbers).rows(), key=repr)
 
-    assert table(rows, courses.filter(pl.col("reason").is_null())) == table(ours, ours_courses)
+    assert table(rows, of_courses.filter(pl.col("reason").is_null())) == table(ours, ours_courses)
+
+
+def test_the_sql_makes_of_the_files_the_rows_that_the_arrays_of_the_world_hold(knees):
+    same_rows(knees, make(STRONG, 1500, 11))
+
+
+def test_where_visits_come_early_or_late_the_rows_are_those_of_their_own_days(tmp_path):
+    path = registry_of(JITTERED, tmp_path, patients=200, seed=3, log=False)
+    world = make(JITTERED, 200, 3)
+    assert len(np.unique(world.day[:, 1:] % STEP_DAY)) > 20
+    with Registry.open(path) as registry:
+        same_rows(registry.courses(programme="osteoarthritis"), world)
 
 
 def test_the_effect_is_recovered_by_stage_and_the_naive_comparison_has_the_wrong_sign(knees):
@@ -110,6 +123,32 @@ def test_shares_in_response_and_risks_of_replacement_are_recovered_too(knees, ou
     assert ratio["low"] < ratio["estimate"] < ratio["high"]
 
 
+def test_the_time_to_loss_or_replacement_is_recovered_and_those_days_are_the_area_above_its_curve(knees):
+    """Rule L5 of the catalogue: 12.68 points worse than at the decision (Angst 2018); truth by intervention."""
+    known, result = truth(STRONG).lost, ask(knees, outcome="loss")
+    assert result.settings["loss"] == "L5" and result.settings["worse_by"] == 12.68 and result.withheld == ()
+    for s, stage in enumerate(STAGES):
+        for d, day in ((2, DAYS[0]), (4, DAYS[1])):
+            found = number(result, "difference", stage, day)
+            error = (found["high"] - found["low"]) / 4
+            assert abs(found["estimate"] - (known[s, 0, d] - known[s, 1, d])) < 3.5 * error
+    early = result.curves.filter(stratum="early", quantity="boosted").sort("time_day")
+    free = np.trapezoid(1 - early["estimate"].to_numpy(), early["time_day"].to_numpy())
+    assert number(result, "mean_days_free_boosted", "early")["estimate"] == pytest.approx(free)
+    assert number(result, "difference_mean_days_free", "early")["estimate"] > 0
+    # A table hides most of what each booster protects from: those boosted were getting worse.
+    naive = number(result, "naive_ever_against_never", "moderate")["estimate"]
+    assert naive > number(result, "difference", "moderate", DAYS[1])["estimate"] + 0.1
+    assert "L5" in target_trial(result).filter(component="Outcome")["emulation"][0]
+    assert "%" in result.say("difference", "early", DAYS[1])
+
+
+def test_a_programme_without_a_rule_of_worsening_has_no_time_to_loss(knees, monkeypatch):
+    monkeypatch.setattr(booster_question, "programmes_of", lambda courses: ["tendon"])
+    with pytest.raises(NotEstimable, match="no rule that says by how much"):
+        ask(knees, outcome="loss")
+
+
 def test_mean_days_in_response_lie_between_none_and_all_and_favour_the_booster_where_it_works(knees):
     result = ask(knees, outcome="response")
     boosted, waiting = (number(result, f"mean_days_{arm}", "early")["estimate"] for arm in ("boosted", "waiting"))
@@ -126,8 +165,9 @@ def test_outcome_regression_comes_near_the_weighted_design(knees):
 
 
 def test_clones_are_the_default_where_an_end_within_the_grace_period_matters(knees):
-    designs = {outcome: ask(knees, outcome=outcome).settings["design"] for outcome in ("pain", "response", "end")}
-    assert designs == {"pain": "sequential", "response": "clone_censor", "end": "clone_censor"}
+    outcomes = ("pain", "response", "end", "loss")
+    designs = {outcome: ask(knees, outcome=outcome).settings["design"] for outcome in outcomes}
+    assert designs == {"pain": "sequential", **dict.fromkeys(outcomes[1:], "clone_censor")}
 
 
 def test_how_often_courses_are_seen_does_not_change_the_share_in_response():

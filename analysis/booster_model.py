@@ -104,7 +104,9 @@ def _hazard(
     w = case[data.start][cut.trial]
     w = w * spell_weights(cut, data.start, v, made, decision, estimand=data.plan.estimand)
     penalty = _prior(design.shape[1], data)
-    return logistic(design, cut.event.astype(float), w, penalty=penalty, tolerance=1e-9, start=first), w
+    return logistic(
+        design, cut.event.astype(float), w, penalty=penalty, tolerance=1e-9, start=first, covariance=first is None
+    ), w
 
 
 def bootstrap(data: Prepared, whole: Estimate, times: int, seed: int) -> tuple[Floats, Floats]:

@@ -346,7 +346,8 @@ def _fit(model: Risk, weight: Floats, start: Floats | None) -> Logistic:
     """
     design, outcome = model.design, model.event
     again = start is not None
-    options = {"penalty": model.penalty, "tolerance": 1e-9, "start": start, "max_steps": 2 if again else 50}
+    options = {"penalty": model.penalty, "tolerance": 1e-9, "start": start, "max_steps": 2 if again else 50,
+               "covariance": not again}  # fmt: skip
     if len(design) > _FEW_ROWS and len(np.unique(design[:_FEW_ROWS], axis=0)) < _FEW_ROWS // 4:
         cells = gather(design, outcome, weight)
         if 4 * len(cells.weight) < len(design):

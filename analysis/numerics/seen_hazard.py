@@ -148,25 +148,28 @@ def fit_hazard(
     ValueError
         When nothing was watched.
     """
-    y = event.astype(float)
     if not len(made.first) or not weight.sum() > 0:
         raise ValueError("No course was watched: there is no hazard to fit.")
+    made, y, weight = _drawn(made, event.astype(float), weight)
     b = np.zeros(made.design.shape[1]) if start is None else start
-    value, mu, gradient = _likelihood(made, y, weight, penalty, b)
+    part, mu = _expected(made, b)
+    value = _likelihood(mu, y, weight, penalty, b)
     step, done = 0, False
     while step < max_steps and not done:
         step += 1
+        gradient = np.add.reduceat(part[:, None] * made.design, made.first, axis=0)
         p = -np.expm1(-mu)
         score = gradient.T @ (weight * (y / p - 1)) - penalty * b
         information = gradient.T @ ((weight * (1 - p) / p)[:, None] * gradient) + np.diag(penalty)
         move = solve(information, score)
         for _ in range(20):
-            new, new_mu, new_gradient = _likelihood(made, y, weight, penalty, b + move)
+            part, mu = _expected(made, b + move)
+            new = _likelihood(mu, y, weight, penalty, b + move)
             if new >= value - 1e-9 * (abs(value) + 0.1):
                 break
             move = move / 2
         done = abs(new - value) <= tolerance * (abs(value) + 0.1)
-        b, value, mu, gradient = b + move, new, new_mu, new_gradient
+        b, value = b + move, new
     return Hazard(b, step, done)
 
 
@@ -203,14 +206,25 @@ def standardise_hazard(
     return Curves(arms[0], arms[1])
 
 
-def _likelihood(
-    made: Pieces, y: Floats, weight: Floats, penalty: Floats, b: Floats
-) -> tuple[float, Floats, Floats]:  # fmt: skip
+def _drawn(made: Pieces, y: Floats, weight: Floats) -> tuple[Pieces, Floats, Floats]:
+    """Leave out intervals without weight: in a resample those of the third of patients that was not drawn."""
+    held = weight > 0
+    if held.all():
+        return made, y, weight
+    length = np.diff(np.append(made.first, len(made.exposure)))
+    pieces_held, length = np.repeat(held, length), length[held]
+    part = Pieces(made.design[pieces_held], made.exposure[pieces_held], np.cumsum(length) - length)
+    return part, y[held], weight[held]
+
+
+def _expected(made: Pieces, b: Floats) -> tuple[Floats, Floats]:
+    """Return the cumulative hazard of each piece (p,) and of each interval (i,)."""
     part = made.exposure * np.exp(np.minimum(made.design @ b, 50))
-    mu = np.maximum(np.add.reduceat(part, made.first), 1e-12)
-    gradient = np.add.reduceat(part[:, None] * made.design, made.first, axis=0)
-    value = weight @ np.where(y > 0, np.log(-np.expm1(-mu)), -mu) - 0.5 * penalty @ b**2
-    return float(value), mu, gradient
+    return part, np.maximum(np.add.reduceat(part, made.first), 1e-12)
+
+
+def _likelihood(mu: Floats, y: Floats, weight: Floats, penalty: Floats, b: Floats) -> float:
+    return float(weight @ np.where(y > 0, np.log(-np.expm1(-mu)), -mu) - 0.5 * penalty @ b**2)
 
 
 def _design(band: Ints, arm: Floats, strata: Floats, x: Floats, bands: int, asked: int, interact: bool) -> Floats:

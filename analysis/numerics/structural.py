@@ -87,7 +87,9 @@ def outcome_model(
     if family == "mean":
         return OutcomeModel(linear(design, outcome, weight), nodes)
     penalty = np.full(design.shape[1], _PRECISION)
-    return OutcomeModel(logistic(design, outcome, weight, penalty=penalty, tolerance=1e-8, start=start), nodes)
+    return OutcomeModel(
+        logistic(design, outcome, weight, penalty=penalty, tolerance=1e-8, start=start, covariance=start is None), nodes
+    )
 
 
 def standardise(

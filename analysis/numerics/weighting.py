@@ -15,6 +15,9 @@ from scipy import linalg, special
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# Rows without weight are left out where at least so large a share of the rows has none.
+_MOST_HELD = 0.8
+
 
 @dataclass(frozen=True, slots=True)
 class Logistic:
@@ -25,7 +28,8 @@ class Logistic:
     coefficients
         Shape (p,).
     bread
-        Inverse of the information (p, p); the covariance where rows are independent and weights are counts.
+        Inverse of the information (p, p); the covariance where rows are independent and weights are counts. Empty
+        where it was not asked for.
     fitted
         Probabilities, shape (n,).
     deviance
@@ -57,6 +61,7 @@ def logistic(
     start: Floats | None = None,
     tolerance: float = 1e-10,
     max_steps: int = 50,
+    covariance: bool = True,
 ) -> Logistic:
     """Fit P(outcome = 1) = expit(design @ b) by iteratively reweighted least squares.
 
@@ -75,6 +80,8 @@ def logistic(
         Coefficients to start from, e.g. those of the whole sample in a bootstrap.
     tolerance
         Relative change of the deviance at which to stop, as ``glm`` in R does (1e-8 there).
+    covariance
+        Whether `bread` is wanted; a resample needs none.
 
     Raises
     ------
@@ -89,6 +96,10 @@ def logistic(
     weight = np.ones(n) if weight is None else weight
     if not weight.sum() > 0:
         raise ValueError("There is no observation to fit a logistic model to.")
+    # A third of a resample was not drawn: rows without weight say nothing, and are left out of the sums.
+    everybody, held = design, np.flatnonzero(weight > 0)
+    if few := len(held) < _MOST_HELD * n:
+        design, outcome, weight = design[held], outcome[held], weight[held]
     prior = np.broadcast_to(np.asarray(penalty, dtype=float), (p,))
     if start is None:
         mean = (weight * outcome + 0.5) / (weight + 1)
@@ -118,9 +129,12 @@ def logistic(
         before = deviance
         if done:
             break
-    curvature = weight * mean * (1 - mean)
-    information = design.T @ (curvature[:, None] * design) + np.diag(prior)
-    bread = solve(information, np.eye(p))
+    bread = np.zeros((0, 0))
+    if covariance:
+        curvature = weight * mean * (1 - mean)
+        bread = solve(design.T @ (curvature[:, None] * design) + np.diag(prior), np.eye(p))
+    if few:
+        mean = special.expit(everybody @ b)
     return Logistic(b, bread, mean, before - float(prior @ b**2), step, done)
 
 

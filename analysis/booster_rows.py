@@ -79,6 +79,8 @@ class Numbers:
         value = float(curve[s, d])
         if self.data.plan.outcome == "mean":
             return self.around(value, again[:, s, d], s)
+        if self.grid[d] == 0:
+            return value, value, value
         n = (self.boosted, self.waited)[arm][s]
         low, high = interval_of_probability(np.array([value]), again[:, s, d : d + 1], self.confidence, max(n, 1))
         return value, float(low[0]), float(high[0])

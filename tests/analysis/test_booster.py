@@ -135,6 +135,8 @@ def test_the_time_to_loss_or_replacement_is_recovered_and_those_days_are_the_are
     early = result.curves.filter(stratum="early", quantity="boosted").sort("time_day")
     free = np.trapezoid(1 - early["estimate"].to_numpy(), early["time_day"].to_numpy())
     assert number(result, "mean_days_free_boosted", "early")["estimate"] == pytest.approx(free)
+    # Nothing has happened on the day of the decision, with certainty.
+    assert early.row(0, named=True)["high"] == 0
     assert number(result, "difference_mean_days_free", "early")["estimate"] > 0
     # A table hides most of what each booster protects from: those boosted were getting worse.
     naive = number(result, "naive_ever_against_never", "moderate")["estimate"]

@@ -132,5 +132,4 @@ def test_preventing_the_disease_lowers_the_hazard_of_death_as_in_the_replication
     arm = np.repeat([0.0, 1.0], len(natural[0]))
     found = fit_cox(risk_sets(arm[:, None], time.astype(float), event))
     # Monte-Carlo errors of 0.016 there and 0.011 here.
-    print(found.coefficients)
     assert found.coefficients[0] == pytest.approx(-0.0814, abs=3 * np.hypot(0.016, 0.011))

@@ -1,0 +1,204 @@
+"""A page for every SQL model: what one row is, its columns, the rule by example, what it is made from, and the SQL."""
+
+from __future__ import annotations
+
+import csv
+import re
+from functools import cache
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+import duckdb
+from duckdb_sqlalchemy import Dialect
+from sqlalchemy.schema import CreateTable
+
+from registry import catalogue, sqlmodels, store
+from registry.tables import TABLES
+from website.examples import Example, Table
+
+# What each layer of sql/ is for, in the order in which it is derived.
+LAYERS = {
+    "staging": "What the files said, in one form: units converted, questionnaires scored, grades read as stages.",
+    "course": "What belongs to one course of treatment, counted in days from its first session.",
+    "endpoint": "Response, its loss, the end of the target: each by a catalogued definition, with its interval.",
+    "summary": "Where courses stand, and which planned visits were kept.",
+    "reduction": "Exact counts that one question needs of its cohort; nothing else goes into a likelihood.",
+}
+_MEANINGS = Path(__file__).with_name("columns.csv")
+# A question is put before the reductions by `analysis`; here its tables need only their columns.
+_QUESTION = """
+create schema cohort;
+create table cohort.course (course_id bigint, patient_id bigint, stratum varchar);
+create table cohort.question (definition varchar, confirmation varchar, early_visits varchar, end_policy varchar,
+    booster_policy varchar);
+create table cohort.trajectory (domain varchar, scale varchar, unit varchar, end_policy varchar, booster_policy varchar,
+    adjust_age boolean, adjust_sex boolean, adjust_bmi boolean);
+create table cohort.trajectory_visit (planned_visit varchar, position integer);
+create table cohort.loss (loss varchar);
+create table cohort.booster (definition varchar, scale varchar, domain varchar);
+create table cohort.outlook (definition varchar, domain varchar);
+create table cohort.harm (category varchar, least_grade integer, serious boolean, related_to varchar);
+"""
+
+
+def pages(examples: list[Example]) -> dict[str, str]:
+    """Return the index of definitions and a page for each model: path in the site to Markdown."""
+    of_model = {name: [e for e in examples if e.model == name] for name in sqlmodels.models()}
+    made = {path_of(name): _page(model, of_model[name]) for name, model in sqlmodels.models().items()}
+    return {"definitions/index.md": _index(of_model), **made}
+
+
+def path_of(model: str) -> str:
+    """Return the page of a model."""
+    return f"definitions/{model.replace('.', '/')}.md"
+
+
+@cache
+def columns() -> dict[str, list[tuple[str, str]]]:
+    """Return name and type of each column of each model, as the engine derives them from an empty record."""
+    with duckdb.connect() as con:
+        con.execute("create schema record")
+        for table in TABLES:
+            con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))  # type: ignore[attr-defined]
+        con.execute(store._LOG)
+        catalogue.create(con)
+        con.execute(_QUESTION)
+        found = {}
+        for name in sqlmodels.models():
+            sqlmodels.run(con, [name])
+            found[name] = [(c, _type(t)) for c, t, *_ in con.sql(f"describe {name}").fetchall()]
+    return found
+
+
+def meaning(model: str, column: str) -> str:
+    """Return what a column means: by ``columns.csv`` for the model, else for any, else by the schema of the record."""
+    said = _meanings()
+    return said.get((model, column)) or said.get(("", column), "")
+
+
+@cache
+def _meanings() -> dict[tuple[str, str], str]:
+    said = {("", c.name): c.comment or "" for table in TABLES for c in table.__table__.columns}  # type: ignore[attr-defined]
+    with _MEANINGS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            said |= {(model, row["column"]): row["meaning"] for model in row["models"].split() or [""]}
+    return said
+
+
+def _index(of_model: dict[str, list[Example]]) -> str:
+    parts = [
+        "# Definitions",
+        "",
+        f"Every derived concept is one SQL file: its name is its table, its header says what one row is. {len(of_model)} models, "
+        f"{sum(map(len, of_model.values()))} examples; each example is a test that is run on every change. The order in which "
+        "they are derived is read from the SQL itself.",
+    ]
+    for layer, meaning in LAYERS.items():
+        parts += [
+            "",
+            f"## {layer}",
+            "",
+            meaning,
+            "",
+            "| model | what it says | one row for each | examples |",
+            "|---|---|---|---|",
+        ]
+        for name, model in sorted(sqlmodels.models().items()):
+            if name.startswith(f"{layer}."):
+                link = f"[`{name}`]({path_of(name).removeprefix('definitions/')})"
+                parts.append(f"| {link} | {_cell(model.title)} | {_grain(model)} | {len(of_model[name]) or '–'} |")
+    return "\n".join(parts) + "\n"
+
+
+def _page(model: sqlmodels.Model, examples: list[Example]) -> str:
+    notes = re.findall(r"^-- (?!title:|grain:|source:)(.*)$", model.query, flags=re.M)
+    readers = sorted(name for name, other in sqlmodels.models().items() if model.name in other.reads)
+    parts = [
+        f"# {model.title}",
+        "",
+        f"`{model.name}`, one row for each {_grain(model)}. From {model.source}.",
+        "",
+        " ".join(notes),
+        "",
+        f"Made from {_linked(sorted(model.reads), model.name)}. Read by {_linked(readers, model.name) or 'analyses and reports'}.",
+        "",
+        "## Columns",
+        "",
+        "| column | meaning | type |",
+        "|---|---|---|",
+    ]
+    for column, kind in columns()[model.name]:
+        label = f"**`{column}`**" if column in model.grain else f"`{column}`"
+        parts.append(f"| {label} | {_cell(meaning(model.name, column))} | {kind} |")
+    parts += ["", *_rules(examples), "## SQL", "", "```sql", _body(model.query), "```"]
+    return "\n".join(parts) + "\n"
+
+
+def _rules(examples: list[Example]) -> list[str]:
+    if not examples:
+        return []
+    parts = [
+        "## The rule by example",
+        "",
+        "Days count from a fixed day; – is nothing recorded. Each sentence is a test.",
+        "",
+    ]
+    for said, group in groupby(examples, key=lambda e: e.sentence):
+        first, *more = list(group)
+        parts += [f"### {said}", "", _shown(first), ""]
+        if more:
+            n = "One more case" if len(more) == 1 else f"{len(more)} more cases"
+            body = "\n".join(_shown(e) for e in more)
+            parts += [f"<details><summary>{n}</summary>\n{body}\n</details>", ""]
+    return parts
+
+
+def _shown(example: Example) -> str:
+    given = "".join(_html(t, t.title.capitalize()) for t in example.given)
+    looked_at = "" if example.where == "true" else f' <span class="soft">where {escape(example.where)}</span>'
+    then = _html(example.expected, f"{escape(example.model)}{looked_at}", raw=True)
+    return f'<div class="example"><div class="given"><b>Given</b>{given}</div><div class="then"><b>Then</b>{then}</div></div>'
+
+
+def _html(table: Table, title: str, *, raw: bool = False) -> str:
+    head = "".join(f'<th scope="col">{escape(c)}</th>' for c in table.header)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(_nothing(c))}</td>' for c in row)}</tr>" for row in table.rows)
+    none = f'<tr><td colspan="{len(table.header)}" class="soft">no row</td></tr>'
+    caption = title if raw else escape(title)
+    return f'<table class="rows"><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows or none}</tbody></table>'
+
+
+def _nothing(cell: str) -> str:
+    return "–" if cell == "-" else cell
+
+
+def _grain(model: sqlmodels.Model) -> str:
+    return " × ".join(c.removesuffix("_id").replace("_", " ") for c in model.grain)
+
+
+def _linked(names: list[str], here: str) -> str:
+    shown = []
+    for name in names:
+        if name in sqlmodels.models():
+            schema, _, table = name.partition(".")
+            shown.append(f"[`{name}`]({'' if here.startswith(f'{schema}.') else f'../{schema}/'}{table}.md)")
+        elif name.startswith("record."):
+            shown.append(f"[`{name}`](../../data-dictionary.md)")
+        else:
+            shown.append(f"`{name}`")
+    return ", ".join(shown)
+
+
+def _body(query: str) -> str:
+    return re.sub(r"\A(?:--.*\n)+", "", query).strip()
+
+
+def _type(engine: str) -> str:
+    kinds = {"BIGINT": "whole number", "INTEGER": "whole number", "HUGEINT": "whole number", "VARCHAR": "text", "DATE": "date",
+             "BOOLEAN": "yes or no", "DOUBLE": "number", "TIMESTAMP": "time"}  # fmt: skip
+    return kinds.get(engine, "number" if engine.startswith("DECIMAL") else engine.lower())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 UV_INSTALL := pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format lock lab clean
+.PHONY: help setup demo test test-slow lint format lock lab docs clean
 
 help:  ## list the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,8 +46,11 @@ lock: .venv/ready  ## pin the dependencies anew: versions and hashes, no registr
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev pyproject.toml -o requirements.lock
 
+docs: .venv/ready  ## the documentation as a site that works offline: site/index.html (notebooks are run, once)
+	@$(BIN)/python docs/website
+
 lab: .venv/ready  ## JupyterLab with the notebooks
 	@$(BIN)/jupyter lab --notebook-dir notebooks
 
 clean:  ## remove what the recipes made
-	@rm -rf .venv demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv demo dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

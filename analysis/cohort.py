@@ -95,8 +95,8 @@ def definition_of(courses: Courses, name: str | None) -> Definition:
                 f"{', '.join(p for p, _, _ in found)}. Select one: registry.courses(programme=…), or name a definition."
             )
         if not defaults or None in defaults:
-            why = found[0][2] if found else "No course is selected."
-            raise NotEstimable(f"No response definition applies. {why}")
+            nobody = "No course is selected: there is nothing to judge."
+            raise NotEstimable(found[0][2] or "The programme has no response definition." if found else nobody)
         name = defaults.pop()
     known = [r[0] for r in con.sql("select definition from catalogue.definition order by 1").fetchall()]
     choose(str(name), known, "Definition")

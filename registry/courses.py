@@ -127,6 +127,8 @@ class Courses:
                 held = [
                     r[0] for r in registry.con.sql(f"select distinct {name} from course.profile order by 1").fetchall()
                 ]
+                if not held:
+                    raise UsageError("The registry holds no course yet: load files first (catamnesis load).")
                 for v in values:
                     choose(v, [h for h in held if h is not None], f"{name} in this registry:")
                 marks = ", ".join("?" * len(values))

@@ -10,6 +10,10 @@ from typing import Any
 import polars as pl
 
 from registry.errors import CatamnesisError
+from registry.tables import TABLES
+
+# Lines of a file that are listed for one reason.
+_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -72,20 +76,33 @@ class LoadReport:
         return sum(f.corrected for f in self.files)
 
     def lines(self, shown: int = 40) -> Iterator[tuple[str, bool]]:
-        """Yield the report as text, with whether the line is about a refusal; at most `shown` of those."""
+        """Yield the report as text, with whether the line is about a refusal; at most `shown` reasons, each once."""
+        empty = 0
         for (file, table), counted in self._by_table().items():
             rows_in, accepted, rejected = counted
-            yield f"{rows_in:>9,} in  {accepted:>9,} accepted  {rejected:>7,} rejected  {file} → {table}", False
+            if rows_in or not table:
+                to = table or "nothing: not recognised"
+                yield f"{rows_in:>9,} in  {accepted:>9,} accepted  {rejected:>7,} rejected  {file} → {to}", False
+            else:
+                empty += 1
+        if empty:
+            yield f"{empty:>9,} empty {'file' if empty == 1 else 'files'} of the template", False
         changed = f", {self.corrected:,} of them corrections" if self.corrected else ""
         kept = "nothing kept (dry run)" if self.dry_run else f"{self.new:,} new{changed}"
         yield f"{self.rows_in:>9,} in = {self.accepted:,} accepted + {self.rejected:,} rejected; {kept}", False
-        for r in self.rejections.head(shown).iter_rows(named=True):
+        reasons = self._reasons()
+        for r in reasons.head(shown).iter_rows(named=True):
             value = f" {r['value']!r}" if r["value"] is not None else ""
-            place = f"{r['file']}, line {r['line']}" if r["line"] else r["file"]
+            place = f"{r['file']}, line {r['line'][0]}" if r["line"][0] else r["file"]
             column = f", {r['column']}{value}" if r["column"] else ""
             yield f"  {place}{column}: {r['message']} [{r['rule']}]; {r['advice']}", True
-        if self.rejections.height > shown:
-            yield f"  … and {self.rejections.height - shown:,} more reasons: Registry.rejections() has them all", True
+            more = list(dict.fromkeys(r["line"]))[1:]
+            # Two rows of one key are named in the message itself.
+            if more and r["rule"] != "duplicate_key":
+                lines = ", ".join(str(n) for n in more[:_LINES]) + (" …" if len(more) > _LINES else "")
+                yield f"      so {len(more):,} more {'line' if len(more) == 1 else 'lines'} of it: {lines}", True
+        if reasons.height > shown:
+            yield f"  … and {reasons.height - shown:,} more reasons: Registry.rejections() has them all", True
         for note in self.notes:
             yield f"  note: {note}", False
 
@@ -103,6 +120,16 @@ class LoadReport:
         refused = html_table(shown.columns, shown.iter_rows()) if shown.height else ""
         more = f"<div>… and {rest:,} more reasons: <code>.rejections</code> has them all</div>" if rest else ""
         return f"<b>{kept}</b>{notes}{html_table(head, [*counted, total])}{refused}{more}"
+
+    def _reasons(self) -> pl.DataFrame:
+        """Return each reason once, with the lines it holds for: patients before what belongs to them, causes first."""
+        order = {t.__source__.file: i for i, t in enumerate(TABLES)}
+        return (
+            self.rejections.with_columns(order=pl.col("table").replace_strict(order, default=-1, return_dtype=pl.Int32))
+            .sort("order", pl.col("rule").str.starts_with("unknown_"), "file", "line", maintain_order=True)
+            .group_by("file", "column", "rule", "message", "advice", maintain_order=True)
+            .agg(pl.col("line"), pl.col("value").first())
+        )
 
     def _by_table(self) -> dict[tuple[str, str], tuple[int, int, int]]:
         """Return rows in, accepted and refused by file and table: a mapping may take a file for one table twice."""

@@ -104,13 +104,18 @@ def find(paths: list[Path]) -> list[Path]:
     return found
 
 
+# What lies in a folder of files and is none: the mapping and the codebook, a registry with its key.
+_OURS = ("load.toml", "codebook.md")
+_REGISTRY = (".duckdb", ".key", ".wal")
+
+
 def passed_over(paths: list[Path]) -> list[str]:
     """Say which files of the folders in `paths` are of a kind that is not read."""
     others = [p for path in paths if path.is_dir() for p in sorted(path.iterdir()) if not _readable(p)]
     return [
         f"{p.name}: not a CSV, XLSX or Parquet file, not read"
         for p in others
-        if p.is_file() and p.name != "load.toml" and not p.name.startswith((".", "~$"))
+        if p.is_file() and p.name not in _OURS and p.suffix not in _REGISTRY and not p.name.startswith((".", "~$"))
     ]
 
 

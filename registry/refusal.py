@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from registry.reading import Refusal, SourceTable
-from registry.tables import TABLES
 
 
 def unknown_file(file: str) -> Refusal:
     """Say that a file in the template has a name of its own."""
-    names = ", ".join(t.__source__.file for t in TABLES)
     return Refusal(
         "unknown_file",
         "the file's name is none of the template's",
-        f"name it after its content ({names}), or give a mapping",
+        "name it as the file of `catamnesis template` that holds the same, or say in a mapping file what its columns "
+        "are (--mapping load.toml; the documentation has one to begin with: Load files of your own)",
     )
 
 

@@ -101,7 +101,7 @@ def _column_rules(column: Any) -> list[Rule]:
         rules.append(Rule("required", name, f"{raw} is null", "there is no value", "every row needs one"))
     if isinstance(kind, Date):
         form = "a date as YYYY-MM-DD" + (", YYYY-MM or YYYY" if info["partial_date"] else "")
-        advice = "dates are never guessed: write ISO dates, or give the format of the column in the mapping"
+        advice = "dates are never guessed: correct it, write YYYY-MM-DD, or say the column's format in the mapping"
         rules.append(Rule("date", name, f"{raw} is not null and {value} is null", f"this is not {form}", advice))
         rules.append(Rule("future", name, f"{value} > r.extracted_on", "the date is in the future", "check the year"))
         rules.append(
@@ -166,7 +166,6 @@ def _form(name: str, form: str, advice: str) -> Rule:
 def _reference_rules(reference: Reference) -> list[Rule]:
     # A row of this load's parent table that was itself refused is not there: say so, since that is the usual cause.
     advice = f"add it to the {reference.table}s file, or mend its row if that was refused"
-    what = " × ".join(reference.parts)
     given = " or ".join(
         f"r.raw_{p} is not null" for p in reference.parts if p != "patient" or len(reference.parts) == 1
     )
@@ -174,6 +173,10 @@ def _reference_rules(reference: Reference) -> list[Rule]:
     if reference.table == "patient":
         absent += " and r.raw_patient is not null"
         return [Rule("unknown_patient", "patient", absent, "no accepted patient has this number", advice)]
+    said = f"no accepted {reference.table} has this code"
+    if reference.parts[0] == "patient":
+        *parts, last = reference.parts[1:]
+        said = f"this patient has no accepted {reference.table} with this {', '.join(parts)} and {last}"
     # An unknown patient already says it all; the target's own rule would only repeat it.
     known = " and r.found_patient_id" if reference.parts[0] == "patient" else ""
     return [
@@ -181,7 +184,7 @@ def _reference_rules(reference: Reference) -> list[Rule]:
             f"unknown_{reference.table}",
             reference.parts[-1],
             absent + known,
-            f"no accepted {reference.table} is named by this {what}",
+            said,
             advice,
         )
     ]

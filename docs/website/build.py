@@ -1,4 +1,4 @@
-"""Builds the site: every page as Markdown in a temporary folder, then HTML by MkDocs, strictly: a dead link is a failure."""
+"""Builds the site: every page as Markdown in a temporary folder, then HTML by MkDocs; a dead link is a failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from mkdocs.commands.build import build as mkdocs_build
 from mkdocs.config import load_config
 
-from website import catalogues, definitions, examples, notebooks, reference, written
+from website import catalogues, definitions, examples, notebooks, programmes, reference, written
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -62,6 +62,7 @@ def pages(*, run_notebooks: bool) -> dict[str, str | bytes]:
         **written.pages(),
         **written.linked_files(),
         **catalogues.pages(),
+        **programmes.pages(),
         **definitions.pages(examples.collect()),
         **reference.pages(),
         **notebooks.pages(run=run_notebooks),

@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateTable
 
 from registry import catalogue, sqlmodels, store
 from registry.tables import TABLES
+from website.catalogues import joined, page_of, table
 from website.examples import Example, Table
 
 # What each layer of sql/ is for, in the order in which it is derived.
@@ -87,90 +88,76 @@ def _meanings() -> dict[tuple[str, str], str]:
 
 
 def _index(of_model: dict[str, list[Example]]) -> str:
-    parts = [
-        "# Definitions",
-        "",
-        f"Every derived concept is one SQL file: its name is its table, its header says what one row is. {len(of_model)} models, "
-        f"{sum(map(len, of_model.values()))} examples; each example is a test that is run on every change. The order in which "
-        "they are derived is read from the SQL itself.",
-    ]
-    for layer, meaning in LAYERS.items():
-        parts += [
-            "",
-            f"## {layer}",
-            "",
-            meaning,
-            "",
-            "| model | what it says | one row for each | examples |",
-            "|---|---|---|---|",
-        ]
-        for name, model in sorted(sqlmodels.models().items()):
-            if name.startswith(f"{layer}."):
-                link = f"[`{name}`]({path_of(name).removeprefix('definitions/')})"
-                parts.append(f"| {link} | {_cell(model.title)} | {_grain(model)} | {len(of_model[name]) or '–'} |")
-    return "\n".join(parts) + "\n"
+    said = (
+        "Every derived concept is one SQL file: its name is its table, its header says what one row is. "
+        f"{len(of_model)} models, {sum(map(len, of_model.values()))} examples; each example is a test that is run on "
+        "every change. The order in which they are derived is read from the SQL itself."
+    )
+    parts = ["# Definitions", said]
+    for layer, meaning_of_layer in LAYERS.items():
+        body = (
+            (f"[`{name}`]({path_of(name)[12:]})", model.title, _grain(model), len(of_model[name]) or "–")
+            for name, model in sorted(sqlmodels.models().items())
+            if name.startswith(f"{layer}.")
+        )
+        header = ("model", "what it says", "one row for each", "examples")
+        parts += [f"## {layer.capitalize()}", meaning_of_layer, table(header, body)]
+    return joined(parts)
 
 
 def _page(model: sqlmodels.Model, examples: list[Example]) -> str:
-    notes = re.findall(r"^-- (?!title:|grain:|source:)(.*)$", model.query, flags=re.M)
     readers = sorted(name for name, other in sqlmodels.models().items() if model.name in other.reads)
-    parts = [
-        f"# {model.title}",
-        "",
-        f"`{model.name}`, one row for each {_grain(model)}. From {model.source}.",
-        "",
-        " ".join(notes),
-        "",
-        f"Made from {_linked(sorted(model.reads), model.name)}. Read by {_linked(readers, model.name) or 'analyses and reports'}.",
-        "",
-        "## Columns",
-        "",
-        "| column | meaning | type |",
-        "|---|---|---|",
-    ]
-    for column, kind in columns()[model.name]:
-        label = f"**`{column}`**" if column in model.grain else f"`{column}`"
-        parts.append(f"| {label} | {_cell(meaning(model.name, column))} | {kind} |")
-    parts += ["", *_rules(examples), "## SQL", "", "```sql", _body(model.query), "```"]
-    return "\n".join(parts) + "\n"
+    header = "".join(re.findall(r"\A(?:--.*\n)+", model.query))
+    notes = re.findall(r"^-- (?!title:|grain:|source:)(.*)$", header, flags=re.M)
+    read_by = _linked(readers, model.name) or "analyses and reports"
+    shown = (
+        (f"**`{c}`**" if c in model.grain else f"`{c}`", meaning(model.name, c), kind)
+        for c, kind in columns()[model.name]
+    )
+    return joined(
+        [
+            f"# {model.title}",
+            f"`{model.name}`, one row for each {_grain(model)}. From {model.source}.",
+            " ".join(notes),
+            f"Made from {_linked(sorted(model.reads), model.name)}. Read by {read_by}.",
+            "## Columns",
+            table(("column", "meaning", "type"), shown),
+            *_rules(examples),
+            "## SQL",
+            f"```sql\n{model.query.removeprefix(header).strip()}\n```",
+        ]
+    )
 
 
 def _rules(examples: list[Example]) -> list[str]:
     if not examples:
         return []
-    parts = [
-        "## The rule by example",
-        "",
-        "Days count from a fixed day; – is nothing recorded. Each sentence is a test.",
-        "",
-    ]
+    parts = ["## The rule by example", "Days count from a fixed day; – is nothing recorded. Each sentence is a test."]
     for said, group in groupby(examples, key=lambda e: e.sentence):
         first, *more = list(group)
-        parts += [f"### {said}", "", _shown(first), ""]
+        parts += [f"### {said}", _shown(first)]
         if more:
             n = "One more case" if len(more) == 1 else f"{len(more)} more cases"
-            body = "\n".join(_shown(e) for e in more)
-            parts += [f"<details><summary>{n}</summary>\n{body}\n</details>", ""]
+            cases = "\n".join(_shown(e) for e in more)
+            parts.append(f"<details><summary>{n}</summary>\n{cases}\n</details>")
     return parts
 
 
 def _shown(example: Example) -> str:
-    given = "".join(_html(t, t.title.capitalize()) for t in example.given)
-    looked_at = "" if example.where == "true" else f' <span class="soft">where {escape(example.where)}</span>'
-    then = _html(example.expected, f"{escape(example.model)}{looked_at}", raw=True)
-    return f'<div class="example"><div class="given"><b>Given</b>{given}</div><div class="then"><b>Then</b>{then}</div></div>'
+    given = "".join(_html(t, escape(t.title.capitalize())) for t in example.given)
+    where = "" if example.where == "true" else f'<span class="soft">where {escape(example.where)}</span>'
+    then = _html(example.expected, f"{escape(example.model)} {where}")
+    sides = f'<div class="given"><b>Given</b>{given}</div><div class="then"><b>Then</b>{then}</div>'
+    return f'<div class="example">{sides}</div>'
 
 
-def _html(table: Table, title: str, *, raw: bool = False) -> str:
-    head = "".join(f'<th scope="col">{escape(c)}</th>' for c in table.header)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(_nothing(c))}</td>' for c in row)}</tr>" for row in table.rows)
-    none = f'<tr><td colspan="{len(table.header)}" class="soft">no row</td></tr>'
-    caption = title if raw else escape(title)
-    return f'<table class="rows"><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows or none}</tbody></table>'
-
-
-def _nothing(cell: str) -> str:
-    return "–" if cell == "-" else cell
+def _html(shown: Table, caption: str) -> str:
+    head = "".join(f'<th scope="col">{escape(c)}</th>' for c in shown.header)
+    cells = [[f"<td>{escape('–' if c == '-' else c)}</td>" for c in row] for row in shown.rows]
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
+    none = f'<tr><td colspan="{len(shown.header)}" class="soft">no row</td></tr>'
+    head_and_body = f"<thead><tr>{head}</tr></thead><tbody>{body or none}</tbody>"
+    return f'<table class="rows"><caption>{caption}</caption>{head_and_body}</table>'
 
 
 def _grain(model: sqlmodels.Model) -> str:
@@ -178,27 +165,20 @@ def _grain(model: sqlmodels.Model) -> str:
 
 
 def _linked(names: list[str], here: str) -> str:
-    shown = []
-    for name in names:
-        if name in sqlmodels.models():
-            schema, _, table = name.partition(".")
-            shown.append(f"[`{name}`]({'' if here.startswith(f'{schema}.') else f'../{schema}/'}{table}.md)")
-        elif name.startswith("record."):
-            shown.append(f"[`{name}`](../../data-dictionary.md)")
-        else:
-            shown.append(f"`{name}`")
-    return ", ".join(shown)
+    return ", ".join(_link(name, here.partition(".")[0]) for name in names)
 
 
-def _body(query: str) -> str:
-    return re.sub(r"\A(?:--.*\n)+", "", query).strip()
+def _link(name: str, layer: str) -> str:
+    schema, _, shown = name.partition(".")
+    if name in sqlmodels.models():
+        return f"[`{name}`]({'' if schema == layer else f'../{schema}/'}{shown}.md)"
+    page = "data-dictionary.md" if schema == "record" else page_of(shown) if schema == "catalogue" else None
+    return f"[`{name}`](../../{page})" if page else f"`{name}`"
 
 
 def _type(engine: str) -> str:
-    kinds = {"BIGINT": "whole number", "INTEGER": "whole number", "HUGEINT": "whole number", "VARCHAR": "text", "DATE": "date",
-             "BOOLEAN": "yes or no", "DOUBLE": "number", "TIMESTAMP": "time"}  # fmt: skip
+    kinds = {
+        "BIGINT": "whole number", "INTEGER": "whole number", "HUGEINT": "whole number", "VARCHAR": "text",
+        "DATE": "date", "BOOLEAN": "yes or no", "DOUBLE": "number", "TIMESTAMP": "time",
+    }  # fmt: skip
     return kinds.get(engine, "number" if engine.startswith("DECIMAL") else engine.lower())
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

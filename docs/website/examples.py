@@ -1,4 +1,4 @@
-"""The spec tests of ``sql/`` as examples: which rows went in and which were expected, under the sentence that names the test.
+"""The spec tests of ``sql/`` as examples: rows in and rows expected, under the sentence that names the test.
 
 Tests are run by pytest with this module as a plugin, which writes down what each hands to its helper ``given`` and does
 not ask the engine: that the examples hold is shown by the test suite.
@@ -72,11 +72,11 @@ def collect(tests: Path = ROOT / "tests" / "spec") -> list[Example]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "examples.json"
         path = os.pathsep.join([str(ROOT / "docs"), str(ROOT), os.environ.get("PYTHONPATH", "")])
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "website.examples", "-p", "no:cacheprovider", "-p", "no:xdist",
-             "--ignore", str(tests / "test_models.py"), str(tests)],
-            cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path, _OUT: str(out)},
-        )  # fmt: skip
+        asked = ["-q", "-p", "website.examples", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        asked += ["--ignore", str(tests / "test_models.py"), str(tests)]
+        environment = {**os.environ, "PYTHONPATH": path, _OUT: str(out)}
+        command = [sys.executable, "-m", "pytest", *asked]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
         if done.returncode != 0:
             raise RuntimeError(f"The spec tests could not be read:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return [_example(**told) for told in json.loads(out.read_text(encoding="utf-8"))]

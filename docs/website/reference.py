@@ -73,7 +73,8 @@ def _index() -> str:
 def _package(package: str) -> str:
     title, said = _TITLES[package]
     parts = [f"# {title}", "", f"`{package}`. {said}", ""]
-    for name in public(package):
+    # Questions first, then what they return.
+    for name in sorted(public(package), key=lambda n: n[0].isupper() and package == "analysis"):
         parts += [f"::: {package}.{name}", ""]
     for module, names in MODULES[package].items():
         lead = str(import_module(f"{package}.{module}").__doc__).strip().splitlines()[0]

@@ -7,14 +7,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-from registry import sqlmodels
 from website import catalogues, definitions
 
 ROOT = Path(__file__).parents[2]
 # Pages that lie beside docs/.
 _OUTSIDE = {
-    "README.md": "index.md", "GLOSSARY.md": "glossary.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md",
-}  # fmt: skip
+    "README.md": "index.md",
+    "GLOSSARY.md": "glossary.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+_REFERENCE = ("index", "command", "registry", "analysis", "reports", "synthetic")
+_CATALOGUES = ("responses", "programmes", "instruments", "codes")
+_ABOUT = ("threat-model.md", "reliability.md", "performance.md", "contributing.md", "changelog.md")
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 
 
@@ -50,22 +55,23 @@ def linked_files() -> dict[str, bytes]:
 
 def navigation(made: set[str]) -> list[Any]:
     """Return the contents of the site, section by section; each page of `made` is in it once."""
-    of = lambda folder: sorted(p for p in made if p.startswith(f"{folder}/") and p.endswith(".md"))  # noqa: E731
-    layers = [
-        {layer: [definitions.path_of(m) for m in sorted(sqlmodels.models()) if m.startswith(f"{layer}.")]}
-        for layer in definitions.LAYERS
-    ]
+
+    def of(folder: str) -> list[str]:
+        inside = re.compile(rf"{folder}/[^/]+\.md")
+        return sorted(p for p in made if inside.fullmatch(p))
+
+    layers: list[Any] = [{layer.capitalize(): of(f"definitions/{layer}")} for layer in definitions.LAYERS]
     return [
-        {"Start": ["index.md", "tutorial.md"]},
+        {"Begin": ["index.md", "tutorial.md"]},
         {"How to": of("how-to")},
         {"Notebooks": of("notebooks")},
-        {"Methods": [*(p for p in of("methods") if p.count("/") == 1), *of("methods/truth"), "real_data/index.md"]},
-        {"Reference": [f"reference/{n}.md" for n in ("index", "command", "registry", "analysis", "reports", "synthetic")]},
+        {"Methods": [*of("methods"), *of("methods/truth"), "real_data/index.md"]},
+        {"Reference": [f"reference/{name}.md" for name in _REFERENCE]},
         {"Definitions": ["definitions/index.md", *layers]},
-        {"Data": ["data-dictionary.md", *(f"catalogues/{n}.md" for n in ("instruments", "responses", "programmes", "codes")), "checks.md"]},
+        {"Data": ["data-dictionary.md", *(f"catalogues/{name}.md" for name in _CATALOGUES), "checks.md"]},
         {"Read before you cite": ["read-before-you-cite.md", "comparison.md", "glossary.md"]},
-        {"About": [*of("decisions"), "threat-model.md", "reliability.md", "performance.md", "contributing.md", "changelog.md"]},
-    ]  # fmt: skip
+        {"About": [*of("decisions"), *_ABOUT]},
+    ]
 
 
 def relinked(text: str, source: str, site: str) -> str:
@@ -95,6 +101,8 @@ def _site_of(place: str) -> str:
     stem, _, kind = name.rpartition(".")
     if place in sources():
         return sources()[place]
+    if place == "registry/tables.py":
+        return "data-dictionary.md"
     if place == "docs/decisions":
         return "decisions/index.md"
     if folder == "notebooks":
@@ -111,7 +119,8 @@ def _site_of(place: str) -> str:
 def _decisions(made: dict[str, str]) -> str:
     titles = [(p, made[p].split("\n", 1)[0].removeprefix("# ")) for p in sorted(made) if p.startswith("decisions/0")]
     listed = "\n".join(f"- [{title}]({posixpath.basename(p)})" for p, title in titles)
-    return f"# Decisions\n\nShort records of what a reviewer would ask about: what was decided, why, and what it costs.\n\n{listed}\n"
+    lead = "Short records of what a reviewer would ask about: what was decided, why, and what it costs."
+    return f"# Decisions\n\n{lead}\n\n{listed}\n"
 
 
 def _without_code(text: str) -> str:

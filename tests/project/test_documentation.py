@@ -34,10 +34,20 @@ def test_the_readme_names_every_command_and_only_those_there_are():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_links_lead_to_files_that_are_there(page):
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+def test_links_lead_to_files_and_headings_that_are_there(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, heading = target.partition("#")
         if not target.startswith(("http", "mailto")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            place = page.parent / path if path else page
+            assert place.exists(), f"{page.name} links to {target}"
+            assert not heading or heading in headings(place), f"{page.name} links to {target}"
+
+
+def headings(page):
+    """Return the anchors that a code host makes of the headings of a page."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in found}
 
 
 def test_every_table_and_column_is_in_the_codebook():
@@ -51,8 +61,8 @@ def test_every_table_and_column_is_in_the_codebook():
         assert all(re.search(rf"\| \**{c}\**\*? \|", part) for c in source_columns(table))
 
 
-def test_both_make_recipes_have_their_plain_equivalent():
+def test_the_make_recipes_have_their_plain_equivalent():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for recipe in ("demo", "test"):
+    for recipe in ("demo", "test", "docs"):
         assert f"make {recipe}" in README and re.search(rf"^{recipe}: \.venv/ready", makefile, flags=re.M)
     assert sys.version_info >= (3, 11)

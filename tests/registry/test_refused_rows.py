@@ -96,6 +96,41 @@ def test_a_date_before_birth_says_where_to_look(clinic):
     assert row["advice"] == "check the date and the year of birth in the patients file"
 
 
+@pytest.mark.parametrize(
+    ("file", "cells", "said"),
+    [
+        ("sessions", {"session_no": "2", "product": "SVF"}, "no accepted product has this code"),
+        ("measurements", {"side": "right"}, "this patient has no accepted target with this site and side"),
+        ("sessions", {"course_no": "4"}, "this patient has no accepted course with this site, side and course_no"),
+        ("measurements", {"patient": "MRN-9999"}, "no accepted patient has this number"),
+    ],
+)
+def test_what_a_row_belongs_to_and_is_not_there_is_named_in_words(clinic, file, cells, said):
+    clinic.write_good()
+    clinic.add(file, **cells)
+    (row,) = clinic.load().rejections.to_dicts()
+    assert row["message"] == said
+
+
+def test_a_reason_that_holds_for_many_rows_is_said_once_with_its_lines_and_the_cause_comes_first(clinic):
+    clinic.write_good()
+    clinic.spoil("patients", "1960", "1860")
+    lines = [line.strip() for line, refusal in clinic.load().lines() if refusal]
+    assert lines[0].startswith("patients.csv, line 2, birth_year '1860': it must be between 1900 and 2100")
+    at = next(i for i, line in enumerate(lines) if line.startswith("measurements.csv, line 2, patient: no accepted"))
+    assert lines[at + 1] == "so 2 more lines of it: 3, 4"
+
+
+def test_empty_files_of_the_template_are_counted_not_listed(clinic):
+    clinic.write_good()
+    clinic.write("visits", "patient,site,side,date,planned_visit,status\n")
+    clinic.write("goals", "patient,site,side,date,domain\n")
+    said = [line for line, _ in clinic.load().lines()]
+    assert any(line.endswith("2 empty files of the template") for line in said) and not any(
+        "goals.csv" in s for s in said
+    )
+
+
 def test_a_child_of_a_refused_patient_is_refused_because_of_it(clinic, refusals):
     clinic.write_good()
     clinic.spoil("patients", "1955", "1855")

@@ -1,5 +1,6 @@
 """The documentation says what is so: README lines run, links lead somewhere, commands are named."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -66,3 +67,14 @@ def test_the_make_recipes_have_their_plain_equivalent():
     for recipe in ("demo", "test", "docs"):
         assert f"make {recipe}" in README and re.search(rf"^{recipe}: \.venv/ready", makefile, flags=re.M)
     assert sys.version_info >= (3, 11)
+
+
+def test_the_glossary_says_what_a_result_prints():
+    """Every column of the results frame, and every quantity that an analysis names in its code."""
+    from analysis.result import FRAME
+
+    named = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "GLOSSARY.md").read_text(encoding="utf-8")))
+    calls = [n for p in ROOT.glob("analysis/*.py") for n in ast.walk(ast.parse(p.read_text(encoding="utf-8")))]
+    rows = [c.args[1] for c in calls if isinstance(c, ast.Call) and getattr(c.func, "id", "") == "row" and c.args[1:]]
+    quantities = {a.value for a in rows if isinstance(a, ast.Constant)}
+    assert len(quantities) > 20 and (quantities | set(FRAME)) - named == set()

@@ -95,8 +95,8 @@ def _path() -> str:
 
 def as_readme_assumes(folder: Path) -> None:
     """The demo beside it, and files of a clinic to load: with the two sessions of one day that it waives."""
-    demo.run(folder / "demo", 600, 3, lambda _: None)
-    made = simulate(Design(patients=400, programmes={"osteoarthritis": 1.0}, seed=5, details=True))
+    demo.run(folder / "demo", 300, 3, lambda _: None)
+    made = simulate(Design(patients=200, programmes={"osteoarthritis": 1.0}, seed=5, details=True))
     sources.write_template(made, folder / "files")
     sessions = folder / "files" / "sessions.csv"
     head, *rows = sessions.read_text(encoding="utf-8").splitlines()
@@ -106,6 +106,17 @@ def as_readme_assumes(folder: Path) -> None:
     rows[14:16] = [",".join(first), ",".join(second)]
     sessions.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
     _redcap(folder)
+
+
+def as_pooling_assumes(folder: Path) -> None:
+    """The registry of this centre, and the counts that another one has sent."""
+    for name, seed in (("south", 6), ("knees", 5)):
+        made = simulate(Design(patients=200, programmes={"osteoarthritis": 1.0}, seed=seed))
+        sources.write_template(made, folder / "files")
+        _registry(folder, name)
+    asked = ["reduce", "south.duckdb", "--out", "south.zip", "--centre", "south", "--programme", "osteoarthritis"]
+    code = "import sys; from reports.cli import main; sys.exit(main())"
+    subprocess.run([sys.executable, "-c", code, *asked], cwd=folder, check=True, capture_output=True)
 
 
 def as_keeping_assumes(folder: Path) -> None:
@@ -122,8 +133,8 @@ def _redcap(folder: Path) -> None:
             path.rename(folder / path.name)
 
 
-def _registry(folder: Path) -> None:
-    path = folder / "knees.duckdb"
+def _registry(folder: Path, name: str = "knees") -> None:
+    path = folder / f"{name}.duckdb"
     Registry.create(path).close()
     ingest.load(path, [folder / "files"])
     derive(path)
@@ -138,6 +149,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
     "README.md": as_readme_assumes,
     "docs/how-to/keep-the-record.md": as_keeping_assumes,
     "docs/how-to/send-rows.md": as_keeping_assumes,
+    "docs/how-to/pool-centres.md": as_pooling_assumes,
     "docs/how-to/redcap.md": as_keeping_assumes,
     "docs/tutorial.md": _project,
     "docs/real_data/README.md": _project,

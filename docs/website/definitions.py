@@ -148,7 +148,9 @@ def _shown(example: Example) -> str:
     where = "" if example.where == "true" else f'<span class="soft">where {escape(example.where)}</span>'
     then = _html(example.expected, f"{escape(example.model)} {where}")
     sides = f'<div class="given"><b>Given</b>{given}</div><div class="then"><b>Then</b>{then}</div>'
-    return f'<div class="example">{sides}</div>'
+    # A result of many columns stands below what went in, or it would have to scroll.
+    beside = "" if len(example.expected.header) <= 4 else " stacked"
+    return f'<div class="example{beside}">{sides}</div>'
 
 
 def _html(shown: Table, caption: str) -> str:

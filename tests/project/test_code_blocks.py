@@ -25,8 +25,15 @@ from synthetic import Design, redcap_files, simulate, sources
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>.+?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
-# Exit codes that the page speaks of: rows refused, findings open, a mapping in which a person has to decide.
-FORESEEN = {"load": {0, 3}, "check": {0, 4}, "load knees.duckdb export.csv --mapping load.toml --dry-run": {2}}
+# Exit codes that the page speaks of: rows refused, findings open, a mapping in which a person has to decide; or that the
+# day of the test explains: nothing had been loaded in March 2026.
+AS_OF = "analyse knees.duckdb time-to-response --programme osteoarthritis --as-of 2026-03-31"
+FORESEEN = {
+    AS_OF: {0, 2},
+    "load": {0, 3},
+    "check": {0, 4},
+    "load knees.duckdb export.csv --mapping load.toml --dry-run": {2},
+}
 QUICK = ("docs/tutorial.md", "docs/how-to/your-own-files.md")
 
 
@@ -100,11 +107,13 @@ def as_readme_assumes(folder: Path) -> None:
     sources.write_template(made, folder / "files")
     sessions = folder / "files" / "sessions.csv"
     head, *rows = sessions.read_text(encoding="utf-8").splitlines()
+    # Line 17 becomes one more session of the course of line 16, on the same day.
     first, second = rows[14].split(","), rows[15].split(",")
     day = head.split(",").index("date")
-    first[0:4], first[4], second[4], first[day] = second[0:4], "1", "2", second[day]
-    rows[14:16] = [",".join(first), ",".join(second)]
+    second[0:5], second[day] = [*first[0:4], "90"], first[day]
+    rows[15] = ",".join(second)
     sessions.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    Registry.create(folder / "old.duckdb").close()
     _redcap(folder)
 
 

@@ -227,8 +227,8 @@ def _tell_unused(state: _Load, table: reading.SourceTable, name: str, mapped: ma
         state.taken.setdefault(table.file, []).append(mapped.frame["line"])
         return
     if mapped.left_out:
-        by = "not selected by where, filled or first_of"
-        state.notes.append(f"{table.file}: {mapped.left_out:,} rows are none of {name}: {by}")
+        how = "where, filled, first_of"
+        state.notes.append(f"{table.file}: {mapped.left_out:,} rows are not selected for {name} ({how})")
     if mapped.empty_cells:
         state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
 

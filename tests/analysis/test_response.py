@@ -177,3 +177,9 @@ def test_the_result_reads_itself_out(demo):
     assert "%" in result.say("response", "early", 365)
     assert "<table>" in result._repr_html_()
     assert "12 months" in result.plot().alt_text or "24 months" in result.plot().alt_text
+
+
+def test_a_programme_without_a_response_definition_says_so_once(six_programmes):
+    with pytest.raises(NotEstimable, match=r"^No response definition is agreed and the evidence is thin") as told:
+        time_to_response(six_programmes.courses(programme="wellness"))
+    assert str(told.value).count("No response definition") == 1

@@ -249,3 +249,11 @@ def test_the_record_is_corrected_told_proved_cut_and_read_as_it_was(run, loaded,
     assert code == 4 and "what is held of patient is not what was loaded" in out
     code, _, err = run("analyse", tmp_path / "cuts" / "one", *question, "--as-of", 1)
     assert code == 2 and "is a data cut" in err
+
+
+def test_an_empty_registry_says_that_nothing_is_loaded_yet(run, tmp_path):
+    assert run("init", tmp_path / "knees.duckdb")[0] == 0
+    code, _, said = run("analyse", tmp_path / "knees.duckdb", "time-to-response", "--programme", "osteoarthritis")
+    assert (code, said.strip()) == (2, "The registry holds no course yet: load files first (catamnesis load).")
+    code, _, said = run("analyse", tmp_path / "knees.duckdb", "time-to-response")
+    assert (code, said.strip()) == (5, "No course is selected: there is nothing to judge.")

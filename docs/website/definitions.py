@@ -13,7 +13,7 @@ import duckdb
 from duckdb_sqlalchemy import Dialect
 from sqlalchemy.schema import CreateTable
 
-from registry import catalogue, sqlmodels, store
+from registry import catalogue, loadlog, sqlmodels
 from registry.tables import TABLES
 from website.catalogues import joined, page_of, table
 from website.examples import Example, Table
@@ -62,7 +62,7 @@ def columns() -> dict[str, list[tuple[str, str]]]:
         con.execute("create schema record")
         for table in TABLES:
             con.execute(str(CreateTable(table.__table__).compile(dialect=Dialect())))  # type: ignore[attr-defined]
-        con.execute(store._LOG)
+        con.execute(loadlog.SCHEMA)
         catalogue.create(con)
         con.execute(_QUESTION)
         found = {}

@@ -152,6 +152,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
     "README.md": as_readme_assumes,
     "docs/how-to/keep-the-record.md": as_keeping_assumes,
     "docs/how-to/send-rows.md": as_keeping_assumes,
+    "docs/how-to/explore.md": as_keeping_assumes,
     "docs/how-to/pool-centres.md": as_pooling_assumes,
     "docs/how-to/redcap.md": as_keeping_assumes,
     "docs/tutorial.md": _project,

@@ -1,17 +1,19 @@
 """Kills the program at random moments and feeds it spoilt files, and counts what was lost: nothing may be.
 
-    python benchmarks/reliability.py --kills 200 --files 1000
+    python benchmarks/reliability.py --kills 204 --files 1000
+    python benchmarks/reliability.py --only disks cuts logs
 
-Writes docs/reliability.md. A step is run in a process of its own and killed (SIGKILL) at a random moment; the registry
-must then open, verify, and hold what it held before the step or after it, nothing between. A spoilt file must end in
-rows accepted and rows refused with file and line, or in one message: never in a traceback, never with a row lost.
+Writes docs/reliability.md and its figures in docs/reliability.json. A step is run in a process of its own and killed
+(SIGKILL) at a random moment; the registry must then open, verify, and hold what it held before the step or after it,
+nothing between. A spoilt file must end in rows accepted and rows refused with file and line, or in one message: never
+in a traceback, never with a row lost.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import platform
 import random
 import shutil
 import signal
@@ -21,12 +23,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import duckdb
 
-from registry import Registry, cut, derive, ingest
-from registry.errors import CatamnesisError, RegistryMissing
+from registry import Registry, copies, cut, derive, ingest
+from registry.errors import CatamnesisError, RegistryMissing, of_engine
 from registry.migrations import migrate
 from synthetic import Design, simulate, sources
 
@@ -48,7 +51,13 @@ def work(step: str, place: Path) -> None:
         "migrate": lambda: migrate(path),
     }
     print("ready", flush=True)
-    do[step]()
+    try:
+        do[step]()
+    except Exception as error:
+        said = str(error) if isinstance(error, CatamnesisError | OSError) else of_engine(error)
+        if not said:
+            raise
+        raise SystemExit(said) from None
 
 
 def prepared(place: Path) -> None:
@@ -77,7 +86,7 @@ def prepared(place: Path) -> None:
     (place / "corrected" / "measurements.csv").write_text("\n".join([header, *changed]) + "\n")
     if (place / "all" / "load.toml").exists():
         shutil.copy2(place / "all" / "load.toml", place / "corrected" / "load.toml")
-    cut.backup(place / "r.duckdb", place / "old.duckdb")
+    copies.backup(place / "r.duckdb", place / "old.duckdb")
     with duckdb.connect(str(place / "old.duckdb")) as con:
         con.execute(
             "drop schema past cascade; drop table log.change; drop table log.audit; drop table log.finding; "
@@ -252,45 +261,6 @@ def fuzz(number: int, seed: int, base: Path) -> Counter[str]:
     return found
 
 
-def page(command: str, killed: dict[str, Counter[str]], spoilt_files: Counter[str], rate: dict[str, float]) -> str:
-    """Return what was found as a page."""
-    total = sum(c["killed while at work"] + c["had ended"] for c in killed.values())
-    lines = [
-        "# Reliability",
-        "",
-        f"Made by `{command}` on {os.cpu_count()} cores, Python {platform.python_version()}, duckdb "
-        f"{duckdb.__version__}.",
-        "",
-        f"**Kills.** {total} steps were killed (SIGKILL) at a random moment. After each the registry "
-        "opened, its chain verified, and it held exactly what it held before the step or after it; "
-        "done again (after one kill in four), the step came to the same. No half load, no half cut, no "
-        "half migration was to be seen.",
-        "",
-        "| step | killed while at work | had ended | held what was before | held what comes after |",
-        "|---|---|---|---|---|",
-    ]
-    for step, k in killed.items():
-        row = " | ".join(str(k[n]) for n in ("killed while at work", "had ended", "held before", "held after"))
-        lines.append(f"| {step} | {row} |")
-    c = spoilt_files
-    files = c["files judged by row"] + c["files refused with one message"]
-    lines += [
-        "",
-        f"**Spoilt files.** {files:,} files with {c['rows touched']:,} rows spoilt (cells of the wrong "
-        "kind, quotes, zero bytes, other encodings, delimiters and line ends, bytes flipped, files "
-        f"cut short or random) were loaded. {c['files judged by row']:,} were judged row by row: "
-        f"{c['rows in']:,} rows in = {c['rows accepted']:,} accepted + {c['rows refused']:,} refused, "
-        f"each refusal with file, message and advice; {c['files refused with one message']:,} were "
-        "refused whole with one message. No traceback, no row unaccounted for.",
-        "",
-        f"**Load rate.** {rate['rows']:,.0f} rows from CSV into an empty registry took {rate['seconds']:.1f} s, of "
-        f"which the digests of the chain took {rate['digest']:.2f} s ({100 * rate['digest'] / rate['seconds']:.0f} %): "
-        f"{rate['rows'] / rate['seconds']:,.0f} rows a second, history included.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
 def load_rate(base: Path, patients: int) -> dict[str, float]:
     """Return rows loaded, seconds it took, and seconds of it for the digests of the chain."""
     from registry import audit
@@ -308,27 +278,40 @@ def load_rate(base: Path, patients: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run and write the page."""
+    """Run the parts asked for and write the page; figures of parts not asked for stay as they are."""
+    import reliability_disk
+    from reliability_page import page
+
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--files", type=int, default=1000)
-    parser.add_argument("--patients", type=int, default=20_000)
+    for name, number in (("kills", 204), ("files", 1000), ("patients", 20_000), *reliability_disk.NUMBERS.items()):
+        parser.add_argument(f"--{name}", type=int, default=number)
+    parser.add_argument("--only", nargs="*", help="parts, by the names of the options above; default: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--step", help=argparse.SUPPRESS)
-    parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)
+    for name in ("--step", "--on-disk", "--base", "--place"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=OUT)
     a = parser.parse_args()
     if a.step:
-        work(a.step, a.place)
+        work(a.step, Path(a.place))
         return
+    if a.on_disk:
+        print(json.dumps(reliability_disk.on_disk(Path(a.on_disk), Path(a.base), a.disks, a.seed)))
+        return
+    parts = {
+        "kills": lambda base: kills(a.kills, a.seed, base),
+        "files": lambda base: fuzz(a.files, a.seed, base),
+        "patients": lambda base: load_rate(base, a.patients),
+        **{name: partial(part, getattr(a, name), a.seed) for name, part in reliability_disk.PARTS.items()},
+    }
+    kept = a.out.with_suffix(".json")
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() and a.only else {}
     with tempfile.TemporaryDirectory() as name:
         base = Path(name) / "base"
         prepared(base)
-        rate = load_rate(base, a.patients)
-        found = fuzz(a.files, a.seed, base)
-        killed = kills(a.kills, a.seed, base)
-    command = f"python benchmarks/reliability.py --kills {a.kills} --files {a.files}"
-    a.out.write_text(page(command, killed, found, rate), encoding="utf-8")
+        for part in a.only or parts:
+            found[part] = {"number": getattr(a, part), "found": parts[part](base)}
+    kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    a.out.write_text(page(found), encoding="utf-8")
     print(a.out.read_text(encoding="utf-8"))
 
 

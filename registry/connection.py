@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 
+from registry import encryption
 from registry.errors import CatamnesisError, RegistryBusy, RegistryMissing, UsageError
+from registry.replacing import replacing
 
 SCHEMA_VERSION = "3"
 
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the file for writing in one transaction: everything in the block is kept, or nothing."""
-    con = attached(Path(path), read_only=False)
-    con.execute("use registry; begin")
-    try:
-        yield con
-        con.execute("commit")
-    except BaseException:
-        con.execute("rollback")
-        raise
-    finally:
-        con.close()
+    """Open a copy of the file for writing in one transaction: it takes the file's place whole, or nothing is changed.
+
+    Whoever reads meanwhile reads the file as it was, and is not waited for.
+
+    Raises
+    ------
+    RegistryMissing, EncryptionError
+        When the file is not a registry of this version, or the key is not its own.
+    RegistryBusy
+        When another process is writing to it.
+    """
+    path = Path(path)
+    attached(path, read_only=True).close()
+    absorb_log(path)
+    with replacing(path) as new:
+        shutil.copyfile(path, new)
+        # A time that no later write can have: so it is seen whether anything was written.
+        os.utime(new, ns=(0, 0))
+        con = attached(new, read_only=False)
+        try:
+            con.execute(f"set temp_directory = '{quoted(new.parent / 'spilled')}'")
+            con.execute("use registry; begin")
+            yield con
+            con.execute("commit; checkpoint registry")
+        finally:
+            con.close()
+        if new.stat().st_mtime_ns == 0:
+            new.unlink()
 
 
 MEMORY = "CATAMNESIS_MEMORY"
@@ -36,11 +57,16 @@ MEMORY = "CATAMNESIS_MEMORY"
 def new_session() -> duckdb.DuckDBPyConnection:
     """Return a connection in memory; the engine keeps below the ceiling of the environment, and spills what is more.
 
+    With a key in the environment it reads and writes what is encrypted, and what it spills is encrypted too.
+
     Raises
     ------
     UsageError
         When ``CATAMNESIS_MEMORY`` is not an amount of memory.
+    EncryptionError
+        When the key cannot be read, or what encrypts is not installed.
     """
+    secret = encryption.key()
     con = duckdb.connect()
     con.execute("set enable_progress_bar = false")
     ceiling = os.environ.get(MEMORY, "").strip()
@@ -48,18 +74,33 @@ def new_session() -> duckdb.DuckDBPyConnection:
         if not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", ceiling, flags=re.I):
             raise UsageError(f"{MEMORY} is {ceiling!r}: write an amount of memory, e.g. 4GB or 800MB.")
         con.execute(f"set memory_limit = '{ceiling}'")
+    if secret is not None:
+        encryption.prepare(con)
     return con
 
 
-def attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    """Return a connection to which the file is attached as ``registry``; says kindly why it cannot be."""
+def attach(
+    con: duckdb.DuckDBPyConnection, path: Path, name: str, *, secret: str | None, mode: Literal["read", "write", "new"]
+) -> None:
+    """Attach a file under a name; the key is bound as a parameter, and so is in no statement, log or message."""
+    options = {"read": ["read_only"], "write": [], "new": ["storage_version 'v1.5.0'"]}[mode]
+    options += ["encryption_key ?"] if secret is not None else []
+    told = f" ({', '.join(options)})" if options else ""
+    con.execute(f"attach '{quoted(path)}' as {name}{told}", [] if secret is None else [secret])
+
+
+def attached(path: Path, *, read_only: bool, variable: str = encryption.KEY) -> duckdb.DuckDBPyConnection:
+    """Return a connection to which the file is attached as ``registry``; says kindly why it cannot be.
+
+    `variable` of the environment gives the key.
+    """
     if (path / "MANIFEST.json").is_file():
         raise UsageError(f"{path.name} is a data cut: it is read, never changed. Write to the registry it was made of.")
     if not path.is_file():
         raise RegistryMissing(f"There is no registry {path}. `catamnesis init {path}` creates one.")
     con = new_session()
     try:
-        con.execute(f"attach '{quoted(path)}' as registry{' (read_only)' if read_only else ''}")
+        attach(con, path, "registry", secret=encryption.key(variable), mode="read" if read_only else "write")
         found = con.sql(
             "select 1 from duckdb_schemas() where database_name = 'registry' and schema_name = 'record'"
         ).fetchone()
@@ -68,7 +109,7 @@ def attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
             meta = dict(con.sql("select key, value from registry.log.meta").fetchall())
     except duckdb.Error as error:
         con.close()
-        raise not_opened(path, str(error)) from None
+        raise not_opened(path, str(error), variable) from None
     if not found:
         con.close()
         raise RegistryMissing(f"{path.name} is a DuckDB file, but not a registry. `catamnesis init` creates one.")
@@ -81,13 +122,24 @@ def attached(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def not_opened(path: Path, reason: str) -> CatamnesisError:
-    """Return what to say of a file that DuckDB could not open, by its reason."""
+def not_opened(path: Path, reason: str, variable: str = encryption.KEY) -> CatamnesisError:
+    """Return what to say of a file that DuckDB could not open, by its reason and where its key was looked for."""
+    of_key = encryption.refusal(path.name, reason, variable)
+    if of_key is not None:
+        return of_key
     if "set lock" in reason:
         return RegistryBusy(f"{path.name} is being written by another process. Try again when it is done.")
     if "already attached" in reason:
         return RegistryBusy(f"{path.name} is open in this session. Close it first, e.g. with `registry.close()`.")
     return RegistryMissing(f"{path.name} is not a registry: the file cannot be read as DuckDB {engine_version()}.")
+
+
+def absorb_log(path: Path, variable: str = encryption.KEY) -> None:
+    """Take into the file what another program, killed while it wrote, left in the write-ahead log beside it."""
+    if path.with_name(f"{path.name}.wal").exists():
+        con = attached(path, read_only=False, variable=variable)
+        con.execute("checkpoint registry")
+        con.close()
 
 
 def show_as_views(con: duckdb.DuckDBPyConnection) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 import duckdb
 
-from registry import audit, catalogue, history, sqlmodels
-from registry.connection import attached, engine_version, new_session, quoted, writing
+from registry import audit, catalogue, encryption, history, sqlmodels
+from registry.connection import engine_version, new_session, quoted, writing
 from registry.errors import CatamnesisError, UsageError
 from registry.store import Registry
 
@@ -61,6 +61,10 @@ def cut(path: str | Path, name: str, out: str | Path) -> Path:
 
 def _write(registry: Registry, folder: Path, name: str) -> dict[str, Any]:
     con, files, schema = registry.con, {}, {}
+    secret = encryption.key() if registry.encrypted else None
+    form = "format parquet, compression zstd"
+    if secret is not None:
+        form += f", encryption_config {encryption.prepare_parquet(con, secret)}"
     tables = con.execute(
         "select table_schema, table_name from information_schema.tables where table_catalog = current_database() "
         "and list_contains(?, table_schema) order by 1, 2",
@@ -69,9 +73,7 @@ def _write(registry: Registry, folder: Path, name: str) -> dict[str, Any]:
     for part, table in tables:
         place = f"data/{part}/{table}.parquet"
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        con.execute(
-            f"copy (from {part}.{table} order by all) to '{quoted(folder / place)}' (format parquet, compression zstd)"
-        )
+        con.execute(f"copy (from {part}.{table} order by all) to '{quoted(folder / place)}' ({form})")
         described = con.sql(f"describe {part}.{table}").fetchall()
         schema[f"{part}.{table}"] = {column: kind for column, kind, *_ in described}
         (rows,) = con.sql(f"select count(*) from {part}.{table}").fetchone() or (0,)
@@ -86,7 +88,8 @@ def _write(registry: Registry, folder: Path, name: str) -> dict[str, Any]:
         "cut": name, "of": registry.path.name, "made_at": audit.now(), "made_by": audit.user_name(),
         "data_cut": registry.data_cut, "last_load": last[0] if last else None, "chain": registry.chain_head(),
         "code_version": importlib.metadata.version("catamnesis"), "engine": f"duckdb {engine_version()}",
-        "schema_version": registry.meta("schema_version"), "schema": schema, "files": files,
+        "schema_version": registry.meta("schema_version"), "encrypted": secret is not None,
+        "schema": schema, "files": files,
     }  # fmt: skip
 
 
@@ -151,12 +154,7 @@ def open_cut(folder: Path) -> Registry:
             "those of the cut."
         )
     manifest = manifest_of(folder)
-    con: duckdb.DuckDBPyConnection = new_session()
-    for name in manifest["schema"]:
-        part, table = name.split(".")
-        con.execute(f"create schema if not exists {part}")
-        source = quoted(folder / "data" / part / f"{table}.parquet")
-        con.execute(f"create view {name} as from read_parquet('{source}')")
+    con = _shown(folder, manifest)
     # What a cut of an earlier schema had no table for is empty; a catalogue it had not is that of now.
     history.create(con)
     catalogue.create(con, [name for name in catalogue.KEYS if f"catalogue.{name}" not in manifest["schema"]])
@@ -171,55 +169,21 @@ def open_cut(folder: Path) -> Registry:
     return Registry(folder, con, tuple(notes), frozen=True)
 
 
-def backup(path: str | Path, target: str | Path) -> int:
-    """Copy a registry to a new file and prove the copy equal, table by table; returns the rows compared.
-
-    The secret of the pseudonyms is not copied: it belongs in another place than the data.
-
-    Raises
-    ------
-    UsageError
-        When the target exists or its folder does not.
-    CatamnesisError
-        When the copy is not equal; it is removed then.
-    """
-    path, target = Path(path), Path(target)
-    if target.exists():
-        raise UsageError(f"{target} exists. Nothing was changed; a backup is never written over another.")
-    if not target.parent.is_dir():
-        raise UsageError(f"There is no folder {target.parent}. Create it first.")
-    attached(path, read_only=True).close()
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
+def _shown(folder: Path, manifest: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """Return a session with a view of every file of the cut."""
+    secret, hidden = encryption.key(), manifest.get("encrypted", False)
+    if hidden != (secret is not None):
+        raise encryption.missing(folder.name) if hidden else encryption.needless(folder.name)
     con = new_session()
+    how = f", encryption_config = {encryption.prepare_parquet(con, secret)}" if secret is not None else ""
     try:
-        con.execute(
-            f"attach '{quoted(path)}' as source (read_only); "
-            f"attach '{quoted(partial)}' as copy (storage_version 'v1.5.0')"
-        )
-        con.execute("copy from database source to copy")
-        rows = _equal(con, "source", "copy")
+        for name in manifest["schema"]:
+            part, table = name.split(".")
+            con.execute(f"create schema if not exists {part}")
+            source = quoted(folder / "data" / part / f"{table}.parquet")
+            con.execute(f"create view {name} as from read_parquet('{source}'{how})")
+    except duckdb.InvalidInputException:
+        # Its files are as they were made: so it is the key.
         con.close()
-        partial.chmod(0o600)
-        partial.replace(target)
-    except duckdb.Error as error:
-        raise CatamnesisError(f"The backup could not be written: {error}. Nothing was kept of it.") from None
-    finally:
-        con.close()
-        partial.unlink(missing_ok=True)
-    return rows
-
-
-def _equal(con: duckdb.DuckDBPyConnection, one: str, other: str) -> int:
-    """Compare all tables of two databases by number and digest of their rows; returns the rows compared."""
-    rows = 0
-    tables = con.execute(
-        "select schema_name, table_name from duckdb_tables() where database_name = ? order by all", [one]
-    ).fetchall()
-    for schema, table in tables:
-        query = "select count(*), bit_xor(md5_number_lower(to_json(t)::varchar)) from {}." + f"{schema}.{table} as t"
-        mine, theirs = (con.sql(query.format(database)).fetchone() for database in (one, other))
-        if mine is None or mine != theirs:
-            raise CatamnesisError(f"The copy of {schema}.{table} is not equal to its source. Nothing was kept of it.")
-        rows += int(mine[0])
-    return rows
+        raise encryption.wrong(folder.name) from None
+    return con

@@ -56,6 +56,10 @@ class RegistryBusy(CatamnesisError):
     exit_code = Exit.busy
 
 
+class EncryptionError(CatamnesisError):
+    """A key is missing, is not that of the file, or was given for a file that is not encrypted."""
+
+
 class NotEstimable(CatamnesisError):
     """The data cannot support the number asked for; the message says what would be needed."""
 
@@ -80,15 +84,26 @@ def choose(value: str, allowed: Iterable[str], what: str) -> str:
     raise UsageError(f"{what} {value!r} is not known.{hint} Allowed: {', '.join(options)}.")
 
 
+_NO_ROOM = ("No space left on device", "File too large", "Disk quota exceeded")
+
+
 def of_engine(error: Exception) -> str:
-    """Return what to say of an error of the engine that is nobody's mistake: no memory, no room on the disk."""
+    """Return what to say of an error of engine or disk that is nobody's mistake: no memory, no room on the disk."""
     import duckdb
 
+    if isinstance(error, (duckdb.Error, OSError)) and any(sign in str(error) for sign in _NO_ROOM):
+        return (
+            "There is no room on the disk. Nothing half done was kept, and what was there is as it was. Free "
+            "some space: "
+            "a change needs as much as the registry has."
+        )
     if isinstance(error, duckdb.OutOfMemoryException):
         return (
             "The engine needs more memory than it may use. Nothing half done was kept. Close other programs, or raise "
             "the ceiling in CATAMNESIS_MEMORY, e.g. CATAMNESIS_MEMORY=4GB."
         )
+    if isinstance(error, duckdb.Error) and "AES tag" in str(error):
+        return "What is encrypted does not prove itself: it was damaged or altered. Restore a backup, or the data cut."
     if isinstance(error, duckdb.IOException):
         return f"The disk cannot be read or written: {str(error).splitlines()[0]} Nothing half done was kept."
     return ""

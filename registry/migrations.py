@@ -6,9 +6,10 @@ from pathlib import Path
 
 import duckdb
 
-from registry import audit, catalogue, checks, history
-from registry.connection import SCHEMA_VERSION, new_session, not_opened, quoted
-from registry.errors import CatamnesisError, UsageError
+from registry import audit, catalogue, checks, encryption, history
+from registry.connection import SCHEMA_VERSION, attach, new_session, not_opened
+from registry.errors import CatamnesisError, UsageError, of_engine
+from registry.replacing import replacing
 
 
 def migrate(path: str | Path) -> tuple[str, str, Path | None]:
@@ -26,8 +27,6 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"There is no registry {path}.")
-    partial = path.with_name(f".{path.name}.migrating")
-    partial.unlink(missing_ok=True)
     con = new_session()
     try:
         found = _schema_of(con, path)
@@ -37,38 +36,43 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
             raise UsageError(
                 f"{path.name} has schema {found}; this version knows {', '.join(_STEPS)} and {SCHEMA_VERSION}."
             )
-        # What a killed writer left in the write-ahead log goes into the file first: it must not be left beside the new.
-        con.execute(f"detach source; attach '{quoted(path)}' as source; checkpoint source; detach source")
-        con.execute(f"attach '{quoted(path)}' as source (read_only)")
-        con.execute(f"attach '{quoted(partial)}' as registry (storage_version 'v1.5.0')")
-        con.execute("copy from database source to registry; use registry; begin")
-        history.create(con)
-        version = found
-        while version != SCHEMA_VERSION:
-            version = _STEPS[version](con)
-        con.execute("update log.meta set value = ? where key = 'schema_version'", [version])
-        audit.append(con, "migrate", {"from": found, "to": version})
-        _nothing_lost(con)
-        con.execute("commit")
-    except duckdb.Error as error:
-        raise CatamnesisError(f"{path.name} could not be migrated: {error}. The file is as it was.") from None
-    else:
-        con.close()
         kept = path.with_name(f"{path.name}.schema{found}")
-        partial.chmod(0o600)
-        kept.unlink(missing_ok=True)
-        kept.hardlink_to(path)
-        partial.replace(path)
+        # What a killed writer left in the write-ahead log goes into the file first: it must not be left beside the new.
+        con.execute("detach source")
+        attach(con, path, "source", secret=encryption.key(), mode="write")
+        con.execute("checkpoint source; detach source")
+        with replacing(path) as new:
+            _write(con, path, new, found)
+            con.close()
+            kept.unlink(missing_ok=True)
+            kept.hardlink_to(path)
         return found, SCHEMA_VERSION, kept
+    except duckdb.Error as error:
+        said = of_engine(error) or f"{error}. The file is as it was."
+        raise CatamnesisError(f"{path.name} could not be migrated. {said}") from None
     finally:
         con.close()
-        partial.unlink(missing_ok=True)
+
+
+def _write(con: duckdb.DuckDBPyConnection, path: Path, new: Path, found: str) -> None:
+    """Write the registry at `path`, of schema `found`, into a new file in the schema of now."""
+    attach(con, path, "source", secret=encryption.key(), mode="read")
+    attach(con, new, "registry", secret=encryption.key(), mode="new")
+    con.execute("copy from database source to registry; use registry; begin")
+    history.create(con)
+    version = found
+    while version != SCHEMA_VERSION:
+        version = _STEPS[version](con)
+    con.execute("update log.meta set value = ? where key = 'schema_version'", [version])
+    audit.append(con, "migrate", {"from": found, "to": version})
+    _nothing_lost(con)
+    con.execute("commit; checkpoint registry")
 
 
 def _schema_of(con: duckdb.DuckDBPyConnection, path: Path) -> str:
     """Attach the file as ``source`` and return the version of its schema."""
     try:
-        con.execute(f"attach '{quoted(path)}' as source (read_only)")
+        attach(con, path, "source", secret=encryption.key(), mode="read")
         row = con.sql("select value from source.log.meta where key = 'schema_version'").fetchone()
     except duckdb.Error as error:
         raise not_opened(path, str(error)) from None

@@ -12,11 +12,12 @@ from typing import Unpack
 import duckdb
 import polars as pl
 
-from registry import asked, audit, catalogue, checks, history, loadlog, pseudonyms, reporting, sqlmodels
-from registry.connection import SCHEMA_VERSION, attached, engine_version, new_session, quoted, show_as_views, writing
+from registry import asked, audit, catalogue, checks, encryption, history, loadlog, pseudonyms, reporting, sqlmodels
+from registry.connection import SCHEMA_VERSION, attach, attached, engine_version, new_session, show_as_views, writing
 from registry.courses import Courses, Selection, signature
 from registry.errors import UsageError
 from registry.one_centre import show_centre
+from registry.replacing import at_work, replacing
 from registry.tables import TABLES
 
 
@@ -69,32 +70,29 @@ class Registry:
             Secret of the pseudonyms, 16 bytes or more; drawn at random if not given. It is kept in ``<path>.key``,
             readable by its owner only. Without it the same patient cannot be recognised in a later file.
 
+        With a key in the environment (``CATAMNESIS_KEY``, or a file named by ``CATAMNESIS_KEY_FILE``) it is encrypted.
+
         Raises
         ------
         UsageError
-            When the file exists or its folder does not.
+            When the file exists, its folder does not, or the key of the environment is short.
         """
         path = Path(path)
-        if path.exists():
-            raise UsageError(f"{path.name} exists. Nothing was changed; choose another name or open it.")
+        _free(path)
         if not path.parent.is_dir():
             raise UsageError(f"There is no folder {path.parent}. Create it first.")
-        secret = pseudonyms.new_key(path, key)
-        con = new_session()
-        try:
-            con.execute(f"attach '{quoted(path)}' as registry (storage_version 'v1.5.0')")
-        except duckdb.IOException:
-            raise UsageError(f"{path} cannot be written. Choose a folder of your own.") from None
-        con.execute("use registry; begin")
-        history.create(con)
-        con.execute(loadlog.SCHEMA + history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
-        catalogue.create(con)
-        con.executemany("insert into log.meta values (?, ?)", list(_birth_certificate().items()))
-        audit.append(con, "create", _birth_certificate())
-        con.execute("commit")
-        con.close()
-        path.chmod(0o600)
-        pseudonyms.keep(path, secret)
+        hides, secret = encryption.new_key(), pseudonyms.new_key(path, key)
+        with replacing(path) as new, new_session() as con:
+            _free(path)
+            attach(con, new, "registry", secret=hides, mode="new")
+            con.execute("use registry; begin")
+            history.create(con)
+            con.execute(loadlog.SCHEMA + history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
+            catalogue.create(con)
+            con.executemany("insert into log.meta values (?, ?)", list(_birth_certificate().items()))
+            audit.append(con, "create", _birth_certificate())
+            con.execute("commit; checkpoint registry")
+            pseudonyms.keep(path, secret)
         return cls.open(path)
 
     @classmethod
@@ -129,6 +127,7 @@ class Registry:
                     f"{path.name} is a data cut, as of its own day. Open the registry to read another one."
                 )
             return cut.open_cut(path)
+        written = at_work(path)
         con = attached(path, read_only=True)
         if as_of is not None:
             load_id = history.as_of_load(con, as_of)
@@ -140,7 +139,7 @@ class Registry:
             sqlmodels.run(con, materialised())
             return cls(path, con, (f"Centre {centre} alone.",), centre=centre)
         show_as_views(con)
-        registry = cls(path, con)
+        registry = cls(path, con, (_as_before(con),) if written else ())
         if registry.stale():
             registry.notes.append(
                 "Derived tables are older than the record and were derived in memory for this session; "
@@ -183,6 +182,12 @@ class Registry:
         """
         row = self.con.sql("select max(data_cut) from staging.data_cut").fetchone()
         return row[0] if row else None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the file is encrypted."""
+        query = "select encrypted from duckdb_databases() where database_name = 'registry'"
+        return (self.con.sql(query).fetchone() or (False,))[0] is True
 
     def stale(self) -> bool:
         """Whether the record was loaded (or the SQL changed) after the derived tables were made."""
@@ -335,6 +340,18 @@ def derivation_stamp(con: duckdb.DuckDBPyConnection) -> str:
     seen = con.execute("select value from log.meta where key = 'catalogue_changes'").fetchone()
     text = "".join(sqlmodels.models()[name].query for name in materialised())
     return f"load {row[0]}, sql {hashlib.sha256(text.encode()).hexdigest()[:12]}, catalogue {seen[0] if seen else 0}"
+
+
+def _as_before(con: duckdb.DuckDBPyConnection) -> str:
+    """Say which state a reader has before them while the registry is being written."""
+    load, at = con.sql("select max(load_id), max(loaded_at) from log.load").fetchone() or (None, None)
+    state = f"after load {load} of {at:%Y-%m-%d %H:%M} UTC" if load else "before the first load"
+    return f"Being written by another process, or a writer was stopped: this is the record as it was {state}."
+
+
+def _free(path: Path) -> None:
+    if path.exists():
+        raise UsageError(f"{path.name} exists. Nothing was changed; choose another name or open it.")
 
 
 def _birth_certificate() -> dict[str, str]:

@@ -63,12 +63,13 @@ def main() -> None:
 
 @app.command()
 def init(registry: RegistryPath) -> None:
-    """Create an empty registry with its catalogues and the secret of its pseudonyms."""
+    """Create an empty registry and the secret of its pseudonyms; encrypted if CATAMNESIS_KEY (or its _FILE) is set."""
     from registry import Registry
 
-    Registry.create(registry).close()
-    typer.echo(f"Created {registry} and {registry}.key.")
-    typer.echo("Keep the key safe and apart from the data: it makes the pseudonyms.")
+    with Registry.create(registry) as created:
+        how = "encrypted with the key of the environment" if created.encrypted else "not encrypted"
+    typer.echo(f"Created {registry} ({how}) and {registry}.key.")
+    typer.echo("Keep that file safe and apart from the data: it makes the pseudonyms.")
 
 
 @app.command()

@@ -81,10 +81,21 @@ def cut(
 
 def backup(registry: RegistryPath, target: Annotated[Path, typer.Argument(help="New file.")]) -> None:
     """Copy the registry to a new file and prove the copy equal, table by table."""
-    from registry.cut import backup as run
+    from registry.copies import backup as run
 
     rows = run(registry, target)
     typer.echo(f"Backup: {target}, {rows:,} rows equal to their source. Keep {registry}.key in another place.")
+
+
+def encrypt(registry: RegistryPath) -> None:
+    """Encrypt the registry with the key in CATAMNESIS_KEY or CATAMNESIS_KEY_FILE; the old file is kept beside it."""
+    from registry.copies import encrypt as run
+
+    rows, kept = run(registry)
+    typer.echo(f"{registry} is encrypted: {rows:,} rows equal to those before. The file as it was: {kept}.")
+    typer.echo(
+        "Remove that file when all is well. Keep the key, and not beside the registry: without it nobody can read it."
+    )
 
 
 def migrate(registry: RegistryPath) -> None:
@@ -156,4 +167,4 @@ def reporting(registry: RegistryPath, as_json: AsJson = False) -> None:
         typer.echo("Never stated: " + "; ".join(never) + ".")
 
 
-COMMANDS = (history, retract, verify, cut, backup, migrate, waive, due, reporting)
+COMMANDS = (history, retract, verify, cut, backup, encrypt, migrate, waive, due, reporting)

@@ -21,8 +21,10 @@ def run(script, *arguments):
 def test_steps_killed_at_random_moments_and_spoilt_files_lose_nothing(tmp_path):
     """It fails by itself when anything is lost; docs/reliability.md has the large one."""
     out = tmp_path / "reliability.md"
-    run("reliability.py", "--kills", 12, "--files", 40, "--patients", 300, "--out", out)
-    assert "12 steps were killed" in out.read_text(encoding="utf-8")
+    some = ("--kills", 12, "--files", 40, "--patients", 300, "--disks", 6, "--cuts", 3, "--logs", 5)
+    run("reliability.py", *some, "--out", out)
+    told = out.read_text(encoding="utf-8")
+    assert "12 steps were killed" in told and "6 steps were run on a disk" in told and "3 loads were killed" in told
 
 
 @pytest.mark.slow

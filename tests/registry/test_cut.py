@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from analysis import time_to_response
-from registry import Registry, audit, checks, cut, derive, ingest
+from registry import Registry, audit, checks, copies, cut, derive, ingest
 from registry.errors import CatamnesisError, RegistryMissing, UsageError
 from registry.migrations import migrate
 from registry.tables import TABLES
@@ -120,33 +120,36 @@ def test_a_cut_is_for_its_owner_only_and_the_chain_keeps_the_hash_of_its_manifes
 
 def test_a_backup_is_equal_private_and_never_written_over_another(registry_file, tmp_path):
     copy = tmp_path / "backup.duckdb"
-    rows = cut.backup(registry_file, copy)
+    rows = copies.backup(registry_file, copy)
     with Registry.open(registry_file) as one, Registry.open(copy) as two:
         assert one.counts() == two.counts() and two.verify() == one.verify() and rows > sum(one.counts().values())
     assert copy.stat().st_mode & 0o077 == 0
     with pytest.raises(UsageError, match="never written over"):
-        cut.backup(registry_file, copy)
+        copies.backup(registry_file, copy)
     with pytest.raises(UsageError, match="There is no folder"):
-        cut.backup(registry_file, tmp_path / "nowhere" / "b.duckdb")
+        copies.backup(registry_file, tmp_path / "nowhere" / "b.duckdb")
 
 
 DETAILS = [t.__tablename__ for t in TABLES if t.__module__ == "registry.tables_detail"]
 
 
 def as_schema_2(registry_file, path):
-    """Copy a registry as schema 2 had it: without the tables around a course, their codes, rules and checks."""
-    cut.backup(registry_file, path)
+    """Copy a registry as schema 2 had it."""
+    copies.backup(registry_file, path)
     with duckdb.connect(str(path)) as con:
-        for name in DETAILS:
-            con.execute(f"drop table record.{name}; drop table past.{name}")
-            con.execute("delete from catalogue.load_rule where table_name = ?", [name])
-        con.execute("delete from catalogue.defect where defect in ('failed_product_given', 'release_test_pending')")
-        con.execute(
-            "delete from catalogue.vocabulary where vocabulary in ('release_analyte', 'goal_domain', 'specimen')"
-        )
-        con.execute("drop table catalogue.reporting_item")
-        con.execute("update log.meta set value = '2' where key = 'schema_version'")
+        to_schema_2(con)
     return path
+
+
+def to_schema_2(con):
+    """Take away what schema 2 had not: the tables around a course, their codes, rules and checks."""
+    for name in DETAILS:
+        con.execute(f"drop table record.{name}; drop table past.{name}")
+        con.execute("delete from catalogue.load_rule where table_name = ?", [name])
+    con.execute("delete from catalogue.defect where defect in ('failed_product_given', 'release_test_pending')")
+    con.execute("delete from catalogue.vocabulary where vocabulary in ('release_analyte', 'goal_domain', 'specimen')")
+    con.execute("drop table catalogue.reporting_item")
+    con.execute("update log.meta set value = '2' where key = 'schema_version'")
 
 
 def test_a_registry_of_schema_2_gets_the_tables_around_a_course_and_what_checks_them(registry_file, tmp_path):

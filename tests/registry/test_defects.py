@@ -3,9 +3,11 @@
 Each check is shown to find its own kind of row, and good files to have no contradiction.
 """
 
+import datetime as dt
+
 import pytest
 
-from registry import Registry, catalogue, checks
+from registry import Registry, catalogue, checks, ingest
 from registry.errors import UsageError
 from tests.registry.conftest import GOOD
 
@@ -164,6 +166,25 @@ def test_the_catalogue_covers_the_kinds_of_the_framework_with_limits_that_can_be
             assert registry.check({"sudden_change": limit}).filter(defect="sudden_change").height == n
             with pytest.raises(UsageError, match="Check with a limit 'two_deaths' is not known"):
                 registry.check({"two_deaths": 3})
+
+
+@pytest.mark.parametrize("defect", ["release_test_pending", "booster_decided_not_given"])
+def test_whether_somebody_waits_is_judged_by_the_day_of_their_own_centre(clinic, defect):
+    """A later file of another centre tells nothing of what happened in this one since."""
+    clinic.write_good()
+    clinic.write("decisions", DECISIONS + "MRN-4711,knee,left,2022-09-15,booster\n")
+    clinic.write("release_tests", GOOD["release_tests"] + "BMAC,sterility,2022-09-15,pending,,,,,\n")
+    clinic.write("events", "patient,site,side,date,kind\n")
+    other = clinic.path.parent / "other"
+    other.mkdir()
+    for name in ("centres", "patients", "targets", "visits"):
+        (other / f"{name}.csv").write_text(GOOD[name].replace("ZRH", "DEN").replace("MRN", "DEN"))
+    waits = []
+    for day, folder in (("2022-09-30", clinic.folder), ("2024-01-01", other), ("2024-01-02", clinic.folder)):
+        ingest.load(clinic.path, [folder], extracted_on=dt.date.fromisoformat(day))
+        with Registry.open(clinic.path) as registry:
+            waits.append(defect in registry.check()["defect"].to_list())
+    assert waits == [False, False, True]
 
 
 def states(clinic):

@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import textwrap
 
 import duckdb
 import pytest
 
 from registry import Registry, derive
-from registry.errors import RegistryBusy, RegistryMissing, UsageError
+from registry.errors import RegistryMissing, UsageError
 from registry.ingest import load
 
 
@@ -48,29 +47,13 @@ def test_another_duckdb_file_is_not_a_registry(tmp_path):
         Registry.open(tmp_path / "other.duckdb")
 
 
-def test_a_registry_that_another_process_writes_is_busy(clinic):
-    code = f"""
-        from registry.connection import writing
-        with writing({str(clinic.path)!r}):
-            print("writing", flush=True)
-            input()
-    """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as writer:
-        assert writer.stdout.readline() == "writing\n"
-        with pytest.raises(RegistryBusy, match="is being written by another process"):
-            Registry.open(clinic.path)
-        with pytest.raises(RegistryBusy, match="is being written by another process"):
-            derive(clinic.path)
-        writer.communicate("\n")
-    assert writer.returncode == 0
-    Registry.open(clinic.path).close()
-
-
-def test_a_registry_open_in_the_same_session_must_be_closed_before_it_is_written(clinic):
-    with Registry.open(clinic.path), pytest.raises(RegistryBusy, match="is open in this session"):
-        derive(clinic.path)
+def test_a_registry_open_in_a_session_can_be_written_and_goes_on_showing_what_it_showed(clinic):
+    clinic.write_good()
+    with Registry.open(clinic.path) as before:
+        clinic.load()
+        assert before.counts()["patient"] == 0 and before.verify().entries == 1
+        with Registry.open(clinic.path) as after:
+            assert after.counts()["patient"] == 2
     derive(clinic.path)
 
 

@@ -15,6 +15,7 @@ import polars as pl
 
 from registry import audit, history
 from registry.connection import attached, writing
+from registry.derivation import derivation_stamp, derive
 from registry.errors import UsageError, choose
 from registry.tables import TABLES
 
@@ -167,8 +168,6 @@ def over_time(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 def _derived(path: str | Path) -> None:
     """Bring the derived tables up to date, if they are not: checks read them."""
-    from registry.store import derivation_stamp, derive
-
     with closing(attached(Path(path), read_only=True)) as con:
         con.execute("use registry")
         held = con.sql("select value from log.meta where key = 'derived_from'").fetchone()

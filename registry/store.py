@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import importlib.metadata
 from html import escape
 from pathlib import Path
@@ -13,8 +12,9 @@ import duckdb
 import polars as pl
 
 from registry import asked, audit, catalogue, checks, encryption, history, loadlog, pseudonyms, reporting, sqlmodels
-from registry.connection import SCHEMA_VERSION, attach, attached, engine_version, new_session, show_as_views, writing
+from registry.connection import SCHEMA_VERSION, attach, attached, engine_version, new_session, show_as_views
 from registry.courses import Courses, Selection, signature
+from registry.derivation import derivation_stamp, materialised
 from registry.errors import UsageError
 from registry.one_centre import show_centre
 from registry.replacing import at_work, replacing
@@ -306,40 +306,6 @@ class Registry:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def materialised() -> list[str]:
-    """Return the SQL models that are derived once and kept, in order."""
-    return [name for name in sqlmodels.models() if name.split(".")[0] in sqlmodels.MATERIALISED]
-
-
-def derive(path: str | Path) -> dict[str, int]:
-    """Run ``sql/`` over the record and keep the result; returns rows by model.
-
-    Raises
-    ------
-    RegistryMissing, RegistryBusy
-        As :meth:`Registry.open`.
-
-    Examples
-    --------
-    >>> derive("knees.duckdb")["course.profile"]  # doctest: +SKIP
-    2257
-    """
-    with writing(path) as con:
-        sqlmodels.run(con, materialised())
-        con.execute("insert or replace into log.meta values ('derived_from', ?)", [derivation_stamp(con)])
-        audit.append(con, "derive", {"derived_from": derivation_stamp(con)})
-        query = " union all ".join(f"select '{n}' as model, count(*) from {n}" for n in materialised())
-        return {str(model): int(n) for model, n in con.sql(query).fetchall()}
-
-
-def derivation_stamp(con: duckdb.DuckDBPyConnection) -> str:
-    """Return what the derived tables depend on: the last load, the SQL, and the catalogue."""
-    row = con.sql("select coalesce(max(load_id), 0) from log.load").fetchone() or (0,)
-    seen = con.execute("select value from log.meta where key = 'catalogue_changes'").fetchone()
-    text = "".join(sqlmodels.models()[name].query for name in materialised())
-    return f"load {row[0]}, sql {hashlib.sha256(text.encode()).hexdigest()[:12]}, catalogue {seen[0] if seen else 0}"
 
 
 def _as_before(con: duckdb.DuckDBPyConnection) -> str:

@@ -114,7 +114,7 @@ def load(
 @app.command()
 def derive(registry: RegistryPath, as_json: AsJson = False) -> None:
     """Run the SQL models over the record and keep the derived tables."""
-    from registry.store import derive as run
+    from registry.derivation import derive as run
 
     counts = run(registry)
     if as_json:

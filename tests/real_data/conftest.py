@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from registry import Registry, ingest, store
+from registry import Registry, derive, ingest
 from registry.loadreport import LoadReport
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -80,7 +80,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RealData]:
             path = folder / f"{name}.duckdb"
             Registry.create(path).close()
             report = ingest.load(path, [file], mapping_file=mapping)
-            store.derive(path)
+            derive(path)
             held[name] = RealData(file, mapping, report, Registry.open(path))
         return held[name]
 

@@ -10,8 +10,8 @@ import pytest
 
 from analysis import time_to_response
 from registry import Registry, ingest, redcap, redcap_api, redcap_export, redcap_project, redcap_propose
+from registry.derivation import derive
 from registry.errors import CatamnesisError, MappingError, UsageError
-from registry.store import derive
 from synthetic import Design, simulate
 from synthetic.redcap_files import write_redcap
 from synthetic.sources import write_template

@@ -7,6 +7,7 @@ from analysis.describe import Description, describe
 from analysis.dose import dose_response
 from analysis.estimand import estimand
 from analysis.explorer_view import explore
+from analysis.growth import growth
 from analysis.imputed_change import imputed_change
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.outlook import outlook
@@ -32,6 +33,7 @@ __all__ = [
     "dose_response",
     "estimand",
     "explore",
+    "growth",
     "imputed_change",
     "joint_replacement",
     "loss_of_response",

@@ -177,7 +177,7 @@ def _direct_labels(axes: Axes, labels: list[tuple[float, str, str]], x: float) -
         )  # fmt: skip
 
 
-def _risk_table(axes: Axes, result: Result, shown: list[dict[str, Any]]) -> None:
+def _risk_table(axes: Axes, result: Result, shown: list[dict[str, Any]], title: str = "At risk") -> None:
     days = sorted(result.at_risk["time_day"].unique())
     axes.set_ylim(-len(shown) - 0.2, 0.9)
     axes.set_yticks([])
@@ -187,7 +187,7 @@ def _risk_table(axes: Axes, result: Result, shown: list[dict[str, Any]]) -> None
     # A first number of many digits, centred on day 0, needs room to its left.
     most = max(len(f"{n or 0:,}") for n in result.at_risk["n"])
     aside = -0.05 - 0.012 * max(most - 5, 0)
-    axes.text(aside, 0.55, "At risk", transform=axes.get_yaxis_transform(), fontweight="bold", ha="right", va="center")
+    axes.text(aside, 0.55, title, transform=axes.get_yaxis_transform(), fontweight="bold", ha="right", va="center")
     for i, stratum in enumerate(shown):
         axes.text(
             aside, -i - 0.35, stratum["label"], transform=axes.get_yaxis_transform(), ha="right", va="center",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis import imputation_figures
 from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce
 from analysis.numerics.covariance import covariance_matrix
-from analysis.numerics.imputation import Combined, Rows, Rule, combine, complete, least_squares
+from analysis.numerics.imputation import Combined, Rows, Rule, combine, complete, least_squares, together
 from analysis.numerics.marginal_means import mean_rows
 from analysis.numerics.repeated import MmrmFit
 from analysis.numerics.repeated_likelihood import profile
@@ -33,7 +33,7 @@ _FEWEST = 5
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What is imputed and how it is summed up: rows, fit, visit t, regression columns, contrasts (c, k) and names."""
 
     rows: Rows
@@ -129,11 +129,11 @@ def imputed_change(
     model = Inference(fit, "satterthwaite")
     single = used["patient_id"].n_unique() == used.height
     chosen = model if single else clustered(fit, "satterthwaite", rows_of(values, used, data))
-    plan = _plan(data, fit, model, chosen, reference)
+    plan = plan_of(data, fit, model, chosen, reference)
     missing = plan.rows.n[~plan.rows.observed[:, -1]].sum()
     if missing == 0:
         raise NotEstimable(f"Everybody due at {visit} was seen: nothing has to be assumed. Use trajectories().")
-    made = _assumptions(plan, imputations, seed, reference is not None)
+    made = under(plan, assumptions(reference is not None), imputations, seed)
     day = data.visits[-1].day
     frame = [*_frame(data, plan, made, day, confidence), *_observed(data, day)]
     settings = {
@@ -176,15 +176,19 @@ def _not_due(courses: Courses, visit: str) -> pl.DataFrame:
     ).pl()
 
 
-def _plan(data: Sums, fit: MmrmFit, model: Inference, chosen: Inference, reference: str | None) -> _Plan:
+def plan_of(data: Sums, fit: MmrmFit, model: Inference, chosen: Inference, reference: str | None) -> Plan:
+    """Return the plan of imputing the last visit of `data`; `chosen` is `model`, or has its limits clustered."""
     sums, t = data.sums, len(data.visits) - 1
     q, u = sums.n_covariates, len(data.unseen_n)
-    rows = Rows(
-        np.vstack([sums.observed, np.zeros((u, t + 1), dtype=bool)]),
-        np.concatenate([sums.n, data.unseen_n]),
-        np.concatenate([sums.zz, data.unseen_zz]),
-        np.concatenate([sums.zy, np.zeros((u, q, t + 1))]),
-        np.concatenate([sums.yy, np.zeros((u, t + 1, t + 1))]),
+    rows = together(
+        Rows(
+            np.vstack([sums.observed, np.zeros((u, t + 1), dtype=bool)]),
+            np.concatenate([sums.n, data.unseen_n]),
+            np.concatenate([sums.zz, data.unseen_zz]),
+            np.concatenate([sums.zy, np.zeros((u, q, t + 1))]),
+            np.concatenate([sums.yy, np.zeros((u, t + 1, t + 1))]),
+            np.concatenate([data.returned, data.unseen_returned]),
+        )
     )
     # A covariate that the others determine would make the regression of the completed visit singular.
     gram = rows.zz.sum(axis=0)
@@ -203,17 +207,21 @@ def _plan(data: Sums, fit: MmrmFit, model: Inference, chosen: Inference, referen
             k = data.labels.index(f"stratum={code}")
             swap[k, :] = 0.0
             swap[k, data.labels.index(f"stratum={reference}")] = 1.0
-    return _Plan(rows, fit, t, columns, np.array(contrasts)[:, columns], names, np.maximum(inflation, 1.0), swap)
+    return Plan(rows, fit, t, columns, np.array(contrasts)[:, columns], names, np.maximum(inflation, 1.0), swap)
 
 
-def _assumptions(plan: _Plan, times: int, seed: int, jump: bool) -> dict[str, Combined]:
-    """Return the combined estimates under each assumption, with the same draws under all of them."""
-    wanted: dict[str, tuple[Rule, float]] = {
+def assumptions(jump: bool) -> dict[str, tuple[Rule, float]]:
+    """Return what is assumed after the last visit seen, by name: a rule, and points of 100 added."""
+    return {
         "missing_at_random": ("missing_at_random", 0.0),
         "return_to_baseline": ("return_to_baseline", 0.0),
         **({"jump_to_reference": ("jump_to_reference", 0.0)} if jump else {}),
         **{f"delta {d:g}": ("missing_at_random", d) for d in DELTAS[1:]},
     }  # fmt: skip
+
+
+def under(plan: Plan, wanted: dict[str, tuple[Rule, float]], times: int, seed: int) -> dict[str, Combined]:
+    """Return the combined estimates under each assumption, with the same draws under all of them."""
     rng = np.random.default_rng(seed)
     drawn = [_parameters(plan.fit, rng) for _ in range(times)]
     seeds = rng.integers(0, 2**63, times)
@@ -247,7 +255,7 @@ def _parameters(fit: MmrmFit, rng: np.random.Generator) -> tuple[Floats, Floats]
     raise NotEstimable("The covariance between visits is too uncertain to impute from: fewer visits may help.")
 
 
-def _frame(data: Sums, plan: _Plan, made: dict[str, Combined], day: float, confidence: float) -> list[dict[str, Any]]:
+def _frame(data: Sums, plan: Plan, made: dict[str, Combined], day: float, confidence: float) -> list[dict[str, Any]]:
     out = []
     total, seen = _counts(data, plan)
     lows = {}
@@ -279,7 +287,7 @@ def _tipping(who: str, lows: list[float], day: float, of: int) -> dict[str, Any]
     return row(who, "tipping_delta", time_day=day, denominator=of, note=f"not even at {DELTAS[-1]:g} points")
 
 
-def _counts(data: Sums, plan: _Plan) -> tuple[list[int], list[int]]:
+def _counts(data: Sums, plan: Plan) -> tuple[list[int], list[int]]:
     """Return courses due and seen for each contrast."""
     k = [data.labels.index(f"stratum={s}") for s in data.strata]
     of_row = plan.rows.zz[:, 0, k]
@@ -299,7 +307,7 @@ def _observed(data: Sums, day: float) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _checks(data: Sums, plan: _Plan, made: dict[str, Combined], fit: MmrmFit) -> pl.DataFrame:
+def _checks(data: Sums, plan: Plan, made: dict[str, Combined], fit: MmrmFit) -> pl.DataFrame:
     total, seen = _counts(data, plan)
     found = made["missing_at_random"]
     rows = [
@@ -316,4 +324,4 @@ def _checks(data: Sums, plan: _Plan, made: dict[str, Combined], fit: MmrmFit) ->
     return diagnostics_of(rows)
 
 
-__all__ = ["DELTAS", "Visit", "imputed_change"]
+__all__ = ["DELTAS", "Plan", "Visit", "assumptions", "imputed_change", "plan_of", "under"]

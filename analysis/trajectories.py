@@ -133,7 +133,6 @@ def reduce_trajectories(
     products, due, people = reduce(kept, *(f"reduction.trajectory_{name}" for name in ("product", "due", "course")))
     kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
     used = people.filter(pl.col("reason").is_null())
-    scales = used.group_by("scale").agg(n=pl.len()).join(measured.scales.drop("n"), on="scale")
     values = read(kept, "reduction.trajectory_value") if rows else []
     own = used.group_by("patient_id").agg(n_courses=pl.len()).group_by("n_courses").agg(n=pl.len())
     return Reduction(
@@ -143,9 +142,7 @@ def reduce_trajectories(
         frames={
             "trajectory_product": products,
             "trajectory_due": due,
-            "trajectory_scale": scales.select("scale", "label", "unit", "n").sort(
-                "n", "scale", descending=[True, False]
-            ),
+            "trajectory_scale": measured.among(used["scale"]).scales,
             "courses_of_a_patient": own.sort("n_courses"),
         },
         flow=kept.flow(),

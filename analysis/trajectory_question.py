@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -51,6 +51,12 @@ class Measured:
     def unit_label(self) -> str:
         """The unit of a change, in words."""
         return "points of 100" if self.unit == "points_of_100" else str(self.scales["unit"][0]).strip("{}")
+
+    def among(self, used: pl.Series) -> Measured:
+        """Return the same, with the scales counted among the courses `used`."""
+        counts = used.value_counts(name="n").rename({used.name: "scale"})
+        scales = counts.join(self.scales.drop("n"), on="scale").select("scale", "label", "unit", "n")
+        return replace(self, scales=scales.sort("n", "scale", descending=[True, False]))
 
     def settings(self) -> dict[str, Any]:
         """Return what a result keeps of it."""

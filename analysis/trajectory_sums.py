@@ -47,6 +47,8 @@ class Sums:
         Means of `covariates` over them.
     unseen_n : (U,), unseen_zz : (U, 1 + S + q, 1 + S + q)
         Courses that were seen at none of the visits, by stratum: they say nothing to the model, and are missing.
+    returned : (P,), unseen_returned : (U,)
+        Whether the courses of a row were seen after the last of `visits`: they had not gone.
     """
 
     sums: PatternSums
@@ -58,6 +60,8 @@ class Sums:
     means: Floats
     unseen_n: Floats
     unseen_zz: Floats
+    returned: Bools
+    unseen_returned: Bools
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -119,8 +123,9 @@ def sums_of(products: pl.DataFrame, strata: list[str], visits: list[Visit], adju
     lift[:, 0, 0] = 1.0
     lift[np.arange(len(keys)), 1 + stratum, 0] = 1.0
     lift[:, np.arange(q - 1) + 1 + s, np.arange(q - 1) + 1] = 1.0
-    attended = [set(pattern.split(",")) for pattern in keys["pattern"]]
-    observed = np.array([[str(v.position) in a for v in visits] for a in attended], dtype=bool)
+    attended = [{int(position) for position in pattern.split(",") if position} for pattern in keys["pattern"]]
+    observed = np.array([[v.position in a for v in visits] for a in attended], dtype=bool)
+    returned = np.array([max(a, default=0) > visits[-1].position for a in attended], dtype=bool)
     observed = observed.reshape(len(keys), len(visits))
     zz, n = lift @ cube[:, :q, :q] @ np.swapaxes(lift, 1, 2), cube[:, 0, 0]
     seen = observed.any(axis=1)
@@ -145,6 +150,8 @@ def sums_of(products: pl.DataFrame, strata: list[str], visits: list[Visit], adju
         means=totals[:, 1:] / totals[:, :1],
         unseen_n=n[~seen],
         unseen_zz=zz[~seen],
+        returned=returned[seen],
+        unseen_returned=returned[~seen],
     )
 
 

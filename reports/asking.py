@@ -28,6 +28,7 @@ class Question(StrEnum):
     safety = "safety"
     joint_replacement = "joint-replacement"
     trajectories = "trajectories"
+    growth = "growth"
     imputed_change = "imputed-change"
     describe = "describe"
 

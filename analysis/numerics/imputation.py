@@ -28,7 +28,7 @@ Rule = Literal["missing_at_random", "return_to_baseline", "jump_to_reference"]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Sums of patients alike in stratum and in the visits seen, P rows, T visits, q covariates.
+    """Sums of patients alike in the visits seen (and in stratum, or not), P rows, T visits, q covariates.
 
     Attributes
     ----------
@@ -36,6 +36,8 @@ class Rows:
     n : (P,)
     zz : (P, q, q); zy : (P, q, T); yy : (P, T, T)
         Sums over the patients of a row, zero at visits not observed. Rows without any visit seen are among them.
+    returned : (P,), optional
+        Whether they were seen after the T visits: what is missing before is between visits seen.
     """
 
     observed: Bools
@@ -43,11 +45,26 @@ class Rows:
     zz: Floats
     zy: Floats
     yy: Floats
+    returned: Bools | None = None
 
     def last(self) -> NDArray[np.int64]:
-        """Return the last visit seen, -1 for none, (P,)."""
+        """Return the last visit seen, -1 for none, T for one after them, (P,)."""
         t = self.observed.shape[1]
-        return np.where(self.observed.any(axis=1), t - 1 - np.argmax(self.observed[:, ::-1], axis=1), -1)
+        last = np.where(self.observed.any(axis=1), t - 1 - np.argmax(self.observed[:, ::-1], axis=1), -1)
+        return last if self.returned is None else np.where(self.returned, t, last)
+
+
+def together(rows: Rows) -> Rows:
+    """Return the rows with those of one pattern of visits added: their stratum is among the covariates."""
+    returned = np.zeros(len(rows.n), dtype=bool) if rows.returned is None else rows.returned
+    key, at = np.unique(np.column_stack([rows.observed, returned]), axis=0, return_inverse=True)
+
+    def added(values: Floats) -> Floats:
+        total = np.zeros((len(key), *values.shape[1:]))
+        np.add.at(total, at.ravel(), values)
+        return total
+
+    return Rows(key[:, :-1], added(rows.n), added(rows.zz), added(rows.zy), added(rows.yy), key[:, -1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.numerics.imputation import Rows, combine, complete, least_squares
+from analysis.numerics.imputation import Rows, combine, complete, least_squares, together
 
 T, Q = 3, 2
 SIGMA = np.array([[4.0, 2.0, 1.5], [2.0, 5.0, 2.5], [1.5, 2.5, 6.0]])
@@ -101,3 +101,24 @@ def test_rubins_rules_by_hand():
     )
     with pytest.raises(ValueError, match="two or more are needed"):
         combine(np.ones((1, 1)), np.ones((1, 1)), 10.0)
+
+
+def test_who_is_seen_again_later_has_not_gone_and_takes_no_delta():
+    rows = sums_of(*patients())
+    missing = float(rows.n[~rows.observed[:, 2]].sum())
+    back = Rows(rows.observed, rows.n, rows.zz, rows.zy, rows.yy, np.ones(len(rows.n), dtype=bool))
+
+    def total(these, delta):
+        return complete(these, MEAN, SIGMA, 2, np.random.default_rng(4), delta=delta).zy[0]
+
+    assert total(rows, -10.0) - total(rows, 0.0) == pytest.approx(-10 * missing)
+    assert total(back, -10.0) == pytest.approx(total(back, 0.0))
+
+
+def test_rows_of_one_pattern_may_be_added_before_imputing():
+    rows = sums_of(*patients())
+    halves = Rows(*(np.concatenate([x, x] if x.dtype == bool else [x * 0.25, x * 0.75]) for x in
+                    (rows.observed, rows.n, rows.zz, rows.zy, rows.yy)))  # fmt: skip
+    joined = together(halves)
+    assert len(joined.n) == len(rows.n) and joined.n.sum() == pytest.approx(rows.n.sum())
+    assert np.sort(joined.yy[:, 0, 0]) == pytest.approx(np.sort(rows.yy[:, 0, 0]))

@@ -1,0 +1,214 @@
+"""Bias and coverage of mean changes by stage against a known truth, beside those of whoever came.
+
+    python benchmarks/truth/trajectories.py --seeds 1000 --imputed 300
+
+Writes docs/methods/truth/trajectories.json and, for reading, trajectories.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from analysis.cohort import Stratum
+from analysis.imputed_change import plan_of, under
+from analysis.numerics.imputation import Rule
+from analysis.trajectories import enough_visits
+from analysis.trajectory_model import Inference, clustered, fit_with_fallback
+from analysis.trajectory_rows import numbers
+from analysis.trajectory_sums import Sums, Visit, design_of, rows_of
+from registry import sqlmodels
+from registry.errors import NotEstimable
+from synthetic.trajectory_world import SCENARIOS, STAGES, VISITS, Scenario, World, make, reductions, truth
+
+STRATA = [Stratum(s, s, "#000000") for s in STAGES]
+CONTRASTS = [f"{s} - {STAGES[0]}" for s in STAGES[1:]]
+PLANNED = [Visit(name, k + 1, float(day)) for k, (name, day, _) in enumerate(VISITS)]
+# Visits of the study, and the one whose missing scores are imputed.
+SHOWN = ("6 months", "12 months", "24 months")
+IMPUTED = "12 months"
+ASSUMED: dict[str, tuple[Rule, float]] = {
+    "imputed at random": ("missing_at_random", 0.0),
+    "imputed, delta -10": ("missing_at_random", -10.0),
+}
+_WORLDS = {
+    "at_random": "`at_random`: normal changes; the chance of leaving depends on the change last seen.",
+    "not_at_random": "`not_at_random`: the same, but who leaves loses ten points from then on that nobody sees; no "
+    "visit is missed by chance, so that *delta −10* is true.",
+    "mixture": "`mixture`: responders and others, between 0 and 100 points, as in the synthetic registry; leaving "
+    "depends on the change last seen, but what is missing is no straight line of what was seen.",
+}
+_MONTH = [v.name for v in PLANNED].index(IMPUTED)
+_NOTHING = [np.nan] * 3
+OUT = Path(__file__).parents[2] / "docs" / "methods" / "truth"
+
+
+def fitted(world: World, visits: list[Visit]) -> tuple[Sums, Inference, Inference, pl.DataFrame]:
+    """Fit the mixed model to a sample as the questions do: sums, model, limits clustered by patient, courses due."""
+    made = reductions(world)
+    con = duckdb.connect(config={"threads": 1})
+    con.execute("create schema reduction")
+    for name in ("trajectory_course", "trajectory_value"):
+        con.register("frame", made[name])
+        con.execute(f"create table reduction.{name} as from frame")
+    sqlmodels.run(con, ["reduction.trajectory_product"])
+    products = con.sql("from reduction.trajectory_product order by all").pl()
+    con.close()
+    data, _ = enough_visits(products, STRATA, visits, (), "points")
+    design, _ = design_of(data)
+    fit, _ = fit_with_fallback(data.sums, design, "unstructured")
+    chosen = clustered(fit, "satterthwaite", rows_of(made["trajectory_value"], made["trajectory_course"], data))
+    return data, Inference(fit, "satterthwaite"), chosen, made["trajectory_due"]
+
+
+def one(task: tuple[Scenario, int, int, bool]) -> dict[str, Any]:
+    """Return estimates and limits of one sample by quantity, each (strata and contrasts, visits, 3)."""
+    scenario, courses, seed, imputed = task
+    world = make(scenario, courses, seed)
+    out: dict[str, Any] = {}
+    with suppress(NotEstimable):
+        data, _, chosen, due = fitted(world, PLANNED)
+        out |= _modelled(numbers(STRATA, data, chosen, due, 0.95))
+    if imputed:
+        with suppress(NotEstimable):
+            out |= _imputed(world.of(world.due[:, _MONTH]), seed)
+    return out
+
+
+def _modelled(frame: pl.DataFrame) -> dict[str, Any]:
+    held = {
+        (r["stratum"], r["quantity"], r["time_day"]): [r["estimate"], r["low"], r["high"]]
+        for r in frame.filter(pl.col("low").is_not_null()).iter_rows(named=True)
+    }
+    days = [v.day for v in PLANNED if v.name in SHOWN]
+
+    def table(quantity: str, strata: list[str]) -> list[list[list[float]]]:
+        return [[held.get((s, quantity, d), _NOTHING) for d in days] for s in strata]
+
+    return {
+        "mean change": table("mean_change", list(STAGES)) + table("difference", CONTRASTS),
+        "observed case": table("observed_case", list(STAGES)),
+        "complete case": table("complete_case", list(STAGES)),
+    }
+
+
+def _imputed(world: World, seed: int) -> dict[str, Any]:
+    data, model, chosen, _ = fitted(world, PLANNED[: _MONTH + 1])
+    if data.visits[-1].name != IMPUTED or data.strata != STAGES:
+        return {}
+    made = under(plan_of(data, model.fit, model, chosen, None), ASSUMED, 100, seed)
+    return {
+        name: [[[float(e), float(lo), float(hi)]] for e, lo, hi in zip(m.estimate, *m.limits(0.95), strict=True)]
+        for name, m in made.items()
+    }
+
+
+def study(scenario: Scenario, courses: int, seeds: int, imputed: int, pool: Any) -> list[dict[str, Any]]:
+    """Return bias and coverage of each quantity over `seeds` samples, of the imputed over the first `imputed`."""
+    known = truth(scenario)
+    tasks = [(scenario, courses, 1000 + i, i < imputed) for i in range(seeds)]
+    found = list(pool.map(one, tasks, chunksize=4))
+    at = [k for k, v in enumerate(PLANNED) if v.name in SHOWN]
+    own, alike = known["mean_change"], known["adjusted_change"]
+    gaps = alike[1:] - alike[0]
+    wanted = {
+        "mean change": (np.concatenate([own, gaps])[:, at], SHOWN, seeds),
+        "observed case": (own[:, at], SHOWN, seeds),
+        "complete case": (own[:, at], SHOWN, seeds),
+        **{name: (np.concatenate([alike, gaps])[:, [_MONTH]], (IMPUTED,), imputed) for name in ASSUMED},
+    }
+    rows = []
+    for name, (true, visits, tried) in wanted.items():
+        if tried:
+            empty = np.full((*true.shape, 3), np.nan)
+            values = np.array([f.get(name, empty) for f in found[:tried]], dtype=float)
+            rows.append({**_row(name, values, true, visits), "scenario": scenario.name, "courses": courses,
+                         "seeds": tried})  # fmt: skip
+    return rows
+
+
+def _row(name: str, values: np.ndarray, true: np.ndarray, visits: tuple[str, ...]) -> dict[str, Any]:
+    """Summarise estimates and limits (samples, strata, visits, 3) against the truth (strata, visits)."""
+    answered = np.isfinite(values[..., 0])
+    n = np.maximum(answered.sum(axis=0), 1)
+    inside = answered & (values[..., 1] <= true) & (true <= values[..., 2])
+    mean, spread = np.nanmean(values[..., 0], axis=0), np.nanstd(values[..., 0], axis=0)
+    coverage = inside.sum(axis=0) / n
+    return {
+        "quantity": name, "strata": [*STAGES, *CONTRASTS][: len(true)], "visits": list(visits),
+        "truth": true.round(3).tolist(), "bias": (mean - true).round(3).tolist(),
+        "error_of_bias": (spread / np.sqrt(n)).round(3).tolist(), "sd": spread.round(3).tolist(),
+        "half_width": (np.nanmean(values[..., 2] - values[..., 1], axis=0) / 2).round(3).tolist(),
+        "coverage": coverage.round(4).tolist(),
+        "error_of_coverage": np.sqrt(coverage * (1 - coverage) / n).round(4).tolist(),
+        "answered": answered.mean(axis=0).round(4).tolist(),
+    }  # fmt: skip
+
+
+def page(made: dict[str, Any]) -> str:
+    """Return the results as a page: one row a scenario, size, quantity, stratum and visit."""
+    shown = {r["scenario"] for r in made["rows"]}
+    lines = [
+        "# Trajectories: bias and coverage against the truth",
+        "",
+        f"Made by `{made['command']}` from `synthetic/trajectory_world.py`: 16 % of patients with two courses whose "
+        "scores correlate at 0.5, a data cut, visits missed at random, and about a third who leave by 12 months. "
+        f"{' '.join(_WORLDS[name] for name in _WORLDS if name in shown)} In points of 100. *mean change*: the mixed "
+        "model (`trajectories`), with differences of stages at the baseline of all; *imputed*: `imputed_change` at 12 "
+        "months, 100 imputations, at the baseline of all; *observed case*: whoever came to the visit; *complete case*: "
+        "whoever came to every visit of the model (both for comparison only). Coverage is of 95 % limits among the "
+        "samples that gave a number (`answered`), with its Monte-Carlo error.",
+        "",
+        "| scenario | courses | samples | quantity | stratum | visit | truth | bias (MC error) | SD | coverage "
+        "| answered |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in made["rows"]:
+        for i, stratum in enumerate(r["strata"]):
+            for k, visit in enumerate(r["visits"]):
+                true, bias, error, sd = (r[key][i][k] for key in ("truth", "bias", "error_of_bias", "sd"))
+                covered, doubt = 100 * r["coverage"][i][k], 100 * r["error_of_coverage"][i][k]
+                lines.append(
+                    f"| {r['scenario']} | {r['courses']:,} | {r['seeds']:,} | {r['quantity']} | {stratum} | {visit} "
+                    f"| {true:.2f} | {bias:.2f} ({error:.2f}) | {sd:.2f} | {covered:.1f} % ({doubt:.1f}) "
+                    f"| {100 * r['answered'][i][k]:.0f} % |"
+                )
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Run the study and write its results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("--imputed", type=int, default=300, help="Samples of these in which scores are imputed too.")
+    parser.add_argument("--courses", type=int, nargs="+", default=[150, 1500])
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--scenarios", nargs="+", default=[s.name for s in SCENARIOS])
+    parser.add_argument("--add", action="store_true", help="Keep the rows of the file for other scenarios and sizes.")
+    parser.add_argument("--out", type=Path, default=OUT / "trajectories.json")
+    a = parser.parse_args()
+    rows: list[dict[str, Any]] = json.loads(a.out.read_text(encoding="utf-8"))["rows"] if a.add else []
+    command = f"python benchmarks/truth/trajectories.py --seeds {a.seeds} --imputed {a.imputed}"
+    a.out.parent.mkdir(parents=True, exist_ok=True)
+    # Forked processes inherit locks of the engine's threads, and may wait for ever.
+    with ProcessPoolExecutor(a.processes, mp_context=get_context("spawn")) as pool:
+        for courses in a.courses:
+            for scenario in (s for s in SCENARIOS if s.name in a.scenarios):
+                rows = [r for r in rows if (r["scenario"], r["courses"]) != (scenario.name, courses)]
+                rows += study(scenario, courses, a.seeds, a.imputed, pool)
+                made = {"command": command, "rows": rows}
+                a.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+                a.out.with_suffix(".md").write_text(page(made), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

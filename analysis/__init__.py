@@ -15,6 +15,7 @@ from analysis.pooled import answer, pool, reduce_for
 from analysis.reduction import Reduction
 from analysis.replacement import joint_replacement
 from analysis.response import time_to_response
+from analysis.response_at_visits import response_at_visits
 from analysis.result import Result
 from analysis.safety import safety
 from analysis.specifications import specifications
@@ -41,6 +42,7 @@ __all__ = [
     "pool",
     "read_counts",
     "reduce_for",
+    "response_at_visits",
     "safety",
     "specifications",
     "states_by_visit",

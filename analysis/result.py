@@ -44,7 +44,7 @@ REGIONS = {
 # Questions whose differences are of shares.
 _OF_SHARES = (
     "time_to_response", "adjusted_response", "dose_response", "loss_of_response", "time_in_response",
-    "joint_replacement",
+    "joint_replacement", "response_at_visits",
 )  # fmt: skip
 
 # Fewer courses than this in a cell could point to a person: such numbers are withheld from what leaves the registry.

@@ -25,7 +25,33 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def mean_change(result: Result) -> Figure:
-    """Draw the mean change from baseline by stratum with its intervals, and the courses seen of those due below.
+    """Draw the mean change from baseline by stratum with its intervals, and the courses seen of those due below."""
+    label = f"Mean change from baseline\n({result.settings['unit_label']}, up is better)"
+    figure = _by_visit(result, label, _capital(str(result.settings["scale_label"])))
+    figure.alt_text = (  # type: ignore[attr-defined]
+        f"Mean change from baseline in {result.settings['scale_label']} over {len(result.settings['visits'])} planned "
+        f"visits, in {result.settings['unit_label']}, positive is improvement. At the last visit with enough courses: "
+        f"{_ends_told(result, '{:.1f} ({:.1f} to {:.1f})', 1)}."
+    )
+    return figure
+
+
+def share_at_visits(result: Result) -> Figure:
+    """Draw the share of courses in response at planned visits, and the courses known of those due below."""
+    from matplotlib.ticker import PercentFormatter
+
+    figure = _by_visit(result, "Courses in response", "")
+    figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    figure.axes[0].set_ylim(0, 1)
+    figure.alt_text = (  # type: ignore[attr-defined]
+        f"Share of courses in response at {len(result.settings['visits'])} planned visits. At the last visit with "
+        f"enough courses: {_ends_told(result, '{:.0f} % ({:.0f} to {:.0f})', 100)}."
+    )
+    return figure
+
+
+def _by_visit(result: Result, label: str, title: str) -> Figure:
+    """Draw one number by stratum and planned visit with its intervals.
 
     Strata stand side by side at each visit so that their intervals can be told apart; they differ in colour, line,
     and marker, and are named where they end.
@@ -33,8 +59,7 @@ def mean_change(result: Result) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
-    has = result.curves.filter(pl.col("time_day") > 0, pl.col("estimate").is_not_null())["stratum"]
-    shown = [s for s in result.settings["strata"] if (has == s["code"]).any()]
+    shown = _shown(result)
     style: dict[Any, Any] = dict(_STYLE)
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(7.2, 4.3 + 0.36 * len(shown)), layout="constrained")
@@ -46,12 +71,16 @@ def mean_change(result: Result) -> Figure:
         top.set_axisbelow(True)
         top.set_xlim(-0.025 * last, 1.04 * last)
         _labels(top, ends, last)
-        top.set_ylabel(f"Mean change from baseline\n({result.settings['unit_label']}, up is better)")
-        top.set_title(_capital(str(result.settings["scale_label"])), loc="left", fontsize=9, fontweight="bold")
+        top.set_ylabel(label)
+        top.set_title(title, loc="left", fontsize=9, fontweight="bold")
         top.tick_params(labelbottom=False)
         _table(table, result, shown)
-    figure.alt_text = _alt_text(result, shown)  # type: ignore[attr-defined]
     return figure
+
+
+def _shown(result: Result) -> list[dict[str, Any]]:
+    has = result.curves.filter(pl.col("time_day") > 0, pl.col("estimate").is_not_null())["stratum"]
+    return [s for s in result.settings["strata"] if (has == s["code"]).any()]
 
 
 def _curve(
@@ -124,19 +153,17 @@ def _apart(days: list[float], least: float) -> list[float]:
     return kept
 
 
-def _alt_text(result: Result, shown: list[dict[str, Any]]) -> str:
+def _ends_told(result: Result, pattern: str, times: float) -> str:
+    """Return the last number of each stratum in words."""
     visits = result.settings["visits"]
     parts = []
-    for stratum in shown:
+    for stratum in _shown(result):
         curve = result.curves.filter(pl.col("stratum") == stratum["code"], pl.col("estimate").is_not_null())
         end = curve.sort("time_day").row(-1, named=True)
         name = next(v["visit"] for v in visits if v["day"] == end["time_day"])
-        parts.append(f"{stratum['label']} {end['estimate']:.1f} ({end['low']:.1f} to {end['high']:.1f}) at {name}")
-    return (
-        f"Mean change from baseline in {result.settings['scale_label']} over {len(visits)} planned visits, in "
-        f"{result.settings['unit_label']}, positive is improvement. At the last visit with enough courses: "
-        f"{'; '.join(parts)}."
-    )
+        number = pattern.format(*(times * (end[c] or 0.0) for c in ("estimate", "low", "high")))
+        parts.append(f"{stratum['label']} {number} at {name}")
+    return "; ".join(parts)
 
 
 def _capital(text: str) -> str:

@@ -19,6 +19,7 @@ class Question(StrEnum):
     loss_of_response = "loss-of-response"
     time_in_response = "time-in-response"
     states_by_visit = "states-by-visit"
+    response_at_visits = "response-at-visits"
     adjusted_response = "adjusted-response"
     dose_response = "dose-response"
     subgroups = "subgroups"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -52,17 +54,22 @@ _NOTHING = [np.nan] * 3
 OUT = Path(__file__).parents[2] / "docs" / "methods" / "truth"
 
 
-def fitted(world: World, visits: list[Visit]) -> tuple[Sums, Inference, Inference, pl.DataFrame]:
-    """Fit the mixed model to a sample as the questions do: sums, model, limits clustered by patient, courses due."""
-    made = reductions(world)
+@lru_cache
+def engine() -> duckdb.DuckDBPyConnection:
+    """Return the engine of this process, with the schema of the reductions."""
     con = duckdb.connect(config={"threads": 1})
     con.execute("create schema reduction")
+    return con
+
+
+def fitted(world: World, visits: list[Visit]) -> tuple[Sums, Inference, Inference, pl.DataFrame]:
+    """Fit the mixed model to a sample as the questions do: sums, model, limits clustered by patient, courses due."""
+    made, con = reductions(world), engine()
     for name in ("trajectory_course", "trajectory_value"):
         con.register("frame", made[name])
-        con.execute(f"create table reduction.{name} as from frame")
+        con.execute(f"create or replace table reduction.{name} as from frame")
     sqlmodels.run(con, ["reduction.trajectory_product"])
     products = con.sql("from reduction.trajectory_product order by all").pl()
-    con.close()
     data, _ = enough_visits(products, STRATA, visits, (), "points")
     design, _ = design_of(data)
     fit, _ = fit_with_fallback(data.sums, design, "unstructured")
@@ -112,18 +119,27 @@ def _imputed(world: World, seed: int) -> dict[str, Any]:
     }
 
 
-def study(scenario: Scenario, courses: int, seeds: int, imputed: int, pool: Any) -> list[dict[str, Any]]:
-    """Return bias and coverage of each quantity over `seeds` samples, of the imputed over the first `imputed`."""
+def study(scenario: Scenario, courses: int, seeds: int, imputed: int, pool: Any) -> Iterator[list[dict[str, Any]]]:
+    """Give bias and coverage of each quantity after every fifty of `seeds` samples, imputed in the first `imputed`."""
     known = truth(scenario)
     tasks = [(scenario, courses, 1000 + i, i < imputed) for i in range(seeds)]
-    found = list(pool.map(one, tasks, chunksize=4))
+    found: list[dict[str, Any]] = []
+    for start in range(0, seeds, 50):
+        found += pool.map(one, tasks[start : start + 50], chunksize=2)
+        yield summary(scenario, courses, known, found, min(imputed, len(found)))
+
+
+def summary(
+    scenario: Scenario, courses: int, known: dict[str, Any], found: list[dict[str, Any]], imputed: int
+) -> list[dict[str, Any]]:
+    """Return bias and coverage of each quantity over the samples `found`, of the imputed over the first `imputed`."""
     at = [k for k, v in enumerate(PLANNED) if v.name in SHOWN]
     own, alike = known["mean_change"], known["adjusted_change"]
     gaps = alike[1:] - alike[0]
     wanted = {
-        "mean change": (np.concatenate([own, gaps])[:, at], SHOWN, seeds),
-        "observed case": (own[:, at], SHOWN, seeds),
-        "complete case": (own[:, at], SHOWN, seeds),
+        "mean change": (np.concatenate([own, gaps])[:, at], SHOWN, len(found)),
+        "observed case": (own[:, at], SHOWN, len(found)),
+        "complete case": (own[:, at], SHOWN, len(found)),
         **{name: (np.concatenate([alike, gaps])[:, [_MONTH]], (IMPUTED,), imputed) for name in ASSUMED},
     }
     rows = []
@@ -203,11 +219,12 @@ def main() -> None:
     with ProcessPoolExecutor(a.processes, mp_context=get_context("spawn")) as pool:
         for courses in a.courses:
             for scenario in (s for s in SCENARIOS if s.name in a.scenarios):
-                rows = [r for r in rows if (r["scenario"], r["courses"]) != (scenario.name, courses)]
-                rows += study(scenario, courses, a.seeds, a.imputed, pool)
-                made = {"command": command, "rows": rows}
-                a.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-                a.out.with_suffix(".md").write_text(page(made), encoding="utf-8")
+                others = [r for r in rows if (r["scenario"], r["courses"]) != (scenario.name, courses)]
+                for found in study(scenario, courses, a.seeds, a.imputed, pool):
+                    rows = others + found
+                    made = {"command": command, "rows": rows}
+                    a.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+                    a.out.with_suffix(".md").write_text(page(made), encoding="utf-8")
 
 
 if __name__ == "__main__":

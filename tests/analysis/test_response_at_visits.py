@@ -1,0 +1,78 @@
+"""In response at planned visits: the shares seen, with the limits that statsmodels gives from one row a course."""
+
+import numpy as np
+import polars as pl
+import pytest
+import statsmodels.api as sm
+
+from analysis import response_at_visits, states_by_visit
+from registry import Registry, derive
+from registry.errors import NotEstimable, UsageError
+from registry.ingest import load
+from synthetic import Design, simulate, sources
+
+
+@pytest.fixture(scope="module")
+def knees(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("at_visits")
+    sources.write_template(simulate(Design(patients=500, seed=9, programmes={"osteoarthritis": 1.0})), folder / "files")
+    path = folder / "knees.duckdb"
+    Registry.create(path, key=b"an open secret of the test suite").close()
+    load(path, [folder / "files"])
+    derive(path)
+    with Registry.open(path) as registry:
+        yield registry.courses(programme="osteoarthritis")
+
+
+def test_the_standard_errors_are_those_of_statsmodels_from_one_row_a_course_and_visit(knees):
+    made = response_at_visits(knees)
+    rows = knees.registry.con.sql("from reduction.state_visit where in_response is not null").pl()
+    shown = made.frame.filter(pl.col("quantity") == "share_in_response", pl.col("estimate").is_not_null(),
+                              pl.col("note").is_null())  # fmt: skip
+    days = dict(rows.select("position", "target_day").unique().iter_rows())
+    cells = [(s, p) for s, d in shown.select("stratum", "time_day").iter_rows() for p in days if days[p] == d]
+    kept = rows.filter(pl.struct("stratum", "position").map_elements(
+        lambda r: (r["stratum"], r["position"]) in cells, return_dtype=pl.Boolean))  # fmt: skip
+    x = np.array([[(s, p) == c for c in cells] for s, p in kept.select("stratum", "position").iter_rows()], dtype=float)
+    model = sm.GEE(kept["in_response"].to_numpy(), x, groups=kept["patient_id"].to_numpy(),
+                   family=sm.families.Binomial())  # fmt: skip
+    theirs = model.fit()
+    logit = [np.log(shown[c].to_numpy() / (1 - shown[c].to_numpy())) for c in ("estimate", "low", "high")]
+    assert logit[0] == pytest.approx(theirs.params, abs=1e-8)
+    assert shown["estimate"].to_numpy() == pytest.approx((shown["n"] / shown["denominator"]).to_numpy())
+    # Ours are times m / (m - p), with t of the patients of the stratum: within one to five per cent of normal ones.
+    ratio = (logit[2] - logit[1]) / (2 * 1.959964 * theirs.bse)
+    assert (ratio > 1.0).all() and (ratio < 1.06).all()
+
+
+def test_they_are_the_counts_of_states_by_visit_among_those_seen(knees):
+    made, counted = response_at_visits(knees).frame, states_by_visit(knees).frame
+    at = counted.filter(quantity="at_in_response", stratum="early", time_day=365.0).row(0, named=True)
+    ours = made.filter(quantity="share_in_response", stratum="early", time_day=365.0).row(0, named=True)
+    assert ours["n"] == at["n"]
+    assert ours["denominator"] <= at["denominator"]
+
+
+def test_visits_lend_to_each_other_under_an_exchangeable_correlation(knees):
+    plain, lent = response_at_visits(knees), response_at_visits(knees, working="exchangeable")
+    held = lent.diagnostics.filter(check="correlation within a patient")["value"][0]
+    assert 0.1 < held < 0.8  # a response lasts, so visits of a patient are alike
+    one, other = (r.frame.filter(quantity="share_in_response", stratum="early", time_day=180.0) for r in (plain, lent))
+    assert one["estimate"][0] == pytest.approx(other["estimate"][0], abs=0.02)
+    assert one["estimate"][0] != other["estimate"][0]
+
+
+def test_a_stage_in_which_few_respond_has_exact_limits_and_the_figure_is_drawn(knees):
+    made = response_at_visits(knees)
+    exact = made.frame.filter(pl.col("note").str.starts_with("nearly all or none"))
+    assert exact.height == 0 or (exact["low"] <= exact["estimate"]).all()
+    assert "Share of courses in response at 5 planned visits" in made.suppress().plot().alt_text
+    gap = made.frame.filter(quantity="difference", stratum="bone_on_bone - early", time_day=365.0)
+    assert gap["high"][0] < 0
+
+
+def test_what_cannot_be_asked_is_refused(knees):
+    with pytest.raises(UsageError, match="working = 'ar1'"):
+        response_at_visits(knees, working="ar1")
+    with pytest.raises(NotEstimable):
+        response_at_visits(knees.registry.courses(programme="osteoarthritis", min_potential_follow_up_day=100_000))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis import imputation_figures
 from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce
 from analysis.numerics.covariance import covariance_matrix
-from analysis.numerics.imputation import Combined, Rows, Rule, combine, complete, least_squares, together
+from analysis.numerics.imputation import Combined, Rows, Rule, blocks_of, combine, complete, least_squares, together
 from analysis.numerics.marginal_means import mean_rows
 from analysis.numerics.repeated import MmrmFit
 from analysis.numerics.repeated_likelihood import profile
@@ -226,12 +226,13 @@ def under(plan: Plan, wanted: dict[str, tuple[Rule, float]], times: int, seed: i
     drawn = [_parameters(plan.fit, rng) for _ in range(times)]
     seeds = rng.integers(0, 2**63, times)
     freedom = float(plan.rows.n.sum()) - len(plan.columns)
+    blocks = blocks_of(plan.rows, plan.t)
     made = {}
     for name, (rule, delta) in wanted.items():
         pairs = []
         for (mean, sigma), k in zip(drawn, seeds, strict=True):
             done = complete(plan.rows, mean, sigma, plan.t, np.random.default_rng(k), rule=rule, delta=delta,
-                            swap=plan.swap)  # fmt: skip
+                            swap=plan.swap, blocks=blocks)  # fmt: skip
             pairs.append(least_squares(done, plan.columns, plan.contrasts))
         estimate, variance = (np.array(x) for x in zip(*pairs, strict=True))
         found = combine(estimate, variance, freedom)

@@ -22,7 +22,8 @@ from registry.errors import NotEstimable
 
 Floats = NDArray[np.float64]
 
-_CAUSES = ("end", "death", "switch")
+# What can end a course, as the reduction calls it, and the quantity it becomes.
+_CAUSES = {"end": "end", "death": "death", "switch": "switch"}
 
 
 def joint_replacement(
@@ -119,7 +120,7 @@ def answer_replacement(
             rows += [row(s.code, "end", time_day=d, n=0, denominator=0, note="nobody in this stratum") for d in days]
             continue
         here = (cells["stratum"] == s.code).to_numpy()
-        every = _rows(s.code, mine, None if drawn is None else drawn[:, here], grid, confidence)
+        every = incidence_rows(s.code, mine, None if drawn is None else drawn[:, here], grid, confidence, _CAUSES)
         rows += [r for r in every if r["time_day"] in days]
         curves += [r for r in every if r["quantity"] == "end"]
     rows.append(_test(strata, cells, single=single))
@@ -144,21 +145,32 @@ def answer_replacement(
     )
 
 
-def _rows(
-    code: str, cells: pl.DataFrame, drawn: Floats | None, days: Floats, confidence: float
+def incidence_rows(
+    code: str, cells: pl.DataFrame, drawn: Floats | None, days: Floats, confidence: float, causes: dict[str, str]
 ) -> list[dict[str, Any]]:
+    """Return the cumulative incidence of each of `causes`, which compete, by day; the first has rows if none was seen.
+
+    Parameters
+    ----------
+    cells
+        ``cause, day, n`` of one stratum; causes as named in `causes`, or censored.
+    drawn
+        Resampled counts (times, cells) for the limits; without, they are Greenwood's.
+    causes
+        The quantity that each cause becomes.
+    """
     day = cells["day"].to_numpy().astype(float)
-    cause = cells["cause"].replace_strict({"censored": 0, **{c: i for i, c in enumerate(_CAUSES, 1)}}).to_numpy()
+    cause = cells["cause"].replace_strict({"censored": 0, **{c: i for i, c in enumerate(causes, 1)}}).to_numpy()
     count = cells["n"].to_numpy().astype(float)
     n = int(count.sum())
-    estimate, spread = _incidence(day, cause, count, days)
-    again = None if drawn is None else resampled_incidence(day, cause, drawn, days, len(_CAUSES))
+    estimate, spread = _incidence(day, cause, count, days, len(causes))
+    again = None if drawn is None else resampled_incidence(day, cause, drawn, days, len(causes))
     rows = []
     # Nobody left after the last event: the estimate stays what it is.
     last_event, last_free = (day[m].max(initial=-1.0) for m in (cause > 0, cause == 0))
     latest = np.inf if last_event > last_free else last_free
-    for k, name in enumerate(_CAUSES):
-        if not np.any(cause == k + 1) and name != "end":
+    for k, name in enumerate(causes.values()):
+        if not np.any(cause == k + 1) and k > 0:
             continue
         if again is None:
             low, high = _log_log(estimate[:, k], spread[:, k], confidence, n)
@@ -178,10 +190,12 @@ def _rows(
     return rows
 
 
-def _incidence(day: Floats, cause: NDArray[np.int64], count: Floats, days: Floats) -> tuple[Floats, Floats]:
+def _incidence(
+    day: Floats, cause: NDArray[np.int64], count: Floats, days: Floats, causes: int
+) -> tuple[Floats, Floats]:
     """Return incidence and standard error by day and cause, each (days, causes)."""
     used = count > 0
-    fit = cumulative_incidence(count_events(day[used], cause[used], count=count[used], n_causes=len(_CAUSES)))
+    fit = cumulative_incidence(count_events(day[used], cause[used], count=count[used], n_causes=causes))
     # The estimate starts at time 0 or the first exit; before it nothing has happened.
     estimate, spread = fit.at(np.maximum(days, fit.time[0]))
     return estimate[:, 1:], spread[:, 1:]

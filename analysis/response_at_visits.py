@@ -13,9 +13,9 @@ from scipy import special, stats
 from analysis import trajectory_figures
 from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum, allowed, check_confidence
 from analysis.loss_of_response import reduce_states
+from analysis.numerics.exact import exact_share
 from analysis.numerics.gee import GeeFit, Working, fit_gee
 from analysis.result import Result, check, diagnostics_of, frame_of, row
-from analysis.safety import exact_share
 from registry import Courses
 from registry.errors import NotEstimable, choose
 

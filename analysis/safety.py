@@ -7,12 +7,13 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, place_courses, reduce
+from analysis.first_event import first_event_rows
+from analysis.numerics.exact import exact_rate, exact_share
 from analysis.numerics.recurrent import mean_cumulative_function
 from analysis.result import Result, check, diagnostics_of, frame_of, row
-from analysis.safety_figures import mean_events
+from analysis.safety_figures import events
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
@@ -33,6 +34,7 @@ def safety(
     related_to: RelatedTo | None = None,
     horizon_day: tuple[int, ...] = HORIZON_DAYS,
     confidence: float = 0.95,
+    seed: int = 20040312,
 ) -> Result:
     """Count adverse events by stratum: per session, per year watched, and over time for events that recur.
 
@@ -51,16 +53,19 @@ def safety(
     related_to
         Count events at least possibly related to the product, the procedure or the harvest.
     horizon_day
-        Days since the first session at which the mean cumulative number is reported.
+        Days since the first session at which the mean cumulative number and first events are reported.
+    seed
+        Of the resamples of patients, where some have several courses.
 
     Returns
     -------
     Result
         ``events_per_100_sessions`` and ``events_per_100_course_years`` with exact limits, ``courses_with_event`` (share
         of 1, exact limits), ``mean_events`` per course by day (robust to courses prone to many; null after the last
-        course watched). Where none was seen the estimate is 0 and the upper limit says what is still possible. Rates
-        per year and means count events up to the last contact, over the time up to it; the other two count all. `n`
-        counts events, for shares courses with one; `denominator` courses.
+        course watched), ``first_event`` (share of 1 with one by day) and ``end_before_event`` (the target's end, a
+        switch or death came first), which compete. Where none was seen the estimate is 0 and the upper limit says what
+        is still possible. Rates per year, means and first events count events up to the last contact, over the time up
+        to it; the other two count all. `n` counts events, for shares courses; `denominator` courses.
 
     Raises
     ------
@@ -72,7 +77,8 @@ def safety(
     References
     ----------
     Garwood 1936 Biometrika 28:437 (exact Poisson limits); Clopper & Pearson 1934 Biometrika 26:404; Hanley &
-    Lippman-Hand 1983 JAMA 249:1743 (nothing seen); Lawless & Nadeau 1995 Technometrics 37:158 (mean number).
+    Lippman-Hand 1983 JAMA 249:1743 (nothing seen); Lawless & Nadeau 1995 Technometrics 37:158 (mean number); Aalen &
+    Johansen 1978 Scand J Stat 5:141 (first event).
 
     Examples
     --------
@@ -98,7 +104,8 @@ def safety(
         "cast(? as integer) as least_grade, cast(? as boolean) as serious, cast(? as varchar) as related_to",
         [category, least_grade, serious, related_to],
     )
-    rows, happened = reduce(kept, "reduction.harm_course", "reduction.harm_event")
+    names = ("harm_course", "harm_event", "harm_first_cell", "harm_first_cluster")
+    rows, happened, cells, patterns = reduce(kept, *(f"reduction.{name}" for name in names))
     if rows.height == 0:
         raise NotEstimable("No course of the selection has a session: there is nobody to count events in.")
     days = np.array(sorted(set(horizon_day)), dtype=float)
@@ -113,6 +120,8 @@ def safety(
         over_time, drawn = _over_time(happened, mine, s, days, confidence)
         frame += over_time
         curves += drawn
+    first, drawn = first_event_rows(cells, patterns, strata, days, confidence, seed)
+    frame, curves = [*frame, *first], [*curves, *drawn]
     what = _what(category, least_grade, serious, related_to)
     settings = {
         **common_settings(kept, strata, "safety", by),
@@ -123,6 +132,7 @@ def safety(
         "what": what,
         "horizon_day": [int(d) for d in days],
         "confidence": confidence,
+        "seed": seed,
     }
     left = courses.ids.to_frame().join(rows.select("course_id"), on="course_id", how="anti")
     return Result(
@@ -140,27 +150,8 @@ def safety(
             "The exact limits take courses, and events of one course, as independent; the mean number does not need "
             "the latter. Two treated sides of one person count as two courses, and a year of both as two course-years.",
         ),
-        draw=mean_events,
+        draw=events,
     )
-
-
-def exact_rate(events: float, exposure: float, confidence: float) -> tuple[float, float, float]:
-    """Return a Poisson rate with exact limits (Garwood 1936); with no event the lower limit is 0.
-
-    ``low = chi2(alpha / 2, 2 x) / 2 t`` and ``high = chi2(1 - alpha / 2, 2 x + 2) / 2 t``.
-    """
-    alpha = 1 - confidence
-    low = stats.chi2.ppf(alpha / 2, 2 * events) / 2 if events > 0 else 0.0
-    high = stats.chi2.ppf(1 - alpha / 2, 2 * events + 2) / 2
-    return events / exposure, float(low) / exposure, float(high) / exposure
-
-
-def exact_share(part: int, whole: int, confidence: float) -> tuple[float, float, float]:
-    """Return a share with exact limits (Clopper & Pearson 1934); of none the upper is ``1 - (alpha / 2)^(1 / n)``."""
-    alpha = 1 - confidence
-    low = float(stats.beta.ppf(alpha / 2, part, whole - part + 1)) if part > 0 else 0.0
-    high = float(stats.beta.ppf(1 - alpha / 2, part + 1, whole - part)) if part < whole else 1.0
-    return part / whole, low, high
 
 
 def _rates(mine: pl.DataFrame, code: str, confidence: float) -> list[dict[str, Any]]:

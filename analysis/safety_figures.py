@@ -1,4 +1,4 @@
-"""Figure of safety: the mean number of adverse events per course over time, by stratum."""
+"""Figure of safety: the share of courses with a first adverse event and the mean number of events, by stratum."""
 
 from __future__ import annotations
 
@@ -11,53 +11,70 @@ from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, _direct_labels, _ri
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from analysis.result import Result
 
+_PANELS = {"first_event": "Courses with an event", "mean_events": "Mean number of\nevents per course"}
 
-def mean_events(result: Result) -> Figure:
-    """Draw the mean cumulative number of events per course, with the numbers watched below it."""
+
+def events(result: Result) -> Figure:
+    """Draw first events with ends competing, the mean cumulative number of events, and the numbers watched below."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
-    shown = [s for s in result.settings["strata"] if (result.curves["stratum"] == s["code"]).any()]
+    known = result.curves.filter(pl.col("estimate").is_not_null())
+    shown = [s for s in result.settings["strata"] if (known["stratum"] == s["code"]).any()]
     if not shown:
         hidden = result.frame["note"].str.starts_with("suppressed").any()
         why = "Too few events to show" if hidden else "No event was seen"
         raise NotEstimable(f"{why} ({result.settings['what']}), so there is no curve; .frame has the limits.")
-    last = max(result.settings["horizon_day"])
+    last = max(result.settings["horizon_day"]) / _DAYS_A_MONTH
     style: Any = _STYLE
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(7.2, 4.2 + 0.2 * len(shown)), layout="constrained")
-        top, table = figure.subplots(2, 1, sharex=True, height_ratios=[1, 0.055 * (len(shown) + 1.4)])
-        labels = []
-        for i, stratum in enumerate(shown):
-            curve = result.curves.filter(pl.col("stratum") == stratum["code"]).sort("time_day")
-            months = np.r_[0.0, curve["time_day"].to_numpy(), last] / _DAYS_A_MONTH
-            value, low, high = (
-                np.r_[0.0, curve[c].cast(pl.Float64).fill_null(np.nan).to_numpy(), curve[c][-1] or np.nan]
-                for c in ("estimate", "low", "high")
-            )
-            top.fill_between(months, low, high, step="post", color=stratum["colour"], alpha=0.12, linewidth=0)
-            top.step(months, value, where="post", color=stratum["colour"], linestyle=_STYLES[i % len(_STYLES)],
-                     linewidth=1.6)  # fmt: skip
-            labels.append((float(value[-1]), stratum["label"], stratum["colour"]))
-        top.set_ylim(bottom=0)
-        height = top.get_ylim()[1]
-        scaled = [(end / height, text, colour) for end, text, colour in labels]
-        axes = top.twinx()
-        axes.set_ylim(0, 1)
-        axes.axis("off")
-        _direct_labels(axes, scaled, last / _DAYS_A_MONTH)
-        top.set_xlim(0, last / _DAYS_A_MONTH)
-        top.set_ylabel("Mean number of events per course")
-        top.grid(axis="y", color="#e6e6e6", linewidth=0.6)
-        top.set_axisbelow(True)
-        top.tick_params(labelbottom=False)
+        figure = Figure(figsize=(7.2, 6.0 + 0.2 * len(shown)), layout="constrained")
+        heights = [1, 1, 0.07 * (len(shown) + 1.4)]
+        first, mean, table = figure.subplots(3, 1, sharex=True, height_ratios=heights)
+        told = []
+        for axes, (quantity, label) in zip((first, mean), _PANELS.items(), strict=True):
+            told.append(_panel(axes, known.filter(pl.col("quantity") == quantity), shown, last))
+            axes.set_ylabel(label)
+        first.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         _risk_table(table, result, shown)
-    ends = ", ".join(f"{text} {value:.2f}" for value, text, _ in labels)
+    shares = ", ".join(f"{text} {100 * value:.0f} %" for text, value in told[0])
+    means = ", ".join(f"{text} {value:.2f}" for text, value in told[1])
     figure.alt_text = (  # type: ignore[attr-defined]
-        f"{result.title}. Mean number per course by {last / _DAYS_A_MONTH:.0f} months: {ends}."
+        f"{result.title}. With a first event by {last:.0f} months: {shares}. Mean number per course: {means}."
     )
     return figure
+
+
+def _panel(axes: Axes, curves: pl.DataFrame, shown: list[dict[str, Any]], last: float) -> list[tuple[str, float]]:
+    """Draw the steps of each stratum with their band, and return what each reaches."""
+    labels = []
+    for i, stratum in enumerate(shown):
+        curve = curves.filter(pl.col("stratum") == stratum["code"]).sort("time_day")
+        if curve.height == 0:
+            continue
+        months = np.r_[0.0, curve["time_day"].to_numpy() / _DAYS_A_MONTH, last]
+        value, low, high = (
+            np.r_[0.0, (x := curve[c].cast(pl.Float64).fill_null(np.nan).to_numpy()), x[-1]]
+            for c in ("estimate", "low", "high")
+        )
+        axes.fill_between(months, low, high, step="post", color=stratum["colour"], alpha=0.12, linewidth=0)
+        axes.step(months, value, where="post", color=stratum["colour"], linestyle=_STYLES[i % len(_STYLES)],
+                  linewidth=1.6)  # fmt: skip
+        labels.append((float(value[-1]), stratum["label"], stratum["colour"]))
+    axes.set_ylim(bottom=0)
+    height = axes.get_ylim()[1]
+    beside = axes.twinx()
+    beside.set_ylim(0, 1)
+    beside.axis("off")
+    _direct_labels(beside, [(end / height, text, colour) for end, text, colour in labels], last)
+    axes.set_xlim(0, last)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelbottom=False)
+    return [(text, value) for value, text, _ in labels]

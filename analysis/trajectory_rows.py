@@ -29,21 +29,24 @@ def numbers(
     shown = data.seen >= FEWEST
     own = mean_rows(inference.fit.design, data.profiles(data.means))
     common = mean_rows(inference.fit.design, data.profiles(data.n_courses @ data.means / data.n_courses.sum()))
+    first, asked = data.strata[0], []
+    for s, code in enumerate(data.strata):
+        asked.append(("mean_change", code, own[s], data.seen[s]))
+        if len(data.strata) > 1:
+            asked.append(("adjusted_change", code, common[s], data.seen[s]))
+    for s, code in enumerate(data.strata[1:], 1):
+        pair = np.where(shown[s] & shown[0], data.seen[s] + data.seen[0], 0.0)
+        asked.append(("difference", f"{code} - {first}", common[s] - common[0], pair))
+    modelled = _modelled(data, asked, inference, confidence)
     rows: list[dict[str, Any]] = []
     for stratum in strata:
         if stratum.code not in data.strata:
             rows += [_empty(stratum.code, v, "nobody in this stratum") for v in data.visits]
             continue
-        s = data.strata.index(stratum.code)
-        rows += _modelled(data, "mean_change", stratum.code, own[s], data.seen[s], inference, confidence)
-        if len(data.strata) > 1:
-            rows += _modelled(data, "adjusted_change", stratum.code, common[s], data.seen[s], inference, confidence)
+        rows += [r for r in modelled if r["stratum"] == stratum.code]
         rows += _seen(data, stratum.code, due)
-        rows += _naive(data, s, confidence)
-    for s in range(1, len(data.strata)):
-        name = f"{data.strata[s]} - {data.strata[0]}"
-        pair = np.where(shown[s] & shown[0], data.seen[s] + data.seen[0], 0.0)
-        rows += _modelled(data, "difference", name, common[s] - common[0], pair, inference, confidence)
+        rows += _naive(data, data.strata.index(stratum.code), confidence)
+    rows += [r for r in modelled if r["quantity"] == "difference"]
     rows.append(_test(data, inference, shown))
     return frame_of(rows)
 
@@ -53,21 +56,26 @@ def _empty(code: str, visit: Visit, note: str, quantity: str = "mean_change", se
 
 
 def _modelled(
-    data: Sums, quantity: str, name: str, contrast: Floats, seen: Floats, inference: Inference, confidence: float
+    data: Sums, asked: list[tuple[str, str, Floats, Floats]], inference: Inference, confidence: float
 ) -> list[dict[str, Any]]:
-    """Estimates of one stratum or contrast (T, p); visits at which too few were seen have none."""
-    enough = np.flatnonzero(seen >= FEWEST)
-    found = inference.of(contrast[enough], confidence) if len(enough) else None
+    """Estimates of each quantity, name, contrast (T, p) and seen (T,); visits at which too few were seen have none.
+
+    All contrasts go at once: the degrees of freedom of the clustered variance pass over the courses each time.
+    """
+    cells = [(k, t) for k, (*_, seen) in enumerate(asked) for t in np.flatnonzero(seen >= FEWEST).tolist()]
+    found = inference.of(np.array([asked[k][2][t] for k, t in cells]), confidence) if cells else None
+    place = {cell: i for i, cell in enumerate(cells)}
     rows = []
-    for t, visit in enumerate(data.visits):
-        if found is None or t not in enough:
-            rows.append(_empty(name, visit, f"fewer than {FEWEST} courses were seen", quantity, seen[t]))
-            continue
-        k = int(np.searchsorted(enough, t))
-        rows.append(
-            row(name, quantity, time_day=visit.day, estimate=float(found.estimate[k]), low=float(found.lower[k]),
-                high=float(found.upper[k]), denominator=int(seen[t]))
-        )  # fmt: skip
+    for k, (quantity, name, _, seen) in enumerate(asked):
+        for t, visit in enumerate(data.visits):
+            if found is None or (k, t) not in place:
+                rows.append(_empty(name, visit, f"fewer than {FEWEST} courses were seen", quantity, seen[t]))
+                continue
+            i = place[k, t]
+            rows.append(
+                row(name, quantity, time_day=visit.day, estimate=float(found.estimate[i]), low=float(found.lower[i]),
+                    high=float(found.upper[i]), denominator=int(seen[t]))
+            )  # fmt: skip
     return rows
 
 

@@ -11,6 +11,8 @@ from registry import Courses
 from registry.errors import NotEstimable
 
 _QUANTITIES = ("events_per_100_sessions", "events_per_100_course_years", "courses_with_event")
+# By this day the share with a first event is told beside them, ends competing.
+_DAY = 365
 
 
 def safety_results(courses: Courses) -> list[Result]:
@@ -22,7 +24,7 @@ def safety_results(courses: Courses) -> list[Result]:
 
 
 def safety_section(results: list[Result]) -> list[dict[str, Any]]:
-    """Return one table a result: rows by product with their three numbers."""
+    """Return one table a result: rows by product with their numbers."""
     return [
         {
             "title": "Serious adverse events" if r.settings["serious"] else "Adverse events of any grade",
@@ -39,5 +41,7 @@ def _row(result: Result, stratum: dict[str, Any]) -> dict[str, Any] | None:
     first = numbers.get(_QUANTITIES[0])
     if first is None:
         return None
-    return {"label": stratum["label"], "courses": first["denominator"], "events": first["n"],
-            "cells": [numbers[q] for q in _QUANTITIES if q in numbers]}  # fmt: skip
+    cells = [{**numbers[q], "share": q == _QUANTITIES[2]} for q in _QUANTITIES if q in numbers]
+    for r in mine.filter(pl.col("quantity") == "first_event", pl.col("time_day") == _DAY).to_dicts():
+        cells.append({**r, "share": True})
+    return {"label": stratum["label"], "courses": first["denominator"], "events": first["n"], "cells": cells}

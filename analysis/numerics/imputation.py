@@ -77,6 +77,22 @@ class Completed:
     imputed: float
 
 
+# Of each row in which a visit is missing: the visits seen, the sums of w w' with w = (z, y seen), and a root of them.
+Blocks = dict[int, tuple[NDArray[np.int64], Floats, Floats]]
+
+
+def blocks_of(rows: Rows, visit: int) -> Blocks:
+    """Return what completing `visit` needs of the rows whatever the parameters."""
+    out: Blocks = {}
+    for r in np.flatnonzero(~rows.observed[:, visit]):
+        o = np.flatnonzero(rows.observed[r])
+        inner = np.block([[rows.zz[r], rows.zy[r][:, o]], [rows.zy[r][:, o].T, rows.yy[r][np.ix_(o, o)]]])
+        values, vectors = np.linalg.eigh(inner)
+        good = values > 1e-10 * max(values[-1], 1e-300)
+        out[int(r)] = (o, inner, vectors[:, good] * np.sqrt(values[good]))
+    return out
+
+
 def complete(
     rows: Rows,
     mean: Floats,
@@ -87,6 +103,7 @@ def complete(
     rule: Rule = "missing_at_random",
     delta: float = 0.0,
     swap: Floats | None = None,
+    blocks: Blocks | None = None,
 ) -> Completed:
     """Return the sums of visit `visit` with its missing values imputed once.
 
@@ -104,14 +121,17 @@ def complete(
         Added to every value after the last visit seen.
     swap : (q, q)
         Takes z to that of the same patient in the reference stratum; needed to jump.
+    blocks
+        From :func:`blocks_of`, where the same rows are completed many times.
     """
     seen = rows.observed[:, visit]
+    blocks = blocks_of(rows, visit) if blocks is None else blocks
     zz = rows.zz.sum(axis=0)
     zy = rows.zy[seen, :, visit].sum(axis=0)
     yy = float(rows.yy[seen, visit, visit].sum())
     last = rows.last()
     for r in np.flatnonzero(~seen):
-        o = np.flatnonzero(rows.observed[r])
+        o, inner, root = blocks[r]
         gone = bool(last[r] < visit)
         weight, own = _regression(sigma, visit, o)
         g = mean[visit] - weight @ mean[o]
@@ -123,9 +143,8 @@ def complete(
             g = swap @ mean[visit] - weight @ mean[o]
         if gone and delta:
             g = g + delta * _intercept(len(g))
-        inner = np.block([[rows.zz[r], rows.zy[r][:, o]], [rows.zy[r][:, o].T, rows.yy[r][np.ix_(o, o)]]])
         h = np.concatenate([g, weight])
-        noise, square = _noise(inner, float(rows.n[r]), spread, rng)
+        noise, square = _noise(root, float(rows.n[r]), spread, rng)
         zy = zy + inner[: len(g)] @ h + noise[: len(g)]
         yy += float(h @ inner @ h + 2 * h @ noise) + square
     return Completed(zz, zy, yy, float(rows.n[~seen].sum()))
@@ -145,13 +164,11 @@ def _regression(sigma: Floats, visit: int, o: NDArray[np.int64]) -> tuple[Floats
     return weight, float(sigma[visit, visit] - weight @ sigma[o, visit])
 
 
-def _noise(inner: Floats, n: float, variance: float, rng: np.random.Generator) -> tuple[Floats, float]:
-    """Draw the sums of e with w = (z, y_o), and of e², for n patients with sums `inner` of w w'."""
-    values, vectors = np.linalg.eigh(inner)
-    good = values > 1e-10 * max(values[-1], 1e-300)
-    u = rng.normal(size=int(good.sum()))
-    noise = np.sqrt(variance) * (vectors[:, good] * np.sqrt(values[good])) @ u
-    left = max(n - int(good.sum()), 0.0)
+def _noise(root: Floats, n: float, variance: float, rng: np.random.Generator) -> tuple[Floats, float]:
+    """Draw the sums of e with w, whose sums of w w' have `root`, and of e², for n patients."""
+    u = rng.normal(size=root.shape[1])
+    noise = np.sqrt(variance) * root @ u
+    left = max(n - len(u), 0.0)
     square = variance * (float(u @ u) + (float(rng.chisquare(left)) if left > 0 else 0.0))
     return np.asarray(noise), square
 

@@ -216,15 +216,14 @@ def main() -> None:
     command = f"python benchmarks/truth/trajectories.py --seeds {a.seeds} --imputed {a.imputed}"
     a.out.parent.mkdir(parents=True, exist_ok=True)
     # Forked processes inherit locks of the engine's threads, and may wait for ever.
+    asked = [(s, n) for n in a.courses for s in SCENARIOS if s.name in a.scenarios]
+    rows = [r for r in rows if (r["scenario"], r["courses"]) not in {(s.name, n) for s, n in asked}]
     with ProcessPoolExecutor(a.processes, mp_context=get_context("spawn")) as pool:
-        for courses in a.courses:
-            for scenario in (s for s in SCENARIOS if s.name in a.scenarios):
-                others = [r for r in rows if (r["scenario"], r["courses"]) != (scenario.name, courses)]
-                for found in study(scenario, courses, a.seeds, a.imputed, pool):
-                    rows = others + found
-                    made = {"command": command, "rows": rows}
-                    a.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-                    a.out.with_suffix(".md").write_text(page(made), encoding="utf-8")
+        # In turn, so that a study that is stopped has as many samples of each.
+        for batch in zip(*(study(s, n, a.seeds, a.imputed, pool) for s, n in asked), strict=True):
+            made = {"command": command, "rows": [*rows, *(r for found in batch for r in found)]}
+            a.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+            a.out.with_suffix(".md").write_text(page(made), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize, stats
 
 from analysis import safety
-from analysis.safety import exact_rate, exact_share
+from analysis.numerics.exact import exact_rate, exact_share
 from registry.errors import NotEstimable, UsageError
 
 
@@ -60,8 +60,10 @@ def test_the_mean_number_by_the_horizon_is_events_per_course_when_nobody_leaves_
 
 
 def test_where_nothing_was_seen_the_answer_is_an_upper_limit_not_silence(everybody):
-    frame = safety(everybody, by="all", category="ectopic_tissue").frame
-    assert frame["estimate"].to_list() == [0] * 6
+    frame = safety(everybody, by="all", category="ectopic_tissue").frame.filter(
+        pl.col("quantity") != "end_before_event"
+    )
+    assert frame["estimate"].to_list() == [0] * 9
     assert (frame["high"] > 0).all() and frame["note"].str.contains("none seen").all()
     with pytest.raises(NotEstimable, match="No event was seen"):
         safety(everybody, by="all", category="ectopic_tissue").plot()
@@ -69,7 +71,7 @@ def test_where_nothing_was_seen_the_answer_is_an_upper_limit_not_silence(everybo
 
 def test_what_leaves_hides_few_events_and_shows_none_as_none(everybody):
     shown = safety(everybody, by="all", category="ectopic_tissue").suppress().frame
-    assert shown["estimate"].to_list() == [0] * 6
+    assert shown.filter(pl.col("quantity") != "end_before_event")["estimate"].to_list() == [0] * 9
     few = safety(everybody, by="product", least_grade=3).suppress().frame
     assert few.filter(pl.col("n").is_between(1, 4)).height == 0
 
@@ -109,3 +111,45 @@ def test_a_wrong_option_is_told(everybody, options, says):
 
 def test_the_figure_says_its_numbers_in_words(everybody):
     assert "Mean number per course" in safety(everybody, by="programme").plot().alt_text
+
+
+def test_first_events_are_counted_with_ends_competing_as_written_out_by_hand(everybody):
+    """Aalen and Johansen's sum over days, from the rows of courses and without any of ours."""
+    made = safety(everybody, by="all", horizon_day=(91, 365)).frame
+    rows = everybody.registry.con.sql(
+        "select course_id, greatest(coalesce(f.last_contact_day, 0), 1) as watched, "
+        "(select min(day) from course.harm h where h.course_id = f.course_id and h.day <= f.last_contact_day) as harm, "
+        "(select min(day) from endpoint.end_event e where e.course_id = f.course_id) as over "
+        "from course.follow_up f where exists (select 1 from course.session s where s.course_id = f.course_id)"
+    ).fetchall()
+    exits = []
+    for _, watched, harm, over in rows:
+        if harm is not None and harm <= (over if over is not None else harm):
+            exits.append((harm, "event"))
+        else:
+            exits.append((over, "over") if over is not None and over <= watched else (watched, "none"))
+    free, reached, ended = 1.0, 0.0, 0.0
+    for day in range(366):
+        at_risk = sum(1 for d, _ in exits if d >= day)
+        here = [what for d, what in exits if d == day]
+        reached += free * here.count("event") / at_risk
+        ended += free * here.count("over") / at_risk
+        free *= 1 - (here.count("event") + here.count("over")) / at_risk
+        if day in (91, 365):
+            first = made.filter(quantity="first_event", time_day=float(day)).row(0, named=True)
+            assert first["estimate"] == pytest.approx(reached, rel=1e-9)
+            assert first["n"] == sum(1 for d, what in exits if what == "event" and d <= day)
+            assert first["low"] < first["estimate"] < first["high"]
+    assert made.filter(quantity="end_before_event", time_day=365.0)["estimate"].item() == pytest.approx(ended, rel=1e-9)
+
+
+def test_of_no_first_event_the_limit_is_that_of_those_watched_so_long(everybody):
+    made = safety(everybody, by="all", category="ectopic_tissue", horizon_day=(365,)).frame
+    none = made.filter(quantity="first_event").row(0, named=True)
+    watched = int(none["note"].split("; ")[1].split(" ")[0].replace(",", ""))
+    assert none["estimate"] == 0 and none["high"] == pytest.approx(1 - 0.025 ** (1 / watched))
+    assert watched < none["denominator"]
+
+
+def test_the_figure_tells_first_events_and_means(everybody):
+    assert "With a first event by 12 months: " in safety(everybody, by="all").plot().alt_text

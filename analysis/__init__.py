@@ -7,6 +7,7 @@ from analysis.describe import Description, describe
 from analysis.dose import dose_response
 from analysis.estimand import estimand
 from analysis.explorer_view import explore
+from analysis.goals import goals
 from analysis.growth import growth
 from analysis.imputed_change import imputed_change
 from analysis.loss_of_response import loss_of_response, time_in_response
@@ -34,6 +35,7 @@ __all__ = [
     "dose_response",
     "estimand",
     "explore",
+    "goals",
     "growth",
     "imputed_change",
     "joint_replacement",

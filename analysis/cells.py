@@ -19,15 +19,19 @@ def safe_for_spreadsheets(frame: pl.DataFrame) -> pl.DataFrame:
 def given_away_by_the_rest(frame: pl.DataFrame, hidden: pl.Series) -> list[bool]:
     """Return which counts must go with those hidden, where all states of a visit add up to a number that is shown.
 
-    One state hidden alone would be the rest: the next smallest goes with it. Ways from visit to visit add up from both
-    sides: where one is hidden, all of that visit are.
+    One state (or kind of goal, or case told) hidden alone would be the rest: the next smallest goes with it. Ways from
+    visit to visit add up from both sides: where one is hidden, all of that visit are.
     """
     parts = frame.with_row_index("at").with_columns(
         hidden=hidden,
         part=pl.when(pl.col("quantity").str.starts_with("at_"))
         .then(pl.lit("state"))
         .when(pl.col("quantity").str.contains(" → "))
-        .then(pl.lit("way")),
+        .then(pl.lit("way"))
+        .when(pl.col("quantity").str.starts_with("goal_attained: "))
+        .then(pl.lit("kind of goal"))
+        .when(pl.col("quantity").str.starts_with("goal_attained, told "))
+        .then(pl.lit("case told")),
     )
     out = [False] * frame.height
     for (_, _, part), group in parts.drop_nulls("part").group_by(["stratum", "time_day", "part"]):

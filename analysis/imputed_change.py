@@ -8,23 +8,28 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import stats
 
 from analysis import imputation_figures
 from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce
 from analysis.numerics.covariance import covariance_matrix
 from analysis.numerics.imputation import Combined, Rows, Rule, blocks_of, combine, complete, least_squares, together
 from analysis.numerics.marginal_means import mean_rows
+from analysis.numerics.observation import observation_weights, weighted_contrasts
 from analysis.numerics.repeated import MmrmFit
 from analysis.numerics.repeated_likelihood import profile
+from analysis.numerics.weighting import effective_sample_size
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from analysis.trajectories import enough_visits
 from analysis.trajectory_model import Inference, clustered, fit_with_fallback
 from analysis.trajectory_question import Adjust, IntercurrentPolicy, ask
-from analysis.trajectory_sums import Sums, Visit, design_of, rows_of
+from analysis.trajectory_sums import Sums, Visit, design_of, returned_of, rows_of
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
 Floats = NDArray[np.float64]
+# Covariates, changes by visit and patient of each course.
+Each = tuple[Floats, Floats, NDArray[np.int64]]
 
 _COLUMNS: dict[str, str] = {"age": "age", "sex": "female", "bmi": "bmi"}
 # Points of 100 taken off values after the last visit seen; as far as every such patient being half the scale worse.
@@ -81,8 +86,8 @@ def imputed_change(
     Result
         By stratum, and for differences to the first: ``missing_at_random``, ``return_to_baseline``,
         ``jump_to_reference`` (with `reference`), ``delta -10`` and so on (points of 100, taken off after the last visit
-        seen); by stratum ``tipping_delta`` (the delta at which the lower limit reaches zero), and for comparison only
-        ``observed_case``.
+        seen), and ``weighted_for_observation`` (whoever was seen stands for those alike who were not); by stratum
+        ``tipping_delta`` (the delta at which the lower limit reaches zero), and for comparison only ``observed_case``.
 
     Raises
     ------
@@ -93,7 +98,8 @@ def imputed_change(
 
     References
     ----------
-    Rubin 1987; Carpenter, Roger & Kenward 2013; Cro et al. 2020 Stat Med 39:2815. See docs/methods/missing-scores.md.
+    Rubin 1987; Carpenter, Roger & Kenward 2013; Cro et al. 2020 Stat Med 39:2815; Robins, Rotnitzky & Zhao 1995. See
+    docs/methods/missing-scores.md.
 
     Examples
     --------
@@ -128,14 +134,16 @@ def imputed_change(
     used = people.filter(pl.col("reason").is_null())
     model = Inference(fit, "satterthwaite")
     single = used["patient_id"].n_unique() == used.height
-    chosen = model if single else clustered(fit, "satterthwaite", rows_of(values, used, data))
+    each = rows_of(values, used, data)
+    chosen = model if single else clustered(fit, "satterthwaite", each)
     plan = plan_of(data, fit, model, chosen, reference)
     missing = plan.rows.n[~plan.rows.observed[:, -1]].sum()
     if missing == 0:
         raise NotEstimable(f"Everybody due at {visit} was seen: nothing has to be assumed. Use trajectories().")
     made = under(plan, assumptions(reference is not None), imputations, seed)
     day = data.visits[-1].day
-    frame = [*_frame(data, plan, made, day, confidence), *_observed(data, day)]
+    by_weight, weights = weighted(data, plan, each, returned_of(values, used, data), confidence)
+    frame = [*_frame(data, plan, made, day, confidence), *by_weight, *_observed(data, day)]
     settings = {
         **common_settings(kept, strata, "imputed_change", by),
         **measured.settings(),
@@ -154,7 +162,7 @@ def imputed_change(
         frame=frame_of(frame),
         settings=settings,
         attrition=kept.flow(),
-        diagnostics=_checks(data, plan, made, fit),
+        diagnostics=pl.concat([_checks(data, plan, made, fit), weights]),
         notes=(
             "No data can show which assumption is true: a conclusion is as strong as the worst that is believable.",
             *((f"The covariance is {fit.structure.name}: {why}",) if why else ()),
@@ -278,6 +286,32 @@ def _frame(data: Sums, plan: Plan, made: dict[str, Combined], day: float, confid
     return out
 
 
+def weighted(
+    data: Sums, plan: Plan, each: Each, returned: NDArray[np.bool_], confidence: float
+) -> tuple[list[dict[str, Any]], pl.DataFrame]:
+    """Return the estimates weighted by the inverse probability of having been seen, and checks of the weights."""
+    z, y, patient = each
+    made = observation_weights(z, y, returned)
+    value, error = weighted_contrasts(z, y[:, -1], plan.columns, plan.contrasts, patient, made)
+    total, seen = _counts(data, plan)
+    reach = error * stats.t.ppf(0.5 + confidence / 2, max(len(np.unique(patient)) - len(plan.columns), 1))
+    out = []
+    for c, who in enumerate(plan.names):
+        limits = {"estimate": float(value[c]), "low": float(value[c] - reach[c]), "high": float(value[c] + reach[c])}
+        if min(seen[c], total[c]) < _FEWEST:
+            limits = {}
+        out.append(row(who, "weighted_for_observation", time_day=data.visits[-1].day, n=seen[c], denominator=total[c],
+                       **limits))  # fmt: skip
+    largest = float(made.weight.max())
+    checks = [check("largest weight", largest, "<= 20", largest <= 20, "inverse probability of having been seen")]
+    for i, code in enumerate(data.strata):
+        mine = made.weight * z[:, 1 + i]
+        effective = effective_sample_size(mine[mine > 0]) / max(seen[i], 1) if (mine > 0).any() else None
+        checks.append(check(f"effective share of those seen in {code}", effective, ">= 0.5", (effective or 0) >= 0.5,
+                            f"sum of weights over courses due: {mine.sum() / total[i]:.2f}"))  # fmt: skip
+    return out, diagnostics_of(checks)
+
+
 def _tipping(who: str, lows: list[float], day: float, of: int) -> dict[str, Any]:
     """Return where the lower limit reaches zero, linear between the deltas tried."""
     if lows[0] <= 0:
@@ -325,4 +359,4 @@ def _checks(data: Sums, plan: Plan, made: dict[str, Combined], fit: MmrmFit) -> 
     return diagnostics_of(rows)
 
 
-__all__ = ["DELTAS", "Plan", "Visit", "assumptions", "imputed_change", "plan_of", "under"]
+__all__ = ["DELTAS", "Plan", "Visit", "assumptions", "imputed_change", "plan_of", "under", "weighted"]

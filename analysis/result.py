@@ -355,8 +355,8 @@ def is_share(quantity: str, settings: dict[str, Any]) -> bool:
     if quantity.startswith(("difference", "naive")):
         return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end", "loss")
     starts = (
-        "response", "share", "end", "loss_or_end", "range", "courses_with_event", "first_event", "death", "seen",
-        "ever", "at_",
+        "response", "share", "end", "loss_or_end", "range", "courses_with_event", "first_event", "goal", "reached_as",
+        "death", "seen", "ever", "at_",
     )  # fmt: skip
     return quantity.startswith(starts) or " → " in quantity
 

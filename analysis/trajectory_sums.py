@@ -199,6 +199,12 @@ def design_of(data: Sums) -> tuple[VisitDesign, list[str]]:
     return design_from_columns(data.labels, names, {k: v for k, v in columns.items() if k not in dropped}), dropped
 
 
+def returned_of(values: pl.DataFrame, courses: pl.DataFrame, data: Sums) -> Bools:
+    """Return which courses were seen after the last visit of `data`, in the order of :func:`rows_of`; shape (n,)."""
+    later = values.filter(pl.col("position") > data.visits[-1].position)["course_id"]
+    return np.asarray(courses.sort("course_id")["course_id"].is_in(later.implode()).to_numpy())
+
+
 def cell(stratum: str, visit: str) -> str:
     """Return the label of the coefficient of a stratum at a visit."""
     return f"{stratum} at {visit}"

@@ -32,6 +32,7 @@ class Question(StrEnum):
     growth = "growth"
     imputed_change = "imputed-change"
     describe = "describe"
+    goals = "goals"
 
 
 def analyse(

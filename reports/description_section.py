@@ -1,4 +1,4 @@
-"""How completely products are described, in the summary report: by the sections of MIBO and the items of DOSES."""
+"""Description in the summary report: goals that were attained, and how completely products are described."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from typing import Any
 
 import polars as pl
 
-from analysis.result import SMALLEST_CELL
-from registry import Registry
+from analysis import goals
+from analysis.result import SMALLEST_CELL, Result
+from registry import Courses, Registry
+from registry.errors import NotEstimable
 from registry.reporting import sections
+
+# What the report tells of goals, by stage.
+_GOALS = {
+    "goal_named": "A goal was named",
+    "goal_assessed": "… and its attainment assessed",
+    "goal_attained": "Main goal attained, of those assessed",
+    "goal_exceeded": "… more than attained",
+    "reached_as_expected": "Change expected was reached by a year",
+}
 
 _PATIENTS = (
     "select product, count(distinct patient_id) as n from record.treatment_session s "
@@ -33,3 +44,25 @@ def description_section(registry: Registry) -> dict[str, Any] | None:
         shares = dict(table.filter(section=section).select("product", "share").iter_rows())
         rows.append({"label": section, "shares": [shares.get(name) for name in shown]})
     return {"products": shown, "rows": rows, "hidden": len(names) - len(shown)}
+
+
+def goals_result(courses: Courses) -> Result | None:
+    """Return the suppressed goals of a programme by stage; None where nobody wrote one down."""
+    try:
+        return goals(courses, by="stage").suppress()
+    except NotEstimable:
+        return None
+
+
+def goals_section(result: Result | None) -> dict[str, Any] | None:
+    """Return a table with a row for each number of goals, and a column for each stage that has courses."""
+    if result is None:
+        return None
+    cells = {(r["quantity"], r["stratum"]): r for r in result.frame.to_dicts()}
+    shown = [s for s in result.settings["strata"] if cells.get(("goal_named", s["code"]), {}).get("denominator") != 0]
+    rows = [
+        {"label": label, "cells": [cells.get((quantity, s["code"])) for s in shown]}
+        for quantity, label in _GOALS.items()
+        if any((quantity, s["code"]) in cells for s in shown)
+    ]
+    return {"columns": [s["label"] for s in shown], "rows": rows, "notes": list(result.notes)}

@@ -28,7 +28,7 @@ from registry import Courses, Registry
 from registry.errors import NotEstimable
 from reports import disclosure
 from reports.booster_section import booster_section
-from reports.description_section import description_section
+from reports.description_section import description_section, goals_result, goals_section
 from reports.first_page import headlines, read_first
 from reports.formats import count, number, percent, replace_file
 from reports.numbers import changes, numbers
@@ -52,6 +52,7 @@ class Section:
     booster: Result | None
     harms: list[Result]
     characteristics: Description | None
+    goals: Result | None
     completeness: pl.DataFrame
     status: pl.DataFrame
     withheld: list[str] = field(default_factory=list)
@@ -179,6 +180,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         booster=answer(booster_effect) if response is not None and _has_boosters(registry, programme) else None,
         harms=safety_results(courses),
         characteristics=described if isinstance(described, Description) else None,
+        goals=goals_result(courses),
         completeness=_completeness(registry, programme),
         status=registry.con.execute(
             "select status, rule, count(*) as n, count(*) filter (where n_overdue > 0) as n_overdue "
@@ -223,6 +225,7 @@ def _context(section: Section) -> dict[str, Any]:
         "harms": safety_section(section.harms),
         "booster": booster_section(section.booster, section.programme + "-booster"),
         "characteristics": _characteristics(section.characteristics) if section.characteristics else None,
+        "goals": goals_section(section.goals),
         "completeness": _visit_table(section.completeness),
         "status": _status_table(section.status),
         "notes": list(section.response.notes) if section.response else [],

@@ -40,7 +40,7 @@ def surroundings(tables: dict[str, pl.DataFrame], seed: int, until: dt.date) -> 
         "habits": _habits(people, rng),
         "prior_treatments": _prior(first, rng),
         "supportive_treatments": _supportive(first, until, rng).filter(pl.col("start_date") <= until),
-        "goals": _goals(first, rng),
+        "goals": _goals(first, until, rng),
         "processing": _processing(tables["products"], rng),
         "release_tests": _release_tests(tables["products"], first["date"].min(), rng),
         "imaging_details": _images(tables["stages"], rng),
@@ -133,8 +133,11 @@ def _supportive(targets: pl.DataFrame, until: dt.date, rng: np.random.Generator)
     )
 
 
-def _goals(targets: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+def _goals(targets: pl.DataFrame, until: dt.date, rng: np.random.Generator) -> pl.DataFrame:
     n = targets.height
+    # Two in three are asked after a year, of those whose year is over; a stream of its own leaves the tables after it.
+    later = rng.spawn(1)[0]
+    asked = pl.Series(later.random(n) < 0.67) & (pl.col("date") + pl.duration(days=365) <= until)
     return targets.select(
         *_TARGET,
         "date",
@@ -142,6 +145,8 @@ def _goals(targets: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
         importance=pl.Series(rng.integers(2, 6, n)),
         expected_points=pl.Series(rng.integers(1, 7, n) * 5),
         expected_case=pl.Series(_one_of("expected_case", n, rng)),
+        attainment=pl.when(asked).then(pl.Series(later.choice(np.arange(-2, 3), n, p=[0.1, 0.25, 0.4, 0.2, 0.05]))),
+        assessed_date=pl.when(asked).then(pl.col("date") + pl.duration(days=365)),
     )
 
 

@@ -106,7 +106,8 @@ def fit_gee(
     at = _at(x, y, cluster, count, size, beta, alpha)
     bread = np.linalg.inv(at.information)
     meat = (at.scores * count[:, None]).T @ at.scores
-    return GeeFit(beta, bread @ meat @ bread, at.scale * bread, alpha, at.scale, float(count.sum()), converged)
+    robust, naive = np.asarray(bread @ meat @ bread), np.asarray(at.scale * bread)
+    return GeeFit(beta, robust, naive, alpha, at.scale, float(count.sum()), converged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def complete(
     zy = rows.zy[seen, :, visit].sum(axis=0)
     yy = float(rows.yy[seen, visit, visit].sum())
     last = rows.last()
-    for r in np.flatnonzero(~seen):
+    for r in np.flatnonzero(~seen).tolist():
         o, inner, root = blocks[r]
         gone = bool(last[r] < visit)
         weight, own = _regression(sigma, visit, o)
@@ -166,8 +166,8 @@ def _regression(sigma: Floats, visit: int, o: NDArray[np.int64]) -> tuple[Floats
 
 def _noise(root: Floats, n: float, variance: float, rng: np.random.Generator) -> tuple[Floats, float]:
     """Draw the sums of e with w, whose sums of w w' have `root`, and of e², for n patients."""
-    u = rng.normal(size=root.shape[1])
-    noise = np.sqrt(variance) * root @ u
+    u: Floats = np.asarray(rng.normal(size=root.shape[1]))
+    noise = np.sqrt(variance) * (root @ u)
     left = max(n - len(u), 0.0)
     square = variance * (float(u @ u) + (float(rng.chisquare(left)) if left > 0 else 0.0))
     return np.asarray(noise), square

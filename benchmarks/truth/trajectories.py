@@ -22,12 +22,12 @@ import numpy as np
 import polars as pl
 
 from analysis.cohort import Stratum
-from analysis.imputed_change import plan_of, under
+from analysis.imputed_change import plan_of, under, weighted
 from analysis.numerics.imputation import Rule
 from analysis.trajectories import enough_visits
 from analysis.trajectory_model import Inference, clustered, fit_with_fallback
 from analysis.trajectory_rows import numbers
-from analysis.trajectory_sums import Sums, Visit, design_of, rows_of
+from analysis.trajectory_sums import Sums, Visit, design_of, returned_of, rows_of
 from registry import sqlmodels
 from registry.errors import NotEstimable
 from synthetic.trajectory_world import SCENARIOS, STAGES, VISITS, Scenario, World, make, reductions, truth
@@ -38,6 +38,7 @@ PLANNED = [Visit(name, k + 1, float(day)) for k, (name, day, _) in enumerate(VIS
 # Visits of the study, and the one whose missing scores are imputed.
 SHOWN = ("6 months", "12 months", "24 months")
 IMPUTED = "12 months"
+WEIGHTED = "weighted for observation"
 ASSUMED: dict[str, tuple[Rule, float]] = {
     "imputed at random": ("missing_at_random", 0.0),
     "imputed, delta -10": ("missing_at_random", -10.0),
@@ -112,11 +113,16 @@ def _imputed(world: World, seed: int) -> dict[str, Any]:
     data, model, chosen, _ = fitted(world, PLANNED[: _MONTH + 1])
     if data.visits[-1].name != IMPUTED or data.strata != STAGES:
         return {}
-    made = under(plan_of(data, model.fit, model, chosen, None), ASSUMED, 100, seed)
-    return {
+    plan = plan_of(data, model.fit, model, chosen, None)
+    made = under(plan, ASSUMED, 100, seed)
+    out = {
         name: [[[float(e), float(lo), float(hi)]] for e, lo, hi in zip(m.estimate, *m.limits(0.95), strict=True)]
         for name, m in made.items()
     }
+    rows = reductions(world)
+    people, values = rows["trajectory_course"], rows["trajectory_value"]
+    found, _ = weighted(data, plan, rows_of(values, people, data), returned_of(values, people, data), 0.95)
+    return {**out, WEIGHTED: [[[r["estimate"], r["low"], r["high"]]] for r in found]}
 
 
 def study(scenario: Scenario, courses: int, seeds: int, imputed: int, pool: Any) -> Iterator[list[dict[str, Any]]]:
@@ -140,7 +146,7 @@ def summary(
         "mean change": (np.concatenate([own, gaps])[:, at], SHOWN, len(found)),
         "observed case": (own[:, at], SHOWN, len(found)),
         "complete case": (own[:, at], SHOWN, len(found)),
-        **{name: (np.concatenate([alike, gaps])[:, [_MONTH]], (IMPUTED,), imputed) for name in ASSUMED},
+        **{name: (np.concatenate([alike, gaps])[:, [_MONTH]], (IMPUTED,), imputed) for name in (*ASSUMED, WEIGHTED)},
     }
     rows = []
     for name, (true, visits, tried) in wanted.items():
@@ -180,9 +186,10 @@ def page(made: dict[str, Any]) -> str:
         "scores correlate at 0.5, a data cut, visits missed at random, and about a third who leave by 12 months. "
         f"{' '.join(_WORLDS[name] for name in _WORLDS if name in shown)} In points of 100. *mean change*: the mixed "
         "model (`trajectories`), with differences of stages at the baseline of all; *imputed*: `imputed_change` at 12 "
-        "months, 100 imputations, at the baseline of all; *observed case*: whoever came to the visit; *complete case*: "
-        "whoever came to every visit of the model (both for comparison only). Coverage is of 95 % limits among the "
-        "samples that gave a number (`answered`), with its Monte-Carlo error.",
+        "months, 100 imputations, at the baseline of all; *weighted for observation*: its inverse-probability weights; "
+        "*observed case*: whoever came to the visit; *complete case*: whoever came to every visit of the model (both "
+        "for comparison only). Coverage is of 95 % limits among the samples that gave a number (`answered`), with its "
+        "Monte-Carlo error.",
         "",
         "| scenario | courses | samples | quantity | stratum | visit | truth | bias (MC error) | SD | coverage "
         "| answered |",

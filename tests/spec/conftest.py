@@ -86,7 +86,7 @@ class Given:
             "data cut": self._cut, "default definition": self._default, "cohort": self._cohort,
             "question": self._question, "booster question": self._booster, "decisions": self._decision, "harms": self._harm, "harm question": self._harm_question,
             "outlook question": self._outlook, "loss question": self._loss, "conditions": self._condition, "products": self._product,
-            "consents": self._consent,
+            "consents": self._consent, "goals": self._goal,
         }[section]  # fmt: skip
         writer(row)
 
@@ -115,6 +115,14 @@ class Given:
             "record.consent",
             {"id": next(self.next_id), "patient_id": self._patient(row), "version": row["version"], "scope": "research",
              "signed_date": _date("-400"), "withdrawn_date": withdrawn, "withdrawal_scope": row.get("scope")},
+        )  # fmt: skip
+
+    def _goal(self, row: Row) -> None:
+        assessed = _date(row["assessed"]) if row.get("assessed") else None
+        self._insert(
+            "record.goal",
+            {"id": next(self.next_id), **self._target(row), "date": _date(row["day"]), "domain": row["domain"],
+             "attainment": row.get("attainment"), "assessed_date": assessed},
         )  # fmt: skip
 
     def _centre(self, row: Row) -> int | None:

@@ -40,7 +40,8 @@ def derived(synthetic_file, tmp_path_factory):
 @pytest.mark.skipif(not HERE, reason="needs the extra spark, and Java 17")
 def test_every_derived_table_has_the_same_rows(derived):
     registry, models, rows = derived
-    assert set(rows) == set(KEPT) and all(rows.values())
+    # These files have no goals.
+    assert set(rows) == set(KEPT) and {name for name, n in rows.items() if n == 0} == {"course.goal"}
     assert {
         name: n for name in KEPT if (n := different(registry.con, name, models.work / name.replace(".", "/")))
     } == {}

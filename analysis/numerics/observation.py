@@ -1,9 +1,9 @@
 """Inverse-probability of observation: who was seen at a visit stands for those alike who were not.
 
 Leaving is modelled visit by visit among those not yet gone, from stratum, baseline and the change last seen; missing
-the visit itself among those seen at it or later. Who was seen counts 1 / (the product of having stayed and having come).
-The variance is the sandwich clustered by patient, with the scores of the models of the weights taken out: weights that
-are estimated make it smaller, not larger.
+the visit itself among those seen at it or later. Who was seen counts 1 / (the product of having stayed and having
+come). The variance is the sandwich clustered by patient, with the scores of the models of the weights taken out:
+weights that are estimated make it smaller, not larger.
 
 References
 ----------

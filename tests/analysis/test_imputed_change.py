@@ -90,6 +90,18 @@ def test_a_delta_that_was_put_into_the_data_is_found_again():
     assert y[seen[:, 2], 2].mean() - truth > 8 * error
 
 
+def test_those_seen_weighted_for_those_alike_who_were_not_come_near_what_is_imputed_at_random(knees):
+    made = imputed_change(knees, imputations=20)
+    for stage in ("early", "moderate", "bone_on_bone"):
+        # Another road to the same number: it uses less of the past, so that it wanders more.
+        one, other = (number(made, q, stage) for q in ("weighted_for_observation", "missing_at_random"))
+        assert one == pytest.approx(other, abs=1.5)
+        width = number(made, "weighted_for_observation", stage, "high") - one
+        assert width == pytest.approx(number(made, "missing_at_random", stage, "high") - other, rel=0.3)
+    checks = made.diagnostics.filter(pl.col("check").str.contains("weight|effective"))
+    assert checks.height == 4 and checks["passed"].all()
+
+
 def test_where_it_tips_the_figure_and_the_command(knees, file, tmp_path):
     made = imputed_change(knees)
     tip = number(made, "tipping_delta", "bone_on_bone")

@@ -72,7 +72,8 @@ def outlook(
     -------
     Result
         By planned visit (``time_day``): ``failure_case``, ``typical_case``, ``best_case`` (10th, 50th and 90th
-        percentile of improvement in points of 100), ``share_in_response``, ``share_response_lost``, ``share_worse``,
+        percentile of improvement in points of 100), ``share_in_response``, ``share_sustained`` (in response here and
+        at the judged visit before), ``share_response_lost``, ``share_worse``,
         ``end`` (shares of 1 of all due). `n` counts the courses behind a case, or those a share counts, and
         `denominator` of how many. ``similar`` gives the effective number of courses.
         Diagnostics: coverage of the 10-90 % range and discrimination for response, cross-validated by patient.
@@ -220,24 +221,27 @@ def _by_visit(rows: pl.DataFrame, likeness: pl.DataFrame) -> list[Seen]:
                 at["improvement"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
                 at["state"].fill_null("not_seen").to_numpy().astype(str), at["course_id"].to_numpy(),
                 at["likeness"].to_numpy(), (at["patient_id"].rank("dense") - 1).to_numpy().astype(np.int64),
+                at["sustained"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
             )
         )  # fmt: skip
     return out
 
 
 def _numbers(at: Seen, weight: Floats, worse: float) -> Floats:
-    """Return the three cases, then shares in response, lost, worse and ended; nan where nobody was seen."""
+    """Return the three cases, then shares in response, sustained, lost, worse and ended; nan where none was seen."""
     over = np.isin(at.state, OVER)
     scored = ~np.isnan(at.improvement) & ~over & (weight > 0)
     going = (at.state != "not_seen") & ~over & (weight > 0)
     if not scored.any() or not going.any():
-        return np.full(7, np.nan)
+        return np.full(8, np.nan)
     cases = weighted_quantile(at.improvement[scored], weight[scored], np.array(list(_CASES.values())))
     goes_on = 1 - weight[over].sum() / weight.sum()
     held, lost = (goes_on * weight[going & (at.state == s)].sum() / weight[going].sum() for s in _STATES)
+    told = going & ~np.isnan(at.sustained)
+    kept = goes_on * weight[told] @ at.sustained[told] / weight[told].sum() if told.any() else np.nan
     worsened = goes_on * weight[scored & (at.improvement <= -worse)].sum() / weight[scored].sum()
     ended = weight[at.state == "ended"].sum() / weight.sum()
-    return np.asarray(np.r_[cases, held, lost, worsened, ended], dtype=float)
+    return np.asarray(np.r_[cases, held, kept, lost, worsened, ended], dtype=float)
 
 
 def _counts(at: Seen, worse: float) -> list[tuple[int, int]]:
@@ -247,7 +251,9 @@ def _counts(at: Seen, worse: float) -> list[tuple[int, int]]:
     cases = [(int(scored.sum()), len(at.state))] * len(_CASES)
     states = [(int((going & (at.state == s)).sum()), int(going.sum())) for s in _STATES]
     worsened = (int((scored & (at.improvement <= -worse)).sum()), int(scored.sum()))
-    return [*cases, *states, worsened, (int((at.state == "ended").sum()), len(at.state))]
+    told = going & ~np.isnan(at.sustained)
+    kept = (int(at.sustained[told].sum()), int(told.sum()))
+    return [*cases, states[0], kept, states[1], worsened, (int((at.state == "ended").sum()), len(at.state))]
 
 
 def _rows_of(
@@ -256,7 +262,7 @@ def _rows_of(
     scored = ~np.isnan(at.improvement) & ~np.isin(at.state, OVER)
     counts = _counts(at, worse)
     effective = effective_sample_size(at.likeness[scored]) if scored.any() else 0.0
-    names = [*_CASES, "share_in_response", "share_response_lost", "share_worse", "end"]
+    names = [*_CASES, "share_in_response", "share_sustained", "share_response_lost", "share_worse", "end"]
     similar = row("all", "similar", time_day=at.day, estimate=effective, n=counts[0][0], denominator=counts[0][1],
                   note="effective number of courses like this one")  # fmt: skip
     if effective < FEWEST_EFFECTIVE:
@@ -271,11 +277,14 @@ def _rows_of(
     drawn = rng.multinomial(patients, np.full(patients, 1 / patients), size=resamples)
     again = np.stack([_numbers(at, at.likeness * d[at.patient], worse) for d in drawn])
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(again, [tail, 1 - tail], axis=0)
-    low[3:], high[3:] = interval_of_probability(value[3:], again[:, 3:], confidence, effective)
+    low, high = np.full((2, len(value)), np.nan)
+    low[:3], high[:3] = np.nanquantile(again[:, :3], [tail, 1 - tail], axis=0)
+    known = np.flatnonzero(~np.isnan(value[3:])) + 3
+    low[known], high[known] = interval_of_probability(value[known], again[:, known], confidence, effective)
     rows = [
         row("all", q, time_day=at.day, estimate=float(value[i]), low=float(low[i]), high=float(high[i]),
-            n=counts[i][0], denominator=counts[i][1])
+            n=counts[i][0], denominator=counts[i][1],
+            note=None if not np.isnan(value[i]) else "no visit before this one was judged")
         for i, q in enumerate(names)
     ]  # fmt: skip
     return [*rows, similar], []

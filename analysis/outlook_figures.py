@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _CASES = (("best_case", "best case", "#38761d", "--"), ("typical_case", "typical case", "#0b5394", "-"),
           ("failure_case", "failure case", "#a61c1c", ":"))  # fmt: skip
-_SHARES = (("share_in_response", "in\nresponse"), ("share_response_lost", "response\nlost"), ("share_worse", "worse"),
-           ("end", "ended"))  # fmt: skip
+_SHARES = (("share_in_response", "in\nresponse"), ("share_sustained", "sus-\ntained"),
+           ("share_response_lost", "response\nlost"), ("share_worse", "worse"), ("end", "ended"))  # fmt: skip
 
 
 def fan(result: Result) -> Figure:

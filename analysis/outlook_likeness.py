@@ -23,7 +23,10 @@ OVER = ("ended", "dead", "treated_anew")
 
 @dataclass(frozen=True)
 class Seen:
-    """Courses at one planned visit: improvement (nan if not seen), state, likeness (k,), patient number."""
+    """Courses at one planned visit: improvement (nan if not seen), state, likeness (k,), patient number.
+
+    `sustained` is 1 for those in response here and at the judged visit before, nan where either is not known.
+    """
 
     day: float
     visit: str
@@ -32,6 +35,7 @@ class Seen:
     course: NDArray[np.int64]
     likeness: Floats
     patient: NDArray[np.int64]
+    sustained: Floats
 
 
 def is_tissue(origin: str, tissue: str) -> bool:

@@ -152,8 +152,8 @@ def _look(scenario: Scenario, change: Floats, rng: np.random.Generator) -> tuple
     return left, came
 
 
-def truth(scenario: Scenario, courses: int = 1_500_000) -> dict[str, Floats]:
-    """Return the estimands by stage and visit, each (3, v), from registries so large that chance is 0.03 points.
+def truth(scenario: Scenario, courses: int = 500_000) -> dict[str, Floats]:
+    """Return the estimands by stage and visit, each (3, v), from registries so large that chance is 0.05 points.
 
     ``mean_change``: of the courses of a stage; ``adjusted_change``: had all courses been of the stage, with the
     baselines they have. Nobody is lost to the data cut.

@@ -3,7 +3,8 @@
 -- source: course.planned_score, baseline, domain_scale; endpoint.assessment, end_event; catalogue.programme_visit; cohort.outlook
 -- Improvement is positive. A target that ended before the visit has no score there and is in state ended, dead or treated
 -- anew from then on. A visit not due by the data cut has no row, whatever happened: those who ended would else be counted
--- before the others. One that was due and missed has a row without a score.
+-- before the others. One that was due and missed has a row without a score. Sustained: in response at this visit and at the
+-- judged visit before it; null where no earlier visit was judged, or nothing is known of this one.
 with asked as (
     select
         cohort.course_id, cohort.patient_id, visit.planned_visit, visit.position, visit.target_day,
@@ -36,6 +37,7 @@ judged as (
     select
         asked.course_id, asked.position,
         max_by(assessment.met, case when assessment.day >= asked.window_low_day then assessment.day end) as met,
+        max_by(assessment.met, case when assessment.day < asked.window_low_day then assessment.day end) as met_last,
         max(case when assessment.met and assessment.day < asked.window_low_day then 1 else 0 end) as met_before
     from asked
     inner join endpoint.assessment as assessment
@@ -56,7 +58,9 @@ select
         when judged.met then 'in_response'
         when judged.met_before = 1 then 'response_lost'
         else 'no_response'
-    end as state
+    end as state,
+    case when scored.course_id is not null and asked.end_day > asked.window_high_day and judged.met_last is not null
+        then judged.met and judged.met_last end as sustained
 from asked
 left join scored on asked.course_id = scored.course_id and asked.position = scored.position
 left join judged on asked.course_id = judged.course_id and asked.position = judged.position

@@ -61,6 +61,15 @@ def test_states_that_go_on_and_ends_fill_the_whole(knees):
     assert 0 < sum(parts) < 1 and parts[2] > 0
 
 
+def test_a_sustained_response_is_one_that_two_visits_in_turn_showed(knees):
+    result = outlook(knees, stage="early", resamples=20)
+    held, kept = (number(result, q, 730.0) for q in ("share_in_response", "share_sustained"))
+    assert 0 < kept["estimate"] <= held["estimate"] and kept["n"] <= held["n"]
+    assert kept["low"] < kept["estimate"] < kept["high"]
+    first = number(result, "share_sustained", 30.0)
+    assert first["estimate"] is None and "no visit before" in first["note"]
+
+
 def test_a_worse_stage_is_in_response_less_often(knees):
     early, late = (outlook(knees, stage=s, resamples=20) for s in ("early", "bone_on_bone"))
     assert number(early, "share_in_response")["low"] > number(late, "share_in_response")["high"]

@@ -54,6 +54,32 @@ def test_each_visit_due_by_the_data_cut_has_the_change_and_the_state_it_showed(g
     )
 
 
+def test_a_response_is_sustained_when_the_judged_visit_before_had_it_too(given):
+    became(
+        given,
+        """
+        planned_visit | state       | sustained
+        3 months      | in_response | -
+        6 months      | in_response | yes
+        12 months     | in_response | yes
+        """,
+        scores={90: 60, 180: 60, 365: 62},
+    )
+
+
+def test_a_response_that_comes_back_is_not_sustained(given):
+    became(
+        given,
+        """
+        planned_visit | state         | sustained
+        3 months      | in_response   | -
+        6 months      | response_lost | no
+        12 months     | in_response   | no
+        """,
+        scores={90: 60, 180: 42, 365: 62},
+    )
+
+
 def test_a_visit_that_was_due_and_missed_stays_without_a_score(given):
     became(
         given,

@@ -15,8 +15,11 @@ from registry import Courses, sqlmodels
 from registry.errors import NotEstimable, UsageError, choose
 
 By = Literal[
-    "stage", "all", "origin", "donor", "product", "route", "guidance", "dose_band", "site", "sex", "centre", "programme"
-]
+    "stage", "all", "origin", "donor", "product", "route", "guidance", "dose_band", "site", "sex", "centre",
+    "programme", "origin_by_stage",
+]  # fmt: skip
+# Strata that are no column of the profile of a course.
+_MADE_OF = {"all": "'all'", "origin_by_stage": "origin || ' in ' || stage"}
 Confirmation = Literal["confirmed", "first"]
 EarlyVisits = Literal["ignored", "counted"]
 EndPolicy = Literal["competing", "censor"]
@@ -138,7 +141,7 @@ def place_courses(courses: Courses, by: str) -> tuple[list[Stratum], Courses]:
     """Write ``cohort.course`` for the reductions; courses of unknown stratum are excluded with that reason."""
     choose(by, allowed(By), "by =")
     con = courses.registry.con
-    column = "'all'" if by == "all" else by
+    column = _MADE_OF.get(by, by)
     ids = courses.ids.to_frame()  # noqa: F841  (read by name in the SQL below)
     con.execute("create schema if not exists cohort")
     con.execute(

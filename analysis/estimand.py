@@ -109,10 +109,21 @@ def _of_question(result: Result) -> dict[str, Any]:
             "events": [("Intercurrent event: Death, another treatment", "competing event")],
             "summary": "Cumulative incidence, and its difference between strata",
         }
-    if result.question == "trajectories":
+    if result.question == "response_at_visits":
         return {
             "treatment": given,
-            "variable": f"Change of {s['scale_label']} from baseline at planned visits, {s['unit_label']}",
+            "variable": f"State at each planned visit: in response by {response}, until lost by rule {s['loss']}",
+            "events": [
+                ("Intercurrent event: End of the target, death", "composite: not in response from then on"),
+                *_events(s, ("booster_policy",)),
+            ],
+            "summary": "Share of courses in response by visit, and its difference between strata",
+        }
+    if result.question in ("trajectories", "growth"):
+        when = "at planned visits" if result.question == "trajectories" else "by day since the first session"
+        return {
+            "treatment": given,
+            "variable": f"Change of {s['scale_label']} from baseline {when}, {s['unit_label']}",
             "events": _events(s, ("end_policy", "booster_policy")),
             "summary": "Mean change by visit, and its difference between strata",
         }

@@ -45,7 +45,8 @@ def subgroups(
     courses, definition
         As :func:`analysis.time_to_response`.
     by
-        What separates the groups: ``origin``, ``product``, ``route``, ``guidance``, ``centre`` and others.
+        What separates the groups: ``origin``, ``product``, ``route``, ``guidance``, ``centre`` and others;
+        ``origin_by_stage``: cell sources within each severity stage, drawn together within it only.
     covariates
         As :func:`analysis.adjusted_response`; default: stage, age, sex and baseline.
     horizon_day
@@ -56,12 +57,13 @@ def subgroups(
     Result
         By group: ``response`` (adjusted), ``pooled_response`` and, for centres, ``funnel_z`` (beyond ±1.96 outside 95 %
         of like centres). For `all`: ``pooled_response`` of the distribution's middle, ``spread``, its standard
-        deviation on the scale log(-log(1 - share)), and for centres ``funnel_target``, their common share.
+        deviation on the scale log(-log(1 - share)) (by stage: ``pooled_response in early``, ``spread in early``), and
+        for centres ``funnel_target``, their common share.
 
     Raises
     ------
     NotEstimable
-        When fewer than three groups have ten responses.
+        When fewer than three groups (of a stage) have ten responses.
 
     References
     ----------
@@ -77,22 +79,32 @@ def subgroups(
         raise UsageError("Stages are an order, not draws of one distribution: use adjusted_response(by='stage').")
     if horizon_day < 1:
         raise UsageError("horizon_day is a day since the first session, 1 or more.")
-    chosen = tuple(c for c in _DEFAULT if c != by) if covariates is None else covariates
+    parts = by.split("_by_")
+    chosen = tuple(c for c in _DEFAULT if c not in parts) if covariates is None else covariates
+    if set(chosen) & set(parts):
+        raise UsageError(f"covariates = {chosen} must not name what separates the groups: {' and '.join(parts)}.")
     made = adjusted_response(
         courses, covariates=chosen, definition=definition, by=by, horizon_day=(horizon_day,), confidence=confidence
     )
     rows = made.frame.filter(pl.col("quantity") == "response")
     known = rows.filter(pl.col("estimate").is_not_null(), pl.col("estimate").is_between(1e-9, 1 - 1e-9))
-    if known.height < _FEWEST_GROUPS:
+    within = pl.col("stratum").str.split(" in ").list.last() if len(parts) > 1 else pl.lit("")
+    sets = [g for _, g in known.group_by(within.alias("within"), maintain_order=True) if g.height >= _FEWEST_GROUPS]
+    if not sets:
         raise NotEstimable(
-            f"{known.height} groups of {by} have a number: three or more are needed to say how much groups differ."
+            f"{known.height} groups of {by} have a number: three or more{' in a stage' if len(parts) > 1 else ''} are "
+            "needed to say how much groups differ."
         )
     z = float(stats.norm.ppf(0.5 + confidence / 2))
-    shares, low, high = (known[c].to_numpy() for c in ("estimate", "low", "high"))
-    y, error = _scale(shares), (_scale(high) - _scale(low)) / (2 * z)
-    pooled = partial_pooling(y, error, confidence)
-    compared = funnel(y, error) if by == "centre" else None
-    frame = [*rows.to_dicts(), *_rows(known, pooled, compared, horizon_day)]
+    frame, checks = rows.to_dicts(), []
+    for mine in sets:
+        shares, low, high = (mine[c].to_numpy() for c in ("estimate", "low", "high"))
+        y, error = _scale(shares), (_scale(high) - _scale(low)) / (2 * z)
+        pooled = partial_pooling(y, error, confidence)
+        compared = funnel(y, error) if by == "centre" else None
+        where = f" in {mine['stratum'][0].split(' in ')[-1]}" if len(parts) > 1 else ""
+        frame += _rows(mine, pooled, compared, horizon_day, where)
+        checks.append(_checks(compared, mine.height, where))
     settings = {**made.settings, "question": "subgroups", "horizon_day": [horizon_day]}
     return Result(
         question="subgroups",
@@ -100,7 +112,7 @@ def subgroups(
         frame=frame_of(frame),
         settings=settings,
         attrition=made.attrition,
-        diagnostics=pl.concat([made.diagnostics, _checks(pooled, compared, known.height)]),
+        diagnostics=pl.concat([made.diagnostics, *checks]),
         notes=(
             f"{known.height} groups are compared: read the pooled numbers. Unpooled, the extremes of many groups are "
             "further out than the truth.",
@@ -124,7 +136,8 @@ def share_of(y: Any) -> Any:
     return -np.expm1(-np.exp(y))
 
 
-def _rows(known: pl.DataFrame, pooled: Pooled, compared: Funnel | None, day: int) -> list[dict[str, Any]]:
+def _rows(known: pl.DataFrame, pooled: Pooled, compared: Funnel | None, day: int, where: str) -> list[dict[str, Any]]:
+    """Return the rows of groups drawn together; `where` names the stage in the rows of all, if they are of one."""
     out = []
     for g, r in enumerate(known.iter_rows(named=True)):
         counts = {"n": r["n"], "denominator": r["denominator"], "time_day": float(day)}
@@ -137,18 +150,19 @@ def _rows(known: pl.DataFrame, pooled: Pooled, compared: Funnel | None, day: int
     n, of = int(known["n"].sum()), int(known["denominator"].sum())
     middle = (share_of(pooled.overall), share_of(pooled.overall_low), share_of(pooled.overall_high))
     shown = dict(zip(("estimate", "low", "high"), map(float, middle), strict=True))
-    out.append(row("all", "pooled_response", time_day=float(day), n=n, denominator=of, **shown))
+    out.append(row("all", f"pooled_response{where}", time_day=float(day), n=n, denominator=of, **shown))
     spread = {"estimate": pooled.spread, "low": pooled.spread_low, "high": pooled.spread_high, "denominator": of}
     note = "standard deviation between groups, on the scale log(-log(1 - share))"
-    out.append(row("all", "spread", **spread, note=note))
+    out.append(row("all", f"spread{where}", **spread, note=note))
     if compared is not None:
         out.append(row("all", "funnel_target", time_day=float(day), estimate=float(share_of(compared.target)), n=n,
                        denominator=of))  # fmt: skip
     return out
 
 
-def _checks(pooled: Pooled, compared: Funnel | None, groups: int) -> pl.DataFrame:
-    rows = [check("groups compared", groups, f">= {_FEWEST_GROUPS}", True, "multiplicity: hence partial pooling")]
+def _checks(compared: Funnel | None, groups: int, where: str) -> pl.DataFrame:
+    name, why = f"groups compared{where}", "multiplicity: hence partial pooling"
+    rows = [check(name, groups, f">= {_FEWEST_GROUPS}", True, why)]
     if compared is not None:
         outside = int((np.abs(compared.z) > stats.norm.ppf(0.999)).sum())
         rows.append(check("overdispersion of centres", compared.overdispersion, "information", True,

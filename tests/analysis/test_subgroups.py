@@ -70,3 +70,20 @@ def test_what_cannot_be_compared_is_refused(knees):
         subgroups(knees, by="origin", horizon_day=0)
     with pytest.raises(NotEstimable, match="three or more are needed"):
         subgroups(knees, by="sex", covariates=("age",))
+
+
+def test_sources_within_a_stage_are_drawn_together_within_it_and_not_across(knees):
+    result = subgroups(knees, by="origin_by_stage")
+    pooled = of(result, "pooled_response").filter(pl.col("stratum") != "all")
+    assert pooled.height >= 6 and pooled["stratum"].str.contains(" in ").all()
+    for stage in ("early", "moderate"):
+        middle = of(result, f"pooled_response in {stage}", "all")["estimate"].item()
+        mine = pooled.filter(pl.col("stratum").str.ends_with(f" in {stage}"))
+        own = of(result, "response").join(mine.select("stratum", pooled="estimate"), on="stratum")
+        # Each goes towards the middle of its stage, and none beyond it.
+        assert ((own["pooled"] - middle).abs() <= (own["estimate"] - middle).abs() + 1e-9).all()
+    early, moderate = (of(result, f"pooled_response in {s}", "all")["low"].item() for s in ("early", "moderate"))
+    assert early > moderate
+    assert "partially pooled" in result.plot().alt_text
+    with pytest.raises(UsageError, match="must not name what separates"):
+        subgroups(knees, by="origin_by_stage", covariates=("stage", "age"))

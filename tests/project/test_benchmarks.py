@@ -37,6 +37,19 @@ def test_the_study_of_response_gives_every_quantity_for_every_stage_and_contrast
 
 
 @pytest.mark.slow
+def test_the_study_of_trajectories_gives_every_quantity_for_every_stage_contrast_and_visit(tmp_path):
+    out = tmp_path / "trajectories.json"
+    run("truth/trajectories.py", "--seeds", 4, "--imputed", 2, "--courses", 400, "--scenarios", "mixture", "--out", out)
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert [r["quantity"] for r in rows] == [
+        "mean change", "observed case", "complete case", "imputed at random", "imputed, delta -10",
+        "weighted for observation",
+    ]  # fmt: skip
+    assert all(len(r["bias"]) == len(r["strata"]) and len(r["bias"][0]) == len(r["visits"]) for r in rows)
+    assert "| mixture | 400 | 4 | mean change |" in out.with_suffix(".md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_the_cost_beside_r_is_measured_with_or_without_r(tmp_path):
     out = tmp_path / "cost.md"
     run("cost.py", "--patients", 400, "--out", out)

@@ -292,9 +292,9 @@ def weighted(
     """Return the estimates weighted by the inverse probability of having been seen, and checks of the weights."""
     z, y, patient = each
     made = observation_weights(z, y, returned)
-    value, error = weighted_contrasts(z, y[:, -1], plan.columns, plan.contrasts, patient, made)
+    value, error, left = weighted_contrasts(z, y[:, -1], plan.columns, plan.contrasts, patient, made)
     total, seen = _counts(data, plan)
-    reach = error * stats.t.ppf(0.5 + confidence / 2, max(len(np.unique(patient)) - len(plan.columns), 1))
+    reach = error * stats.t.ppf(0.5 + confidence / 2, left)
     out = []
     for c, who in enumerate(plan.names):
         limits = {"estimate": float(value[c]), "low": float(value[c] - reach[c]), "high": float(value[c] + reach[c])}

@@ -95,20 +95,28 @@ def observation_weights(z: Floats, y: Floats, returned: Bools) -> Observed:
 
 def weighted_contrasts(
     z: Floats, y: Floats, columns: Ints, contrasts: Floats, patient: Ints, made: Observed
-) -> tuple[Floats, Floats]:
-    """Return contrasts (c, k) of the weighted regression of y (n,) on `columns` of z, and their errors, each (c,)."""
+) -> tuple[Floats, Floats, int]:
+    """Return contrasts (c, k) of the weighted regression of y (n,) on `columns` of z, their errors, and their freedom.
+
+    The errors are for few patients: residuals as if each course were left out (HC3), times the patients over their
+    number less the coefficients of this regression and of the models of the weights, which is also the freedom.
+    """
     seen = made.weight > 0
     x = z[:, columns]
     fit = linear(x[seen], y[seen], made.weight[seen])
     scores = np.zeros((len(y), len(columns)))
-    scores[seen] = (made.weight[seen] * (y[seen] - fit.fitted))[:, None] * x[seen]
+    # Who has a large weight draws the fit to himself: the residual is that of a fit without him (HC3).
+    leverage = made.weight[seen] * np.einsum("nk,kl,nl->n", x[seen], fit.bread, x[seen])
+    residual = (y[seen] - fit.fitted) / np.maximum(1 - leverage, 0.1)
+    scores[seen] = (made.weight[seen] * residual)[:, None] * x[seen]
     m = int(patient.max()) + 1
     outer, inner = np.zeros((m, scores.shape[1])), np.zeros((m, made.scores.shape[1]))
     np.add.at(outer, patient, scores)
     np.add.at(inner, patient, made.scores)
     outer = outer - inner @ np.linalg.lstsq(inner, outer, rcond=None)[0]
-    covariance = fit.bread @ (outer.T @ outer) @ fit.bread * m / (m - len(columns))
-    return contrasts @ fit.coefficients, np.sqrt(np.einsum("ck,kl,cl->c", contrasts, covariance, contrasts))
+    left = max(m - len(columns) - inner.shape[1], 1)
+    covariance = fit.bread @ (outer.T @ outer) @ fit.bread * m / left
+    return contrasts @ fit.coefficients, np.sqrt(np.einsum("ck,kl,cl->c", contrasts, covariance, contrasts)), left
 
 
 def _standard(z: Floats) -> Floats:

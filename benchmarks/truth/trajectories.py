@@ -189,7 +189,7 @@ def page(made: dict[str, Any]) -> str:
         "months, 100 imputations, at the baseline of all; *weighted for observation*: its inverse-probability weights; "
         "*observed case*: whoever came to the visit; *complete case*: whoever came to every visit of the model (both "
         "for comparison only). Coverage is of 95 % limits among the samples that gave a number (`answered`), with its "
-        "Monte-Carlo error.",
+        "Monte-Carlo error; where fewer samples are shown than the command asks for, it was stopped.",
         "",
         "| scenario | courses | samples | quantity | stratum | visit | truth | bias (MC error) | SD | coverage "
         "| answered |",

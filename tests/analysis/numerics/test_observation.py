@@ -50,7 +50,7 @@ def test_the_weighted_mean_finds_the_truth_that_the_observed_cases_miss():
         y[rng.random(n) < 1 / (1 + np.exp(0.4 + 0.12 * (y[:, 0] - 10))), 1] = np.nan
         z = np.ones((n, 1))
         made = observation_weights(z, y, np.zeros(n, dtype=bool))
-        value, error = weighted_contrasts(z, y[:, 1], np.array([0]), np.ones((1, 1)), patient, made)
+        value, error, _ = weighted_contrasts(z, y[:, 1], np.array([0]), np.ones((1, 1)), patient, made)
         gaps.append(value[0] - 10)
         naive.append(np.nanmean(y[:, 1]) - 10)
         covered += abs(gaps[-1]) < 1.96 * error[0]

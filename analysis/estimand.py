@@ -125,7 +125,8 @@ def _of_question(result: Result) -> dict[str, Any]:
             "treatment": given,
             "variable": f"Change of {s['scale_label']} from baseline {when}, {s['unit_label']}",
             "events": _events(s, ("end_policy", "booster_policy")),
-            "summary": "Mean change by visit, and its difference between strata",
+            "summary": f"Mean change {'by visit' if when.startswith('at') else 'by day'}, and its difference between "
+            "strata",
         }
     if result.question == "booster_effect":
         per_protocol = s["estimand"] == "per_protocol"

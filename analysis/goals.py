@@ -48,6 +48,15 @@ def goals(courses: Courses, *, by: By = "stage", confidence: float = 0.95) -> Re
     ----------
     Kiresuk & Sherman 1968 Community Ment Health J 4:443 (goal attainment scale); Clopper & Pearson 1934 Biometrika
     26:404. See docs/methods/outlook-and-safety.md.
+
+    Examples
+    --------
+    >>> from registry.errors import NotEstimable
+    >>> try:
+    ...     print(goals(knees, by="stage").say("goal_attained", "early"))
+    ... except NotEstimable as why:
+    ...     print(why)
+    No goal is recorded for any of these courses: the file of goals is missing or empty.
     """
     check_confidence(confidence)
     strata, kept = place_courses(courses, by)

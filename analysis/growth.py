@@ -113,6 +113,12 @@ def growth(
     References
     ----------
     Laird & Ware 1982; Harrell 2015; Liang & Zeger 1986. See docs/methods/trajectories.md.
+
+    Examples
+    --------
+    >>> curve = growth(knees, scale="pain", horizon_day=(183, 365))
+    >>> curve.settings["random"]
+    'its own level and pace'
     """
     check_confidence(confidence)
     if knots not in KNOT_SHARES:

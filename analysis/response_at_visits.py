@@ -100,6 +100,12 @@ def response_at_visits(
     ----------
     Liang & Zeger 1986 Biometrika 73:13; Zeger, Liang & Albert 1988 Biometrics 44:1049. See
     docs/methods/trajectories.md.
+
+    Examples
+    --------
+    >>> held = response_at_visits(knees, by="stage")
+    >>> held.settings["working"]
+    'independence'
     """
     choose(working, allowed(Working), "working =")
     check_confidence(confidence)

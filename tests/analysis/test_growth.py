@@ -80,7 +80,7 @@ def test_the_spline_is_straight_outside_its_knots():
 
 def test_the_figure_the_hidden_numbers_and_the_command(grown, file, tmp_path):
     assert "as a curve of time" in grown.suppress().plot().alt_text
-    assert "from baseline by day since the first session" in str(estimand(grown))
+    assert "from baseline by day since the first session" in " ".join(estimand(grown)["value"])
     assert numbers(grown, "within_course_sd")["all", None]["estimate"] > 0
     assert grown.diagnostics.filter(check="Newton decrement")["passed"][0]
     done = CliRunner().invoke(app, ["analyse", str(file), "growth", "--programme", "osteoarthritis", "--figure",

@@ -1,7 +1,7 @@
 """Goals by the course they were agreed for."""
 
 
-def test_a_goal_agreed_before_a_course_is_its_own_and_one_agreed_during_it_too(given):
+def test_a_second_knee_and_a_second_course_have_the_goals_agreed_before_or_during_them(given):
     given("""
         sessions
         patient | side  | course | day

@@ -12,6 +12,7 @@ from analysis.growth import growth
 from analysis.imputed_change import imputed_change
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.outlook import outlook
+from analysis.patterns import score_patterns
 from analysis.pooled import answer, pool, reduce_for
 from analysis.reduction import Reduction
 from analysis.replacement import joint_replacement
@@ -46,6 +47,7 @@ __all__ = [
     "reduce_for",
     "response_at_visits",
     "safety",
+    "score_patterns",
     "specifications",
     "states_by_visit",
     "subgroups",

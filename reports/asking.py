@@ -31,6 +31,7 @@ class Question(StrEnum):
     trajectories = "trajectories"
     growth = "growth"
     imputed_change = "imputed-change"
+    score_patterns = "score-patterns"
     describe = "describe"
     goals = "goals"
 

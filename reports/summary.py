@@ -32,6 +32,7 @@ from reports.description_section import description_section, goals_result, goals
 from reports.first_page import headlines, read_first
 from reports.formats import count, number, percent, replace_file
 from reports.numbers import changes, numbers
+from reports.outlook_section import outlook_result, outlook_section
 from reports.printed import write_pdf
 from reports.safety_section import safety_results, safety_section
 
@@ -50,6 +51,7 @@ class Section:
     replacement: Result | None
     trajectory: Result | None
     booster: Result | None
+    outlook: Result | None
     harms: list[Result]
     characteristics: Description | None
     goals: Result | None
@@ -60,8 +62,8 @@ class Section:
     @property
     def results(self) -> list[Result]:
         """Every result whose numbers are on the page."""
-        some = (self.response, self.in_response, self.replacement, self.trajectory, self.booster, *self.harms[:1])
-        return [r for r in some if r is not None]
+        some = (self.response, self.in_response, self.replacement, self.trajectory, self.booster, self.outlook)
+        return [r for r in (*some, *self.harms[:1]) if r is not None]
 
 
 def write_report(
@@ -178,6 +180,9 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         replacement=answer(joint_replacement) if has_end and has_end[0] else None,
         trajectory=answer(trajectories),
         booster=answer(booster_effect) if response is not None and _has_boosters(registry, programme) else None,
+        outlook=outlook_result(courses, [s for s in response.settings["strata"] if s["code"] in sizes])
+        if response
+        else None,
         harms=safety_results(courses),
         characteristics=described if isinstance(described, Description) else None,
         goals=goals_result(courses),
@@ -222,6 +227,7 @@ def _context(section: Section) -> dict[str, Any]:
         "in_response": _answer(section.in_response, "share_in_response", section.programme + "-in-response"),
         "replacement": _answer(section.replacement, "end", section.programme + "-end"),
         "trajectory": _answer(section.trajectory, "mean_change", section.programme + "-trajectory"),
+        "outlook": outlook_section(section.outlook),
         "harms": safety_section(section.harms),
         "booster": booster_section(section.booster, section.programme + "-booster"),
         "characteristics": _characteristics(section.characteristics) if section.characteristics else None,

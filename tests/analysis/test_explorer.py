@@ -110,7 +110,7 @@ def test_the_view_says_in_a_sentence_what_cannot_be_shown_and_offers_what_anothe
         _ = ex.result
     ex._follow_up.value = 0
     ex._programme.value = "wellness"
-    assert "No response definition applies" in ex._status.value and ex.choice.site is None
+    assert "No response definition is agreed" in ex._status.value and ex.choice.site is None
 
 
 def test_a_registry_without_a_course_says_so(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import re
 import shutil
 import subprocess
@@ -48,6 +49,13 @@ def test_a_page_of_a_model_shows_what_went_in_and_came_out_and_no_code_of_the_te
     assert "<td>KOOS/pain</td><td>-5</td><td>40</td><td>60</td>" in page
     assert "[`course.score`](score.md)" in page and "catalogues/programmes.md" in page
     assert "derives(" not in page and "2 more cases" not in page and "3 more cases" in page
+
+
+@pytest.mark.parametrize("package", list(reference.MODULES))
+def test_every_name_of_the_reference_is_where_it_is_said_to_be(package):
+    for module, names in reference.MODULES[package].items():
+        found = importlib.import_module(f"{package}.{module}")
+        assert [n for n in names if not getattr(getattr(found, n, None), "__doc__", None)] == []
 
 
 @pytest.mark.parametrize("model", sorted(sqlmodels.models()))

@@ -18,7 +18,7 @@ import reliability as whole
 from registry.errors import RegistryMissing
 
 ROOM = 100_000_000
-_MESSAGES = ("here is no room on the disk", "Read-only file system")
+_MESSAGES = ("here is no room on the disk", "No space left on device", "Read-only file system")
 
 
 def disks(number: int, seed: int, base: Path) -> Counter[str]:

@@ -34,23 +34,19 @@ def write_counts(
     path: str | Path,
     reductions: Sequence[Reduction],
     centre: str,
-    costs: dict[str, pl.DataFrame] | None = None,
 ) -> Path:
     """Write the counts of one centre for one question or several, to be pooled elsewhere.
 
     Parameters
     ----------
     path
-        The file, e.g. ``north.zip``; replaced as a whole.
+        The file, e.g. ``north.zip``; replaced as a whole, and for its owner only.
     centre
         Name under which the centre appears in the pooled result.
-    costs
-        By question, what coarse counts cost (:func:`analysis.small_counts.cost`), for who pools to read.
-
     Raises
     ------
     UsageError
-        When two reductions are for the same question.
+        When two reductions are for the same question, or there is no such folder.
 
     Examples
     --------
@@ -58,6 +54,8 @@ def write_counts(
     >>> write_counts("north.zip", [counts], centre="north")  # doctest: +SKIP
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent}. Create it first.")
     about: dict[str, Any] = {"format": FORMAT, "centre": centre, "questions": {}}
     files: dict[str, bytes] = {"README.txt": _READ_ME.encode()}
     for r in reductions:
@@ -69,14 +67,12 @@ def write_counts(
             files[f"{r.question}/{name}.csv"] = text
             frames[name] = {"columns": [[c, str(t)] for c, t in frame.schema.items()], "rows": frame.height,
                             "sha256": hashlib.sha256(text).hexdigest()}  # fmt: skip
-        cost = (costs or {}).get(r.question)
         about["questions"][r.question] = {
             "placed": r.placed,
             "settings": r.settings,
             "flow": r.flow.to_dicts(),
             "notes": list(r.notes),
             "frames": frames,
-            "cost_of_small_counts": [] if cost is None else cost.to_dicts(),
         }
     files["about.json"] = json.dumps(about, indent=1, ensure_ascii=False).encode()
     made = io.BytesIO()
@@ -85,6 +81,7 @@ def write_counts(
             packed.writestr(zipfile.ZipInfo(name, _DATE), files[name], zipfile.ZIP_DEFLATED)
     half = path.with_name(f".{path.name}.part")
     half.write_bytes(made.getvalue())
+    half.chmod(0o600)
     half.replace(path)
     return path
 

@@ -4,7 +4,7 @@ Days are micro-aggregated (Domingo-Ferrer & Mateo-Sanz 2002, IEEE TKDE 14:189): 
 nearest of its kind, at their mean days, until each has enough courses; totals stay exact. Where a whole kind is of few
 (three replacements in a stage), its number is rounded at random to none or five, so that it is right on average over
 centres (random rounding, as census offices do; leaving it out would keep the centres where nothing happened). What this
-costs is measured on the centre's own data by :func:`cost`.
+costs is measured on the centre's own data by :func:`cost`, and stays there: an estimate and its change give the count.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def coarsened(reduction: Reduction, smallest: int = SMALLEST_CELL) -> Reduction:
         reduction,
         frames=frames,
         rows={},
-        flow=shown_flow(reduction.flow, smallest),
+        flow=_rounded_flow(shown_flow(reduction.flow, smallest), smallest),
         settings={**reduction.settings, "small_counts": f"joined below {smallest}"},
         notes=(*reduction.notes, *said),
     )
@@ -96,6 +96,12 @@ def cost(exact: Reduction, coarse: Reduction) -> pl.DataFrame:
         largest_change=gap.max(),
         width_ratio=width.filter(width.is_finite()).median(),
     )  # fmt: skip
+
+
+def _rounded_flow(flow: pl.DataFrame, smallest: int) -> pl.DataFrame:
+    """Round the flow: exact totals less the exact kinds would be the kind that was rounded."""
+    n = (pl.col("n") / smallest).round() * smallest
+    return flow.with_columns(n.cast(flow.schema["n"]))
 
 
 def _few(count: pl.Expr, smallest: int) -> pl.Expr:

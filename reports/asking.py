@@ -79,6 +79,8 @@ def analyse(
     from reports import answers
 
     if counts:
+        if question is not None or registry is None:
+            raise typer.BadParameter("with --from name one question and no registry.")
         _pooled(context, counts, str(registry), {"horizon_day": tuple(horizon_day) if horizon_day else None},
                 figure, as_json)  # fmt: skip
         return

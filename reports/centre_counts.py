@@ -74,13 +74,19 @@ def count_centre(
         choose(q.replace("-", "_"), QUESTIONS, "Questions that counts can answer:") for q in questions or QUESTIONS
     ]
     sent, notes, costs, not_counted = [], {}, {}, {}
+    counted: dict[str, int] = {}
     for question in wanted:
         mine = {k: v for k, v in (how or {}).items() if k in takes(question)}
         try:
             exact = reduce_for(courses, question, **mine)
+            kept = int(exact.flow["n"][-1])
+            if kept < (smallest or 1):
+                few = f"Fewer than {smallest} courses" if kept else "No course"
+                raise NotEstimable(f"{few} can be counted for it: nothing leaves.")
         except NotEstimable as error:
             not_counted[question] = str(error)
             continue
+        counted[question] = kept
         if smallest is not None:
             coarse = coarsened(exact, smallest)
             costs[question] = cost(exact, coarse)
@@ -90,6 +96,5 @@ def count_centre(
             sent.append(exact)
     if not sent:
         raise NotEstimable("; ".join(dict.fromkeys(not_counted.values())))
-    write_counts(out, sent, centre, costs)
-    kept = {r.question: int(r.flow["n"][-1]) for r in sent}
-    return CentreCounts(out, centre, kept, notes, costs, not_counted)
+    write_counts(out, sent, centre)
+    return CentreCounts(out, centre, counted, notes, costs, not_counted)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,12 @@ def test_centres_send_counts_and_are_answered_together(run, loaded, tmp_path):
     answered = json.loads(out)
     assert code == 0
     assert [c["small_counts"] for c in answered["settings"]["centres"]] == ["joined below 5", "exact"]
-    assert answered["attrition"][-1]["n"] == 2 * answered["settings"]["centres"][0]["courses"]
+    assert answered["attrition"][-1]["n"] == sum(c["courses"] for c in answered["settings"]["centres"])
+    assert one.stat().st_mode & 0o077 == 0
+    with zipfile.ZipFile(one) as packed:
+        about = json.loads(packed.read("about.json"))["questions"]["joint_replacement"]
+    # An exact total, or an estimate with its change, would give a count that was rounded.
+    assert all(r["n"] % 5 == 0 for r in about["flow"]) and "cost" not in json.dumps(about)
 
 
 def test_what_was_decided_where_counts_were_made_cannot_be_decided_again(run, loaded, tmp_path):
@@ -80,6 +86,16 @@ def test_what_was_decided_where_counts_were_made_cannot_be_decided_again(run, lo
     code, _, error = run("analyse", "time-to-response", "--from", tmp_path / "none.zip")
     assert code == 2 and "There is no file" in error
     assert run("analyse")[0] == 2
+    assert "name one question and no registry" in run("analyse", "--from", one)[2]
+    assert "name one question and no registry" in run("analyse", loaded, "joint-replacement", "--from", one)[2]
+    code, _, error = run("reduce", loaded, "--out", tmp_path / "none" / "x.zip", "--centre", "x")
+    assert code == 2 and "There is no folder" in error
+
+
+def test_counts_of_fewer_than_five_courses_are_not_written(run, loaded, tmp_path):
+    code, _, error = run("reduce", loaded, "--out", tmp_path / "x.zip", "--centre", "x", "--smallest", 10_000)
+    assert code == 5
+    assert "nothing leaves" in error and not (tmp_path / "x.zip").exists()
 
 
 def test_load_answers_in_json_and_with_its_exit_code(run, files, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from analysis import score_patterns
 from analysis.patterns import _of_stratum
 from analysis.trajectory_sums import Visit
-from registry.errors import UsageError
+from registry.errors import NotEstimable, UsageError
 
 
 def test_patterns_are_counted_and_their_last_change_is_told():
@@ -49,3 +49,10 @@ def test_patterns_add_up_to_the_courses_with_a_baseline(six_programmes):
 def test_a_visit_that_is_not_planned_is_refused(six_programmes):
     with pytest.raises(UsageError, match="visits ="):
         score_patterns(six_programmes.courses(programme="osteoarthritis"), visits=("7 months",))
+
+
+def test_where_nobody_is_left_the_reasons_are_said(six_programmes):
+    courses = six_programmes.courses(programme="osteoarthritis")
+    nobody = courses.exclude(courses.ids.to_frame().with_columns(reason=pl.lit("of another study")))
+    with pytest.raises(NotEstimable, match=r"No course is left to analyse\. .*of another study"):
+        score_patterns(nobody)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis import figures
 from analysis.adjusted_model import (
@@ -37,6 +36,7 @@ from analysis.cohort import (
 )
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
+from analysis.numerics.laws import normal_above, normal_quantile
 from analysis.response import HORIZON_DAYS
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
@@ -204,7 +204,7 @@ def _risk_rows(
 
 
 def _ratio_rows(fit: IntervalFit, design: Design, rows: pl.DataFrame, confidence: float) -> list[dict[str, Any]]:
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(normal_quantile(0.5 + confidence / 2))
     out = []
     for name in design.names:
         at = fit.names.index(name)
@@ -212,7 +212,7 @@ def _ratio_rows(fit: IntervalFit, design: Design, rows: pl.DataFrame, confidence
         out.append(
             row(name, "hazard_ratio", estimate=float(np.exp(value)), low=float(np.exp(value - z * error)),
                 high=float(np.exp(value + z * error)), denominator=rows.height,
-                note=f"p {2 * stats.norm.sf(abs(value) / error):.2g}")
+                note=f"p {2 * normal_above(abs(value) / error):.2g}")
         )  # fmt: skip
     return out
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.booster_data import Prepared
 from analysis.booster_model import Estimate
 from analysis.numerics.emulation import decision_weights
+from analysis.numerics.laws import normal_above
 from analysis.numerics.structural import next_boosters
 from analysis.numerics.weighting import effective_sample_size, linear, sandwich, standardised_difference
 from analysis.result import check, row
@@ -173,7 +173,7 @@ def _negative_control(data: Prepared, weight: Floats) -> tuple[float | None, int
     fit = linear(design, y, w)
     variance = sandwich(design, y - fit.fitted, w, fit.bread, data.patient[rows], small_sample=True)
     z = fit.coefficients[0] / np.sqrt(max(variance[0, 0], 1e-300))
-    return float(2 * stats.norm.sf(abs(z))), n
+    return float(2 * normal_above(abs(z))), n
 
 
 def _strata(data: Prepared, checks: list[dict[str, Any]]) -> dict[str, str]:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.booster_data import Prepared
 from analysis.booster_gate import NEAR_DAY, Gate
 from analysis.booster_model import Estimate
 from analysis.cohort import Stratum
 from analysis.numerics.emulation import decision_weights
+from analysis.numerics.laws import chi2_above, normal_quantile, t_quantile
 from analysis.numerics.resampling import interval_of_probability
 from analysis.numerics.weighting import e_value, effective_sample_size
 from analysis.result import row
@@ -205,7 +205,7 @@ def e_value_rows(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anywa
 def naive_rows(data: Prepared, cells: pl.DataFrame, strata: list[Stratum], confidence: float) -> list[dict[str, Any]]:
     """Return what simpler comparisons would have claimed, by stratum; each says in its note why it is wrong."""
     rows: list[dict[str, Any]] = []
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(normal_quantile(0.5 + confidence / 2))
     for i, s in enumerate(strata):
         rows.append(_ever_never(data, cells.filter(pl.col("stratum") == s.code), s.code, z))
         if data.plan.outcome in ("risk", "loss"):
@@ -257,7 +257,7 @@ def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[f
     size.append(effective_sample_size(one[arm]))
     p = data.visits.x.shape[1]
     factor = np.sqrt(size[-1] / max(size[-1] - p, size[-1] / 4, 1.0))
-    return float(factor), np.asarray(stats.t.ppf(0.5 + confidence / 2, np.maximum(np.array(size) - 1, 1)))
+    return float(factor), np.asarray(t_quantile(0.5 + confidence / 2, np.maximum(np.array(size) - 1, 1)))
 
 
 def _signed(value: float) -> str:
@@ -308,7 +308,7 @@ def _between_strata(numbers: Numbers, strata: list[Stratum], gate: Gate, show_an
     contrast = effect[1:] - effect[0]
     covariance = numbers.factor**2 * np.atleast_2d(np.cov((again[:, 1:] - again[:, :1]).T))
     statistic = float(contrast @ np.linalg.pinv(covariance) @ contrast)
-    p = float(stats.chi2.sf(statistic, len(shown) - 1))
+    p = float(chi2_above(statistic, len(shown) - 1))
     rows.append(
         row("all", "test", estimate=p, denominator=int((numbers.boosted + numbers.waited)[shown].sum()),
             note=f"same effect in all strata at day {plan.days[-1]:.0f}: Wald chi-squared {statistic:.2f} on "

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis import growth_figures
 from analysis.cohort import By, Stratum, check_confidence, common_settings, place_courses, reduce
+from analysis.numerics.laws import f_above, t_quantile
 from analysis.numerics.random_slope import SlopeFit, course_sums, fit_random_slope
 from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -240,7 +240,7 @@ def _limits(made: _Grown, rows: Floats, patients: int, confidence: float) -> tup
     """Return estimates of contrasts (r, p) with limits of t with the patients concerned less the curve's columns."""
     value = rows @ made.fit.beta
     error = np.sqrt(np.einsum("rp,pq,rq->r", rows, made.covariance, rows))
-    reach = stats.t.ppf(0.5 + confidence / 2, max(patients - len(made.knots), 1)) * error
+    reach = t_quantile(0.5 + confidence / 2, max(patients - len(made.knots), 1)) * error
     return value, value - reach, value + reach
 
 
@@ -303,7 +303,7 @@ def _test(made: _Grown) -> dict[str, Any]:
     r, left = len(contrast), max(int(made.patients.sum()) - p, 1)
     f = float(value @ np.linalg.solve(contrast @ made.covariance @ contrast.T, value)) / r
     note = f"stratum × time: F({r}, {left}) = {f:.3f}; whether the curves of the strata are parallel"
-    return row("all", "test", estimate=float(stats.f.sf(f, r, left)), denominator=made.seen.height, note=note)
+    return row("all", "test", estimate=float(f_above(f, r, left)), denominator=made.seen.height, note=note)
 
 
 def _curves(made: _Grown, days: Floats, confidence: float) -> list[dict[str, Any]]:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis import imputation_figures
 from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce
 from analysis.numerics.covariance import covariance_matrix
 from analysis.numerics.imputation import Combined, Rows, Rule, blocks_of, combine, complete, least_squares, together
+from analysis.numerics.laws import t_quantile
 from analysis.numerics.marginal_means import mean_rows
 from analysis.numerics.observation import observation_weights, weighted_contrasts
 from analysis.numerics.repeated import MmrmFit
@@ -294,7 +294,7 @@ def weighted(
     made = observation_weights(z, y, returned)
     value, error, left = weighted_contrasts(z, y[:, -1], plan.columns, plan.contrasts, patient, made)
     total, seen = _counts(data, plan)
-    reach = error * stats.t.ppf(0.5 + confidence / 2, left)
+    reach = error * t_quantile(0.5 + confidence / 2, left)
     out = []
     for c, who in enumerate(plan.names):
         limits = {"estimate": float(value[c]), "low": float(value[c] - reach[c]), "high": float(value[c] + reach[c])}

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES, Proportional, proportional_loss
 from analysis.multistate_rows import (
@@ -21,6 +20,8 @@ from analysis.multistate_rows import (
     occupation,
     state_rows,
 )
+from analysis.numerics.exact import exact_share
+from analysis.numerics.laws import chi2_above, normal_quantile
 from analysis.result import check, row
 
 Floats = NDArray[np.float64]
@@ -79,7 +80,7 @@ def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
         found = _proportional(fitted)
     except ValueError as error:
         return [row("all", "test", note=f"loss intensities cannot be compared: {error}")]
-    z = stats.norm.ppf(0.5 + fitted.confidence / 2)
+    z = normal_quantile(0.5 + fitted.confidence / 2)
     rows = []
     for code, log, spread in zip(codes[1:], found.log_ratio, np.sqrt(np.diag(found.covariance)), strict=True):
         low, high = np.exp(log - z * spread), np.exp(log + z * spread)
@@ -113,7 +114,7 @@ def proportional_check(fitted: Fitted) -> list[dict[str, Any]]:
         found = _proportional(fitted)
     except ValueError:
         return []
-    p = float(stats.chi2.sf(found.lack_of_fit, found.lack_df)) if found.lack_df else 1.0
+    p = float(chi2_above(found.lack_of_fit, found.lack_df)) if found.lack_df else 1.0
     note = "a small value: the ratio of loss intensities changes over time, read the incidences instead"
     return [check("one loss intensity ratio for all time", p, ">= 0.01", p >= 0.01, note)]
 
@@ -155,16 +156,14 @@ def mean_rows(fitted: Fitted, code: str, horizon: float) -> list[dict[str, Any]]
 def observed_rows(fitted: Fitted, code: str) -> list[dict[str, Any]]:
     """Return shares in response as seen at each planned visit, those ended counted, with exact binomial limits."""
     mine = fitted.shares.filter(pl.col("stratum") == code).with_columns(pl.col("n").cast(pl.Float64))
-    tail = (1 - fitted.confidence) / 2
     rows = []
     for (day, visit), group in mine.sort("target_day").group_by(["target_day", "planned_visit"], maintain_order=True):
         total = round(float(group["n"].sum()))
         if not group["state"].is_in(STATES[:3]).any() or total == 0:
             continue
         x = min(float(group.filter(pl.col("state") == "in_response")["n"].sum()), total)
-        low = float(stats.beta.ppf(tail, x, total - x + 1)) if x > 0 else 0.0
-        high = float(stats.beta.ppf(1 - tail, x + 1, total - x)) if x < total else 1.0
-        rows.append(row(code, "share_in_response_observed", time_day=float(str(day)), estimate=x / total, low=low,
+        share, low, high = exact_share(x, total, fitted.confidence)
+        rows.append(row(code, "share_in_response_observed", time_day=float(str(day)), estimate=share, low=low,
                         high=high, n=round(x), denominator=total, note=f"as seen at the visit of {visit}"))  # fmt: skip
     return rows
 
@@ -204,7 +203,7 @@ def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
     d = contrast @ value
     statistic = float(d @ np.linalg.solve(contrast @ spread @ contrast.T, d))
     note = f"Wald test of equal mean days in response on {len(d)} df, chi-squared {statistic:.2f}, clustered by patient"
-    p = float(stats.chi2.sf(statistic, len(d)))
+    p = float(chi2_above(statistic, len(d)))
     return row("all", "test", estimate=p, denominator=sum(map(fitted.courses, codes)), note=note)
 
 

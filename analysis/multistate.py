@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, stats
+from scipy import sparse
 
+from analysis.numerics.laws import chi2_above, normal_quantile
 from analysis.numerics.panel_markov import PanelFit, fit_panel_markov
 from analysis.numerics.panel_markov_likelihood import Kind, Likelihood, PanelModel, PanelMoves, arrange
 
@@ -267,7 +268,7 @@ def logit_interval(value: Floats, error: Floats, top: float, level: float) -> tu
     """Limits in (0, top) from standard errors on the logit scale of value / top; nan at 0 and top. Shapes alike."""
     inside = (value > 0) & (value < top)
     share = np.where(inside, value, top / 2) / top
-    width = stats.norm.ppf(0.5 + level / 2) * error / top / (share * (1 - share))
+    width = normal_quantile(0.5 + level / 2) * error / top / (share * (1 - share))
     with np.errstate(over="ignore"):
         low, high = (top / (1 + np.exp(-(np.log(share / (1 - share)) + s * width))) for s in (-1, 1))
     return np.where(inside, low, np.nan), np.where(inside, high, np.nan)
@@ -319,7 +320,7 @@ def proportional_loss(fits: list[StratumFit], variance: Floats) -> Proportional:
     ratio, own, df = beta[-(len(fits) - 1) :], covariance[-(len(fits) - 1) :, -(len(fits) - 1) :], len(fits) - 1
     statistic = float(ratio @ np.linalg.solve(own, ratio))
     lack_df = len(y) - int(np.linalg.matrix_rank(x))
-    p = float(stats.chi2.sf(statistic, df))
+    p = float(chi2_above(statistic, df))
     return Proportional(ratio, own, statistic, df, p, float(rest @ weight @ rest), lack_df)
 
 
@@ -366,5 +367,5 @@ def live_pearson(f: StratumFit) -> LivePearson:
     statistic = float(deviation[possible].sum())
     high = int(np.maximum(possible.sum(axis=2) - 1, 0).sum())
     low = max(high - f.n_parameters, 1)
-    tails = [float(stats.chi2.sf(statistic, max(df, 1))) for df in (low, high)]
+    tails = [float(chi2_above(statistic, max(df, 1))) for df in (low, high)]
     return LivePearson(observed, expected, statistic, low, high, tails[0], tails[1])

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.cohort import Stratum, patient_clusters
 from analysis.multistate import (
@@ -25,6 +24,7 @@ from analysis.multistate import (
     live_pearson,
     logit_interval,
 )
+from analysis.numerics.laws import normal_quantile
 from analysis.numerics.panel_markov import PanelFit
 from analysis.numerics.panel_markov_likelihood import Kind, PanelMoves
 from analysis.numerics.panel_markov_prediction import mix, restricted_mean_time, row_probabilities
@@ -256,7 +256,7 @@ def difference_rows(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return differences of a quantity (T,) from the first stratum fitted, with symmetric limits."""
     codes = list(fitted.fits)
-    z = float(stats.norm.ppf(0.5 + fitted.confidence / 2))
+    z = float(normal_quantile(0.5 + fitted.confidence / 2))
     rows = []
     base, base_gradient = of(codes[0])
     for code in codes[1:]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from analysis.cohort import By, check_confidence
+from analysis.numerics.exact import exact_share
+from analysis.numerics.laws import t_quantile
 from analysis.result import Result, diagnostics_of, frame_of, row
 from analysis.trajectories import reduce_trajectories
 from analysis.trajectory_question import measured_of
@@ -92,15 +93,14 @@ def score_patterns(
 def _of_stratum(code: str, products: pl.DataFrame, visits: list[Visit], confidence: float) -> list[dict[str, Any]]:
     counts = products.filter(left_variable="intercept", right_variable="intercept")
     counts = counts.sort("n", "pattern", descending=[True, False])
-    total, tail = int(counts["n"].sum()), (1 - confidence) / 2
+    total = int(counts["n"].sum())
     rows = []
     for pattern, n in counts.select("pattern", "n").iter_rows():
         seen = [v for v in visits if str(v.position) in pattern.split(",")]
         name = f"seen: {', '.join(v.name for v in seen)}" if seen else _NEVER
-        low = float(stats.beta.ppf(tail, n, total - n + 1)) if n else 0.0
-        high = float(stats.beta.ppf(1 - tail, n + 1, total - n)) if n < total else 1.0
+        share, low, high = exact_share(n, total, confidence)
         kind = "monotone" if seen == visits[: len(seen)] else "with gaps"
-        rows.append(row(code, name, estimate=n / total, low=low, high=high, n=n, denominator=total, note=kind))
+        rows.append(row(code, name, estimate=share, low=low, high=high, n=n, denominator=total, note=kind))
         if seen and n >= _FEWEST:
             rows.append(_last_change(code, name, products.filter(pattern=pattern), seen[-1], n, confidence))
     return rows
@@ -118,6 +118,6 @@ def _last_change(
     )["total"]
     mean = float(total) / n
     spread = np.sqrt(max(float(square) - n * mean**2, 0.0) / (n - 1) / n)
-    reach = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * spread)
+    reach = float(t_quantile(0.5 + confidence / 2, n - 1) * spread)
     return row(code, f"last change, {name}", time_day=visit.day, estimate=mean, low=mean - reach, high=mean + reach,
                denominator=n)  # fmt: skip

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from analysis import trajectory_figures
 from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum, allowed, check_confidence
 from analysis.loss_of_response import reduce_states
 from analysis.numerics.exact import exact_share
 from analysis.numerics.gee import GeeFit, Working, fit_gee
+from analysis.numerics.laws import f_above, t_quantile
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
 from registry.errors import NotEstimable, choose
@@ -179,7 +180,7 @@ def _fitted(rows: pl.DataFrame, patterns: pl.DataFrame, working: str) -> _Seen:
 def _reach(seen: _Seen, codes: tuple[str, ...], confidence: float) -> float:
     """Return the quantile of t with the patients of the smallest stratum less its visits."""
     left = min(seen.patients[c] for c in codes) - len(seen.visits)
-    return float(stats.t.ppf(0.5 + confidence / 2, max(left, 1)))
+    return float(t_quantile(0.5 + confidence / 2, max(left, 1)))
 
 
 def _shares(strata: list[Stratum], seen: _Seen, confidence: float) -> list[dict[str, Any]]:
@@ -245,7 +246,7 @@ def _test(strata: list[Stratum], seen: _Seen) -> dict[str, Any]:
     r, left = len(rows), max(int(seen.fit.n_clusters) - len(seen.cells), 1)
     f = float(value @ np.linalg.solve(matrix @ seen.covariance @ matrix.T, value)) / r
     note = f"strata at all visits: F({r}, {left}) = {f:.3f}; whether strata differ at any visit"
-    return row("all", "test", estimate=float(stats.f.sf(f, r, left)), denominator=int(seen.fit.n_clusters), note=note)
+    return row("all", "test", estimate=float(f_above(f, r, left)), denominator=int(seen.fit.n_clusters), note=note)
 
 
 def _diagnostics(seen: _Seen) -> pl.DataFrame:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from analysis.figures import _DAYS_A_MONTH, _STYLE
+from analysis.numerics.laws import normal_quantile
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def funnel_plot(result: Result) -> Figure:
     target = result.frame.filter(pl.col("quantity") == "funnel_target")["estimate"][0]
     phi = result.diagnostics.filter(pl.col("check") == "overdispersion of centres")["value"][0]
     made = Funnel(float(np.log(-np.log1p(-target))), np.zeros(0), float(phi))
-    z = stats.norm.ppf(0.5 + result.settings["confidence"] / 2)
+    z = normal_quantile(0.5 + result.settings["confidence"] / 2)
     scale = {c: np.log(-np.log1p(-wide[c].to_numpy())) for c in ("estimate", "low", "high")}
     error = (scale["high"] - scale["low"]) / (2 * z)
     grid = np.linspace(max(error.max() * 1.15, 1e-6), max(error.min() * 0.8, 1e-6), 80)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis import subgroup_figures
 from analysis.adjusted_model import Covariate
 from analysis.adjusted_response import adjusted_response
 from analysis.cohort import By
+from analysis.numerics.laws import normal_quantile
 from analysis.numerics.pooling import Funnel, Pooled, funnel, partial_pooling
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
@@ -95,7 +95,7 @@ def subgroups(
             f"{known.height} groups of {by} have a number: three or more{' in a stage' if len(parts) > 1 else ''} are "
             "needed to say how much groups differ."
         )
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(normal_quantile(0.5 + confidence / 2))
     frame, checks = rows.to_dicts(), []
     for mine in sets:
         shares, low, high = (mine[c].to_numpy() for c in ("estimate", "low", "high"))
@@ -164,7 +164,7 @@ def _checks(compared: Funnel | None, groups: int, where: str) -> pl.DataFrame:
     name, why = f"groups compared{where}", "multiplicity: hence partial pooling"
     rows = [check(name, groups, f">= {_FEWEST_GROUPS}", True, why)]
     if compared is not None:
-        outside = int((np.abs(compared.z) > stats.norm.ppf(0.999)).sum())
+        outside = int((np.abs(compared.z) > normal_quantile(0.999)).sum())
         rows.append(check("overdispersion of centres", compared.overdispersion, "information", True,
                           "1: centres differ as chance has it"))  # fmt: skip
         rows.append(check("centres outside 99.8 % limits", outside, "information", True, "look at the data first"))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.cohort import Stratum
+from analysis.numerics.laws import t_quantile
 from analysis.numerics.marginal_means import mean_rows
 from analysis.result import frame_of, row
 from analysis.trajectory_model import Inference, interaction_rows
@@ -105,7 +105,7 @@ def _naive(data: Sums, s: int, confidence: float) -> list[dict[str, Any]]:
             if n[t] < FEWEST:
                 rows.append(_empty(data.strata[s], visit, f"fewer than {FEWEST} courses; {note}", quantity, n[t]))
                 continue
-            reach = float(stats.t.ppf(0.5 + confidence / 2, n[t] - 1) * sd[t] / np.sqrt(n[t]))
+            reach = float(t_quantile(0.5 + confidence / 2, n[t] - 1) * sd[t] / np.sqrt(n[t]))
             rows.append(
                 row(data.strata[s], quantity, time_day=visit.day, estimate=float(mean[t]), low=float(mean[t] - reach),
                     high=float(mean[t] + reach), denominator=int(n[t]), note=note)

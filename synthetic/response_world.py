@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from synthetic.truth import OA, StageTruth
 from synthetic.visits import schedule
@@ -157,7 +157,7 @@ def _scores(scenario: Scenario, patient: NDArray[np.int64], rng: np.random.Gener
     """Return a uniform a course whose normal scores are alike within a patient."""
     shared = rng.normal(size=patient[-1] + 1)[patient]
     own = rng.normal(size=len(patient))
-    return np.asarray(stats.norm.cdf(np.sqrt(scenario.likeness) * shared + np.sqrt(1 - scenario.likeness) * own))
+    return np.asarray(special.ndtr(np.sqrt(scenario.likeness) * shared + np.sqrt(1 - scenario.likeness) * own))
 
 
 def _renewal(

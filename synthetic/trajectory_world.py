@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from synthetic.response_world import STAGES
 from synthetic.truth import OA
@@ -135,7 +135,7 @@ def _change(scenario: Scenario, patient: Ints, stage: Ints, baseline: Floats, rn
     noise = _alike(scenario, patient, len(VISITS), rng) @ np.linalg.cholesky(correlation()).T
     if scenario.law == "normal":
         return np.asarray(MEANS[stage] + (baseline - CENTRE)[:, None] * SLOPES + noise * _SD)
-    responds = stats.norm.cdf(_alike(scenario, patient, 1, rng)) < _RESPOND[stage][:, None]
+    responds = special.ndtr(_alike(scenario, patient, 1, rng)) < _RESPOND[stage][:, None]
     change = 2 + (baseline - CENTRE)[:, None] * 0.2 + responds * _SIZE * _LEFT + noise * 0.6 * _SD
     return np.asarray(baseline[:, None] - np.clip(baseline[:, None] - change, 0, 100))
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import chi2, rankdata
 
+from analysis.numerics.laws import chi2_above
 from analysis.numerics.survival_counts import (
     Floats,
     as_labels,
@@ -342,7 +342,7 @@ def proportional_hazards_test(
         raise ValueError("too few distinct event times to tell whether a coefficient changes with time")
     each = score**2 / np.diag(variance)
     together = float(score @ np.linalg.solve(variance, score))
-    return ProportionalHazardsTest(each, chi2.sf(each, 1), together, float(chi2.sf(together, score.size)))
+    return ProportionalHazardsTest(each, chi2_above(each, 1), together, float(chi2_above(together, score.size)))
 
 
 def _event_time_transform(rows: RiskSets, transform: TimeTransform) -> Floats:
@@ -352,6 +352,8 @@ def _event_time_transform(rows: RiskSets, transform: TimeTransform) -> Floats:
         curve = kaplan_meier(count_events(rows.stop, died, count=rows.weight, entry=rows.start))
         return 1.0 - step_values(curve.time, curve.estimate, np.nextafter(rows.time, -np.inf), before=1.0)
     if transform == "rank":
+        from scipy.stats import rankdata  # a second and a half to import, for this alone
+
         return np.asarray(rankdata(rows.stop)[rows.dead[np.unique(rows.dead_at, return_index=True)[1]]])
     if transform not in ("log", "identity"):
         raise ValueError(f"transform must be km, log, rank or identity, not {transform!r}")

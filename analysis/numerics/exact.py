@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy import stats
+from analysis.numerics.laws import beta_quantile, chi2_quantile
 
 
 def exact_rate(events: float, exposure: float, confidence: float) -> tuple[float, float, float]:
@@ -11,14 +11,14 @@ def exact_rate(events: float, exposure: float, confidence: float) -> tuple[float
     ``low = chi2(alpha / 2, 2 x) / 2 t`` and ``high = chi2(1 - alpha / 2, 2 x + 2) / 2 t``.
     """
     alpha = 1 - confidence
-    low = stats.chi2.ppf(alpha / 2, 2 * events) / 2 if events > 0 else 0.0
-    high = stats.chi2.ppf(1 - alpha / 2, 2 * events + 2) / 2
+    low = chi2_quantile(alpha / 2, 2 * events) / 2 if events > 0 else 0.0
+    high = chi2_quantile(1 - alpha / 2, 2 * events + 2) / 2
     return events / exposure, float(low) / exposure, float(high) / exposure
 
 
-def exact_share(part: int, whole: int, confidence: float) -> tuple[float, float, float]:
+def exact_share(part: float, whole: float, confidence: float) -> tuple[float, float, float]:
     """Return a share with exact limits (Clopper & Pearson 1934); of none the upper is ``1 - (alpha / 2)^(1 / n)``."""
     alpha = 1 - confidence
-    low = float(stats.beta.ppf(alpha / 2, part, whole - part + 1)) if part > 0 else 0.0
-    high = float(stats.beta.ppf(1 - alpha / 2, part + 1, whole - part)) if part < whole else 1.0
+    low = float(beta_quantile(alpha / 2, part, whole - part + 1)) if part > 0 else 0.0
+    high = float(beta_quantile(1 - alpha / 2, part + 1, whole - part)) if part < whole else 1.0
     return part / whole, low, high

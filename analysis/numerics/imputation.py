@@ -18,7 +18,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from analysis.numerics.laws import t_quantile
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -194,7 +195,7 @@ class Combined:
 
     def limits(self, confidence: float) -> tuple[Floats, Floats]:
         """Return the limits by the t distribution."""
-        reach = stats.t.ppf(0.5 + confidence / 2, self.df) * self.error
+        reach = t_quantile(0.5 + confidence / 2, self.df) * self.error
         return self.estimate - reach, self.estimate + reach
 
 

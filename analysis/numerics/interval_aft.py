@@ -14,7 +14,6 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, log_ndtr, ndtri
-from scipy.stats import norm
 
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import (
@@ -32,6 +31,7 @@ from analysis.numerics.interval_likelihood import (
     refuse,
 )
 from analysis.numerics.interval_regression import RiskEstimate
+from analysis.numerics.laws import normal_quantile
 
 Name = Literal["exponential", "weibull", "loglogistic", "lognormal"]
 
@@ -172,5 +172,5 @@ def time_quantiles(
     log_time = (line @ mean)[:, None] + spread
     gradient = np.concatenate([np.repeat(line[:, None], wanted.size, axis=1), spread[..., None] * own[:, None]], axis=2)
     error = np.sqrt(np.einsum("ktp,pq,ktq->kt", gradient, fit.variance, gradient))
-    time, factor = np.exp(log_time), np.exp(norm.ppf(0.5 + level / 2) * error)
+    time, factor = np.exp(log_time), np.exp(normal_quantile(0.5 + level / 2) * error)
     return RiskEstimate(time, time * error, time / factor, time * factor, time[..., None] * gradient)

@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2, norm
 
 from analysis.numerics import interval_likelihood as kernel
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import Bend, Floats, IntervalFit, Ints, Term, refuse
+from analysis.numerics.laws import chi2_above, normal_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def _risk_estimate(fit: IntervalFit, risk: Floats, gradient: Floats, level: floa
     """Interval on the scale log(-log(1 - risk)), which keeps it within 0 and 1."""
     error, inside = _spread(fit, gradient), (risk > 0) & (risk < 1)
     hazard = -np.log1p(-np.where(inside, risk, 0.5))
-    width = norm.ppf(0.5 + level / 2) * error / (hazard * np.exp(-hazard))
+    width = normal_quantile(0.5 + level / 2) * error / (hazard * np.exp(-hazard))
     with np.errstate(over="ignore"):
         bounds = [np.where(inside, -np.expm1(-hazard * np.exp(sign * width)), risk) for sign in (-1.0, 1.0)]
     return RiskEstimate(risk, error, bounds[0], bounds[1], gradient)
@@ -304,7 +304,7 @@ def contrast(
     """Difference or ratio (interval on the log scale) of two settings, the first axis of risks of this fit: (T,)."""
     refuse(measure not in ("difference", "ratio"), f"measure must be difference or ratio, not {measure!r}")
     (a, b), (da, db) = risk.estimate[[setting, reference]], risk.gradient[[setting, reference]]
-    z = norm.ppf(0.5 + level / 2)
+    z = normal_quantile(0.5 + level / 2)
     if measure == "difference":
         error = _spread(fit, da - db)
         return RiskEstimate(a - b, error, a - b - z * error, a - b + z * error, da - db)
@@ -333,7 +333,7 @@ def wald_test(fit: IntervalFit, names: Sequence[str]) -> ChiSquaredTest:
     at = [fit.names.index(name) for name in names]
     value = fit.parameters[at]
     statistic = float(value @ np.linalg.solve(fit.variance[np.ix_(at, at)], value))
-    return ChiSquaredTest(statistic, len(at), float(chi2.sf(statistic, len(at))))
+    return ChiSquaredTest(statistic, len(at), float(chi2_above(statistic, len(at))))
 
 
 def likelihood_ratio_test(full: IntervalFit, reduced: IntervalFit) -> ChiSquaredTest:
@@ -347,4 +347,4 @@ def likelihood_ratio_test(full: IntervalFit, reduced: IntervalFit) -> ChiSquared
     same = (full.n, full.n_events, full.horizon) == (reduced.n, reduced.n_events, reduced.horizon)
     refuse(not (nested and same), "The reduced fit must have the rows and baseline of the full one, and fewer columns.")
     statistic, df = 2 * (full.loglik - reduced.loglik), len(full.columns) - len(reduced.columns)
-    return ChiSquaredTest(statistic, df, float(chi2.sf(statistic, df)))
+    return ChiSquaredTest(statistic, df, float(chi2_above(statistic, df)))

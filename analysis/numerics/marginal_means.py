@@ -14,7 +14,6 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from analysis.numerics.covariance import FloatArray
 from analysis.numerics.degrees_of_freedom import (
@@ -26,6 +25,7 @@ from analysis.numerics.degrees_of_freedom import (
     pooled_degrees_of_freedom,
     satterthwaite,
 )
+from analysis.numerics.laws import chi2_above, f_above, t_above, t_quantile
 from analysis.numerics.repeated import MmrmFit
 from analysis.numerics.repeated_design import INTERCEPT, VisitDesign
 from analysis.numerics.repeated_sums import PatternSums
@@ -168,8 +168,8 @@ def linear_estimates(
 
 
 def _summary(estimate: FloatArray, se: FloatArray, df: FloatArray, level: float) -> Estimates:
-    statistic, reach = estimate / se, se * stats.t.ppf(0.5 + level / 2, df)
-    p_value = np.asarray(2 * stats.t.sf(np.abs(statistic), df))
+    statistic, reach = estimate / se, se * t_quantile(0.5 + level / 2, df)
+    p_value = np.asarray(2 * t_above(np.abs(statistic), df))
     return Estimates(estimate, se, df, np.asarray(statistic), p_value, estimate - reach, estimate + reach)
 
 
@@ -194,9 +194,7 @@ def joint_test(
     else:
         denominator = float(_degrees(fit, matrix, chosen).min())
     # scipy has no F distribution of infinite denominator, which is chi-square over its degrees of freedom.
-    tail = (
-        stats.f.sf(statistic, size, denominator) if np.isfinite(denominator) else stats.chi2.sf(statistic * size, size)
-    )
+    tail = f_above(statistic, size, denominator) if np.isfinite(denominator) else chi2_above(statistic * size, size)
     return JointTest(statistic, float(size), denominator, float(tail))
 
 

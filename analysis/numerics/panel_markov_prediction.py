@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from analysis.numerics.laws import normal_quantile
 from analysis.numerics.panel_markov import PanelFit
 from analysis.numerics.panel_markov_numerics import exponential
 
@@ -58,7 +58,7 @@ def _estimate(
         lower, upper = np.quantile(sample, [tail, 1 - tail], axis=0)
         return Estimate(value, sample.std(axis=0, ddof=1), lower, upper, gradient)
     inside = (value > 0) & (value < top)
-    safe, z = np.where(inside, value, min(top, 2.0) / 2), stats.norm.ppf(0.5 + interval.level / 2)
+    safe, z = np.where(inside, value, min(top, 2.0) / 2), normal_quantile(0.5 + interval.level / 2)
     odds, width = safe / (1 - safe / top), z * np.where(inside, error, 0.0) / (safe * (1 - safe / top))
     with np.errstate(over="ignore"):
         bounds = [1 / (1 / (odds * np.exp(sign * width)) + 1 / top) for sign in (-1, 1)]
@@ -214,5 +214,5 @@ def difference(fit: PanelFit, first: Estimate, second: Estimate, *, level: float
     """First minus second, any (...) shape they share, with the covariance both have through theta (plain scale)."""
     gradient, value = first.gradient - second.gradient, first.estimate - second.estimate
     error = np.sqrt(np.einsum("...p,pq,...q->...", gradient, fit.variance, gradient))
-    width = stats.norm.ppf(0.5 + level / 2) * error
+    width = normal_quantile(0.5 + level / 2) * error
     return Estimate(value, error, value - width, value + width, gradient)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from analysis.numerics.laws import chi2_above
 from analysis.numerics.panel_markov import PanelFit
 from analysis.numerics.panel_markov_likelihood import Likelihood
 from analysis.numerics.panel_markov_prediction import mix, row_probabilities
@@ -114,6 +114,6 @@ def pearson_fit(fit: PanelFit, likelihood: Likelihood, group: Ints) -> PearsonFi
     df = int(np.maximum(possible.sum(axis=2) - 1, 0).sum())
     low = max(df - len(fit.theta), 1)
     free = possible & (possible.sum(axis=2) > 1)[..., None]
-    p_low, p_high = (float(stats.chi2.sf(statistic, d)) for d in (low, max(df, 1)))
+    p_low, p_high = (float(chi2_above(statistic, d)) for d in (low, max(df, 1)))
     smallest = float(expected[free].min(initial=np.inf))
     return PearsonFit(observed, expected, statistic, low, df, p_low, p_high, smallest)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize
+
+from analysis.numerics.laws import normal_below, normal_quantile
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +100,7 @@ def _quantile(share: float, centre: Floats, spread: Floats, weight: Floats) -> f
     safe = np.maximum(spread, 1e-12)
 
     def below(x: float) -> float:
-        return float(weight @ stats.norm.cdf((x - centre) / safe)) - share
+        return float(weight @ normal_below((x - centre) / safe)) - share
 
     low, high = float((centre - 12 * safe).min()), float((centre + 12 * safe).max())
     return float(optimize.brentq(below, low, high, xtol=1e-10))
@@ -124,7 +126,7 @@ class Funnel:
 
     def limits(self, error: Floats, confidence: float) -> tuple[Floats, Floats]:
         """Return the limits for groups with such standard errors."""
-        width = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt(self.overdispersion) * np.asarray(error, dtype=float)
+        width = normal_quantile(0.5 + confidence / 2) * np.sqrt(self.overdispersion) * np.asarray(error, dtype=float)
         return self.target - width, self.target + width
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
+from analysis.numerics.laws import normal_quantile
 from analysis.numerics.survival_counts import Floats, as_labels, at_risk_at, check_rows
 
 Ints = NDArray[np.intp]
@@ -89,7 +89,7 @@ def mean_cumulative_function(
     mean = np.cumsum(total / at_risk)
     rate = total / at_risk**2
     error = np.sqrt(np.clip(_squared_influence(rows, time, at_risk, rate), 0.0, None))
-    factor, poisson = np.exp(norm.ppf(0.5 + level / 2) * error / mean), np.sqrt(np.cumsum(rate))
+    factor, poisson = np.exp(normal_quantile(0.5 + level / 2) * error / mean), np.sqrt(np.cumsum(rate))
     return MeanCumulativeFunction(time, at_risk, total, mean, error, poisson, mean / factor, mean * factor, level)
 
 

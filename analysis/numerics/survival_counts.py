@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2, norm
+
+from analysis.numerics.laws import chi2_above, normal_quantile
 
 Floats = NDArray[np.float64]
 ConfidenceType = Literal["plain", "log", "log-log"]
@@ -180,7 +181,7 @@ def step_values(time: Floats, values: Floats, at: ArrayLike, *, before: float) -
 
 def survival_limits(estimate: Floats, std_error: Floats, conf: ConfidenceType, level: float) -> tuple[Floats, Floats]:
     """Limits (m,) of probabilities (Kalbfleisch and Prentice 1980, section 1.3); a certain 1 keeps limits of 1."""
-    z = norm.ppf(0.5 + level / 2)
+    z = normal_quantile(0.5 + level / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         if conf == "plain":
             lower, upper = estimate - z * std_error, estimate + z * std_error
@@ -229,7 +230,9 @@ def nelson_aalen(counts: EventCounts, *, level: float = 0.95) -> Curve:
     events = counts.events.sum(axis=1)
     hazard = np.cumsum(events / counts.at_risk)
     error = np.sqrt(np.cumsum(events / counts.at_risk**2))
-    factor = np.exp(norm.ppf(0.5 + level / 2) * np.divide(error, hazard, out=np.zeros_like(hazard), where=hazard > 0))
+    factor = np.exp(
+        normal_quantile(0.5 + level / 2) * np.divide(error, hazard, out=np.zeros_like(hazard), where=hazard > 0)
+    )
     return Curve(counts.time, counts.at_risk, events, hazard, error, hazard / factor, hazard * factor, level)
 
 
@@ -347,4 +350,4 @@ def quadratic_test(score: Floats, variance: Floats) -> tuple[float, int, float]:
     if not kept.any():
         raise ValueError("no event happened while two groups were at risk: the groups cannot be compared")
     statistic = float(((vectors[:, kept].T @ score) ** 2 / values[kept]).sum())
-    return statistic, int(kept.sum()), float(chi2.sf(statistic, kept.sum()))
+    return statistic, int(kept.sum()), float(chi2_above(statistic, kept.sum()))

@@ -1,0 +1,62 @@
+"""Quantiles and tails of the laws that limits and tests need, from :mod:`scipy.special`.
+
+The same numbers as :mod:`scipy.stats` gives (a test compares them): that module takes a second and a half to import,
+which is most of what a short command takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+# Arrays or numbers, broadcast against each other.
+Numbers = Any
+
+
+def normal_quantile(p: Numbers) -> Any:
+    """Return the value that a standard normal variable stays below with probability `p`."""
+    return special.ndtri(p)
+
+
+def normal_below(x: Numbers) -> Any:
+    """Return the probability that a standard normal variable is at most `x`."""
+    return special.ndtr(x)
+
+
+def normal_above(x: Numbers) -> Any:
+    """Return the probability that a standard normal variable is more than `x`."""
+    return special.ndtr(-np.asarray(x, dtype=float))
+
+
+def t_quantile(p: Numbers, df: Numbers) -> Any:
+    """Return the value that Student's t with `df` degrees of freedom (infinite: normal) is below in a share `p`."""
+    df = np.asarray(df, dtype=float)
+    return np.where(np.isinf(df), special.ndtri(p), special.stdtrit(np.where(np.isinf(df), 1.0, df), p))[()]
+
+
+def t_above(x: Numbers, df: Numbers) -> Any:
+    """Return the probability that Student's t with `df` degrees of freedom (infinite: normal) is more than `x`."""
+    x, df = -np.asarray(x, dtype=float), np.asarray(df, dtype=float)
+    return np.where(np.isinf(df), special.ndtr(x), special.stdtr(np.where(np.isinf(df), 1.0, df), x))[()]
+
+
+def chi2_above(x: Numbers, df: Numbers) -> Any:
+    """Return the probability that chi-square with `df` degrees of freedom is more than `x`."""
+    return special.chdtrc(df, x)
+
+
+def chi2_quantile(p: Numbers, df: Numbers) -> Any:
+    """Return the value that chi-square with `df` degrees of freedom stays below with probability `p`."""
+    return 2 * special.gammaincinv(np.asarray(df, dtype=float) / 2, p)
+
+
+def f_above(x: Numbers, over: Numbers, under: Numbers) -> Any:
+    """Return the probability that F with `over` and `under` degrees of freedom is more than `x`."""
+    return special.fdtrc(over, under, x)
+
+
+def beta_quantile(p: Numbers, a: Numbers, b: Numbers) -> Any:
+    """Return the value that a beta variable with shapes `a` and `b` stays below with probability `p`."""
+    return special.betaincinv(a, b, p)

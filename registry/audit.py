@@ -88,7 +88,7 @@ def digests(con: duckdb.DuckDBPyConnection, load_id: int) -> dict[str, Any]:
         n, digest = con.execute(
             "select coalesce(sum(n), 0)::bigint, sha256(coalesce(string_agg(digest, '' order by bucket), '')) from ("
             "select id % 256 as bucket, count(*) as n, "
-            f"sha256(string_agg(md5(concat_ws(chr(31), {text})), '' order by id, row_hash)) as digest "
+            f"sha256(string_agg(md5(concat_ws(chr(31), {text})), '' order by id)) as digest "
             f"from ({rows}) group by bucket)"
         ).fetchone() or (0, "")
         if n:

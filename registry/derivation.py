@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import duckdb
 
 from registry import audit, sqlmodels
 from registry.connection import writing
+from registry.renewal import renew
 
 
 def materialised() -> list[str]:
@@ -16,8 +18,15 @@ def materialised() -> list[str]:
     return [name for name in sqlmodels.models() if name.split(".")[0] in sqlmodels.MATERIALISED]
 
 
-def derive(path: str | Path) -> dict[str, int]:
+def derive(path: str | Path, *, whole: bool = False) -> dict[str, int]:
     """Run ``sql/`` over the record and keep the result; returns rows by model.
+
+    What was derived before is renewed: of the patients whose rows are other since, and what moves for all.
+
+    Parameters
+    ----------
+    whole
+        Make all anew. It comes to the same rows; so it is done when the SQL or the catalogue is another one.
 
     Raises
     ------
@@ -30,11 +39,22 @@ def derive(path: str | Path) -> dict[str, int]:
     2257
     """
     with writing(path) as con:
-        sqlmodels.run(con, materialised())
+        since = None if whole else _right_as_of(con)
+        concerned = None if since is None else renew(con, materialised(), since)
+        if concerned is None:
+            sqlmodels.run(con, materialised())
         con.execute("insert or replace into log.meta values ('derived_from', ?)", [derivation_stamp(con)])
-        audit.append(con, "derive", {"derived_from": derivation_stamp(con)})
+        told = {} if concerned is None else {"renewed": concerned}
+        audit.append(con, "derive", {"derived_from": derivation_stamp(con), **told})
         query = " union all ".join(f"select '{n}' as model, count(*) from {n}" for n in materialised())
         return {str(model): int(n) for model, n in con.sql(query).fetchall()}
+
+
+def _right_as_of(con: duckdb.DuckDBPyConnection) -> int | None:
+    """Return the load as of which the derived tables are right, if it is only the record that went on since."""
+    held = con.sql("select value from log.meta where key = 'derived_from'").fetchone()
+    then, now = (re.fullmatch(r"load (\d+), (.*)", text) for text in (held[0] if held else "", derivation_stamp(con)))
+    return int(then[1]) if then and now and then[2] == now[2] else None
 
 
 def derivation_stamp(con: duckdb.DuckDBPyConnection) -> str:

@@ -6,6 +6,10 @@ A model's file name is its table, its folder is its schema, and its header says 
     -- grain: course_id, scale
     -- source: course.score
 
+and, where more than a patient's own rows decide what is said of the patient, why (see :mod:`registry.renewal`):
+
+    -- renewed: whole; reads the data cut
+
 The dependencies are parsed from the query by DuckDB, never listed by hand.
 """
 
@@ -45,6 +49,8 @@ class Model:
         The SELECT itself.
     reads
         Tables it refers to, as ``schema.table``.
+    whole
+        Whether more than a patient's own rows decide what is said of the patient; see :mod:`registry.renewal`.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Model:
     source: str
     query: str
     reads: frozenset[str]
+    whole: bool
 
 
 def folder() -> Path:
@@ -128,6 +135,7 @@ def _read(path: Path) -> Model:
         source=header["source"],
         query=text,
         reads=frozenset(_tables(text, path)),
+        whole=bool(re.search(r"^-- renewed: whole; .+$", text, flags=re.M)),
     )
 
 

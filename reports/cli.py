@@ -112,11 +112,15 @@ def load(
 
 
 @app.command()
-def derive(registry: RegistryPath, as_json: AsJson = False) -> None:
-    """Run the SQL models over the record and keep the derived tables."""
+def derive(
+    registry: RegistryPath,
+    whole: Annotated[bool, typer.Option("--whole", help="Make all anew; it comes to the same rows.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the SQL models over the record and keep the derived tables: of patients with new rows, and what moves."""
     from registry.derivation import derive as run
 
-    counts = run(registry)
+    counts = run(registry, whole=whole)
     if as_json:
         _print_json({"models": counts})
     else:

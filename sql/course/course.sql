@@ -1,6 +1,7 @@
 -- title: Courses in time: first session, end of the planned series, next course, data cut
 -- grain: course_id
 -- source: staging.consent; record.course, course.session, log.load
+-- renewed: whole; reads the data cut
 with sessions as (
     select
         course_id,

@@ -1,6 +1,7 @@
 -- title: Events by day of each course they concern, with the role that the programme gives them
 -- grain: course_id, event_id
 -- source: staging.consent; record.event, catalogue.programme_event; an event of the whole patient concerns each of the patient's courses
+-- renewed: whole; reads the data cut
 -- Known to the month or year only, it counts on the last day it can have happened: whoever was seen before was well.
 with placed as (
     select

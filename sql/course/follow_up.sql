@@ -1,6 +1,7 @@
 -- title: How far each course was followed: by scores, and by any contact
 -- grain: course_id
 -- source: course.score on the programme's scales, record.visit, course.event; up to the next course of the target
+-- renewed: whole; reads the data cut
 with scores as (
     select score.course_id, max(score.day) as last_assessed_day, count(distinct score.day) as n_assessed_days
     from course.score as score

@@ -1,6 +1,7 @@
 -- title: What is known of each course at its first session
 -- grain: course_id
 -- source: record.patient, target, condition, product; course.course, course.stage, course.baseline
+-- renewed: whole; reads the data cut
 with diagnosis as (
     select target_id, min(diagnosis) as diagnosis, max(symptom_months) as symptom_months
     from record.condition

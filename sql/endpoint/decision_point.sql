@@ -1,6 +1,7 @@
 -- title: Points at which a booster could be decided on, what was known on that day, and what was done
 -- grain: course_id, definition, visit_day
 -- source: endpoint.assessment; course.decision, course.session; endpoint.end_event
+-- renewed: whole; whether a centre keeps a log shows in all of its decisions
 -- A centre that records decisions against a booster keeps a log: its points are the first decision within 30 days after
 -- a judged visit. Elsewhere each judged visit is a point. Nothing that happened later decides what is a point: neither
 -- whether the next visit agreed, nor how long the course went on.

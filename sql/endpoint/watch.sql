@@ -1,6 +1,7 @@
 -- title: Until when each course was watched for its end, by the last visit at which response was judged
 -- grain: course_id, definition, confirmation, early_visits
 -- source: endpoint.response, catalogue.programme_visit, endpoint.end_event, endpoint.intercurrent
+-- renewed: whole; reads the data cut
 -- Watched until the next planned visit would have closed, or the data cut: an end reported later, from a record, is not
 -- counted, because those without an end were not watched so long. An end within that time is counted on its day.
 with next_visit as (

@@ -1,6 +1,7 @@
 -- title: Severity grades as stages
 -- grain: stage_assessment_id, stage_map
 -- source: record.stage_assessment through catalogue.stage_map
+-- renewed: whole; rows of no course yet
 select
     assessment.id as stage_assessment_id, meaning.stage_map,
     assessment.target_id, assessment.date, assessment.scheme, assessment.grade, assessment.reader,

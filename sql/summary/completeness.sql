@@ -1,6 +1,7 @@
 -- title: Completeness by planned visit and stage
 -- grain: programme, stage, planned_visit
 -- source: summary.visit_window; courses whose target was replaced or who died before the visit are not due
+-- renewed: whole; counts patients
 select
     profile.programme, coalesce(profile.stage, 'not known') as stage, visit.planned_visit,
     min(visit.position) as position,

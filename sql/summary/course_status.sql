@@ -1,6 +1,7 @@
 -- title: Where each course stands, by which rule, and what is due
 -- grain: course_id
 -- source: endpoint.state (confirmed, default definition), end_event, visit_window; it names what to review, never what to do
+-- renewed: whole; reads the data cut
 with latest as (
     select state.course_id, max_by(state.state, state.day) as state, max(state.day) as day
     from endpoint.state as state

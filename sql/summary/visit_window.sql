@@ -1,6 +1,7 @@
 -- title: Planned visits of each course: due, seen, overdue
 -- grain: course_id, planned_visit
 -- source: catalogue.programme_visit against course.score; a visit is due once its window has closed before the data cut
+-- renewed: whole; reads the data cut
 with due as (
     select
         course.course_id, planned.planned_visit, planned.position, planned.target_day, planned.window_low_day,

@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 UV_INSTALL := pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format lock lab docs clean
+.PHONY: help setup demo test test-slow lint format lock words lab docs clean
 
 help:  ## list the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ format: .venv/ready  ## put code into the common form
 lock: .venv/ready  ## pin the dependencies anew: versions and hashes, no registry address
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev pyproject.toml -o requirements.lock
+
+words: .venv/ready  ## bring the report's catalogues of words up to date with what it says
+	@$(BIN)/python -m reports.locale.update
 
 docs: .venv/ready  ## the documentation as a site that works offline: site/index.html (notebooks are run, once)
 	@$(BIN)/python docs/website

@@ -14,6 +14,7 @@ RegistryPath = Annotated[
     Path, typer.Argument(metavar="REG", help="The registry: a DuckDB file, or a data cut's folder.")
 ]
 AsOf = Annotated[str | None, typer.Option(help="The record as it was: a load's number, or a day (YYYY-MM-DD).")]
+Language = Annotated[str, typer.Option(help="Language of the report: en, or one with a catalogue, e.g. de.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write into; made if it is not there.")]
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from analysis import Result, figures
+from analysis import Result
 from analysis.booster_protocol import target_trial
+from reports.drawn import drawn
+from reports.words import Words
 
 
-def booster_section(result: Result | None, prefix: str) -> dict[str, Any] | None:
+def booster_section(result: Result | None, prefix: str, words: Words) -> dict[str, Any] | None:
     """Return figure, table by stage, checks, protocol and notes of a suppressed result."""
     if result is None:
         return None
@@ -29,7 +31,7 @@ def booster_section(result: Result | None, prefix: str) -> dict[str, Any] | None
     shown = result.curves.filter(pl.col("quantity") == "difference").height > 0
     return {
         "title": result.title,
-        "figure": figures.svg(result.plot(), prefix) if shown else None,
+        "figure": drawn(result, prefix, words) if shown else None,
         "rows": rows,
         "last": last,
         "withheld": list(result.withheld),

@@ -53,7 +53,9 @@ def refusals(
     return reasons
 
 
-def write_centre_reports(path: Path, out: Path, before: Path | None = None) -> dict[str, str | None]:
+def write_centre_reports(
+    path: Path, out: Path, before: Path | None = None, *, language: str = "en"
+) -> dict[str, str | None]:
     """Write a report of each centre into a folder of its own under `out`, and ``centres.json`` of who has none and why.
 
     Parameters
@@ -64,6 +66,8 @@ def write_centre_reports(path: Path, out: Path, before: Path | None = None) -> d
         Folder of the centres' folders.
     before
         The same folder of the report before: each page then says what changed at its centre.
+    language
+        Of the reports.
 
     Returns
     -------
@@ -78,7 +82,8 @@ def write_centre_reports(path: Path, out: Path, before: Path | None = None) -> d
     for centre in (c for c, why in reasons.items() if why is None):
         name = folder_of(centre)
         with Registry.open(path, centre=centre) as alone:
-            write_report(alone, out / name, _numbers(before / name) if before else None, centre=centre)
+            earlier = _numbers(before / name) if before else None
+            write_report(alone, out / name, earlier, centre=centre, language=language)
     told = {c: {"folder": None if why else folder_of(c), "why": why} for c, why in reasons.items()}
     replace_file(out / "centres.json", json.dumps(told, ensure_ascii=False, indent=1))
     return reasons

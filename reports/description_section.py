@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+from markupsafe import Markup
 
 from analysis import goals
+from analysis.describe import Description
 from analysis.result import SMALLEST_CELL, Result
 from registry import Courses, Registry
 from registry.errors import NotEstimable
 from registry.reporting import sections
+from reports.phrases import N_
+from reports.words import Words
 
 # What the report tells of goals, by stage.
 _GOALS = {
-    "goal_named": "A goal was named",
-    "goal_assessed": "… and its attainment assessed",
-    "goal_attained": "Main goal attained, of those assessed",
-    "goal_exceeded": "… more than attained",
-    "reached_as_expected": "Change expected was reached by a year",
+    "goal_named": N_("A goal was named"),
+    "goal_assessed": N_("… and its attainment assessed"),
+    "goal_attained": N_("Main goal attained, of those assessed"),
+    "goal_exceeded": N_("… more than attained"),
+    "reached_as_expected": N_("Change expected was reached by a year"),
 }
 
 _PATIENTS = (
@@ -44,6 +48,30 @@ def description_section(registry: Registry) -> dict[str, Any] | None:
         shares = dict(table.filter(section=section).select("product", "share").iter_rows())
         rows.append({"label": section, "shares": [shares.get(name) for name in shown]})
     return {"products": shown, "rows": rows, "hidden": len(names) - len(shown)}
+
+
+def characteristics(description: Description, words: Words) -> dict[str, Any]:
+    """Return Table 1 as the rows and columns to print."""
+    table = description.table()
+    sizes = table.row(0, named=True)
+    columns = [c for c in table.columns if c not in ("characteristic", "level", "smd") and sizes[c] != "0"]
+    rows = [
+        {
+            "kind": "group" if r["characteristic"] else "level",
+            "label": _label(r["characteristic"], r["level"], words),
+            "cells": [r[c] for c in columns],
+            "smd": r["smd"],
+        }
+        for r in table.iter_rows(named=True)
+    ]
+    return {"columns": columns, "rows": rows, "smd": any(r["smd"] for r in rows)}
+
+
+def _label(characteristic: str, level: str, words: Words) -> Markup:
+    """Return the head of a row of Table 1; a level may be a value of the data."""
+    if characteristic and level:
+        return Markup("{}, {}").format(words.said(characteristic), words.said(level))
+    return words.said(characteristic) if characteristic else words.value(level)
 
 
 def goals_result(courses: Courses) -> Result | None:

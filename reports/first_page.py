@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from markupsafe import Markup, escape
 
 from analysis import Result
 from analysis.result import SMALLEST_CELL
 from registry import Registry
 from reports import disclosure
+from reports.phrases import N_
+from reports.words import Words
 
 if TYPE_CHECKING:
     from reports.summary import Section
@@ -46,33 +49,48 @@ def _number(result: Result | None, stratum: str, quantity: str, day: float) -> d
     return mine.row(0, named=True) if mine.height else None
 
 
-def read_first(registry: Registry, sections: list[Section]) -> list[str]:
+def read_first(registry: Registry, sections: list[Section], words: Words) -> list[Markup]:
     """Return what a reader must know before quoting a number, written from the data: one sentence a programme."""
-    lines = [line for line in (_mind(section) for section in sections) if line]
+    lines = [line for line in (_mind(section, words) for section in sections) if line]
     refused = registry.rejections().select("file", "line").unique().height
     if refused:
-        lines.append(f"{refused} rows of the clinics' files were refused and are in no number below.")
+        lines.append(
+            escape(
+                words.say_many(
+                    "%(n)s row of the clinics' files was refused and is in no number below.",
+                    "%(n)s rows of the clinics' files were refused and are in no number below.",
+                    refused,
+                )
+            )
+        )
     return lines
 
 
-def _mind(section: Section) -> str:
-    """Return what to mind of one programme in a sentence."""
+def _mind(section: Section, words: Words) -> Markup:
+    """Return what to mind of one programme in a sentence: its parts are clauses, each whole."""
     response, parts = section.response, []
+    label = words.said(section.label)
     if response is None:
-        return f"{section.label}: {section.evidence}" if section.evidence else ""
+        if not section.evidence:
+            return Markup()
+        return words.html("%(programme)s: %(evidence)s", programme=label, evidence=words.said(section.evidence))
     strata = response.settings["strata"]
-    empty = [s["label"].lower() for s in strata if section.sizes.get(s["code"], 0) == 0]
+    empty = [words.inside(s["label"]) for s in strata if section.sizes.get(s["code"], 0) == 0]
     if empty:
-        parts.append(f"nobody is in stage {', '.join(empty)}")
+        parts.append(words.say("nobody is in stage %(stages)s", stages=", ".join(empty)))
     late = response.at_risk.filter(pl.col("time_day") == _TWO_YEARS)
     at_risk = dict(late.select("stratum", "n").iter_rows())
     seen = [s for s in strata if section.sizes.get(s["code"], 0)]
-    few = [s["label"].lower() for s in seen if (at_risk.get(s["code"]) or 0) < 20]
-    if few:
-        which = "every stage" if len(few) == len(seen) else ", ".join(few)
-        parts.append(f"fewer than 20 courses are still at risk at 24 months in {which}")
+    few = [words.inside(s["label"]) for s in seen if (at_risk.get(s["code"]) or 0) < 20]
+    if few and len(few) == len(seen):
+        parts.append(words.say("fewer than 20 courses are still at risk at 24 months in every stage"))
+    elif few:
+        told = N_("fewer than 20 courses are still at risk at 24 months in %(stages)s")
+        parts.append(words.say(told, stages=", ".join(few)))
     due = section.completeness.filter(pl.col("planned_visit") == "12 months")
     if due["n_due"].sum() >= SMALLEST_CELL:
         share = disclosure.share(int(due["n_seen"].sum()), int(due["n_due"].sum()))
-        parts.append(f"{share} of the 12-month visits that were due took place")
-    return f"{section.label}: {'; '.join(parts)}." if parts else ""
+        parts.append(words.say("%(share)s of the 12-month visits that were due took place", share=words.plain(share)))
+    if not parts:
+        return Markup()
+    return words.html("%(programme)s: %(points)s.", programme=label, points=escape("; ".join(parts)))

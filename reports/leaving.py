@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reports.arguments import AsOf, Out, RegistryPath, opened
+from reports.arguments import AsOf, Language, Out, RegistryPath, opened
 
 
 class Consent(StrEnum):
@@ -18,11 +18,11 @@ class Consent(StrEnum):
     research = "research"
 
 
-def report(registry: RegistryPath, out: Out = Path("report"), as_of: AsOf = None) -> None:
+def report(registry: RegistryPath, out: Out = Path("report"), as_of: AsOf = None, language: Language = "en") -> None:
     """Write the summary report: one page that opens without a network, and the same as PDF."""
     from reports.summary import write_report
 
-    path = write_report(opened(registry, as_of), out)
+    path = write_report(opened(registry, as_of), out, language=language)
     typer.echo(f"Report: {path}")
 
 
@@ -31,11 +31,12 @@ def publish(
     out: Out = Path("published"),
     keep: Annotated[int, typer.Option(help="Number of reports to keep.")] = 12,
     by_centre: Annotated[bool, typer.Option("--by-centre", help="Also a report of each centre alone.")] = False,
+    language: Language = "en",
 ) -> None:
     """Write the report on a schedule: only if something changed, `latest` never broken, a failure seen."""
     from reports.publish import publish as run
 
-    done = run(registry, out, keep=keep, by_centre=by_centre)
+    done = run(registry, out, keep=keep, by_centre=by_centre, language=language)
     typer.echo(f"{done.state}: {done.page}")
     for line in done.changes:
         typer.echo(f"  {line}")

@@ -8,12 +8,20 @@ from typing import Any
 from analysis import Result
 from analysis.result import SMALLEST_CELL, versions
 from registry import Registry
+from reports.phrases import N_
+from reports.words import ENGLISH, Words
 
 # A change in the share that responds is told from this on, in points of 100.
 _TOLD_POINTS = 0.5
 _DAY = 365.0
-_COUNTED = {"patient": "patients", "course": "courses", "treatment_session": "sessions", "measurement": "measurements",
-            "event": "events", "adverse_event": "adverse events"}  # fmt: skip
+_COUNTED = {
+    "patient": N_("%(n)s patients, before %(before)s."),
+    "course": N_("%(n)s courses, before %(before)s."),
+    "treatment_session": N_("%(n)s sessions, before %(before)s."),
+    "measurement": N_("%(n)s measurements, before %(before)s."),
+    "event": N_("%(n)s events, before %(before)s."),
+    "adverse_event": N_("%(n)s adverse events, before %(before)s."),
+}
 
 
 def numbers(registry: Registry, programmes: Iterable[tuple[str, str, list[Result]]]) -> dict[str, Any]:
@@ -49,55 +57,66 @@ def numbers(registry: Registry, programmes: Iterable[tuple[str, str, list[Result
     }
 
 
-def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def changes(before: dict[str, Any], now: dict[str, Any], words: Words = ENGLISH) -> list[str]:
     """Return what changed between two reports, why first: data, definitions, versions; then the numbers that moved.
 
     Numbers are those published, small cells suppressed, so that nothing is told that the two pages do not tell.
     """
     found = []
     if str(before["data_cut"]) != str(now["data_cut"]):
-        found.append(f"The data now reach to {now['data_cut']}; before, to {before['data_cut']}.")
-    for key, word in _COUNTED.items():
+        told = words.say("The data now reach to %(day)s; before, to %(before)s.",
+                         day=words.date(_day(now)), before=words.date(_day(before)))  # fmt: skip
+        found.append(told)
+    for key, sentence in _COUNTED.items():
         old, new = before["counts"].get(key), now["counts"].get(key)
         if old is not None and new is not None and old != new:
-            found.append(f"{_count(new)} {word}, before {_count(old)}.")
+            found.append(words.say(sentence, n=words.integer(new), before=words.integer(old)))
     if now["versions"] != before["versions"]:
-        moved = [f"{k} {before['versions'].get(k, 'none')} → {v}" for k, v in now["versions"].items()
+        moved = [f"{k} {before['versions'].get(k, words.say('none'))} → {v}" for k, v in now["versions"].items()
                  if before["versions"].get(k) != v]  # fmt: skip
-        found.append(f"Versions: {', '.join(moved)}.")
+        found.append(words.say("Versions: %(versions)s.", versions=", ".join(moved)))
     for code, programme in now["programmes"].items():
         earlier = before["programmes"].get(code)
         if earlier is None:
-            found.append(f"{programme['label']} is new in the report.")
+            found.append(words.say("%(programme)s is new in the report.", programme=words.plain(programme["label"])))
             continue
-        found += _of_programme(programme["label"], earlier["results"], programme["results"])
-    gone = [p["label"] for code, p in before["programmes"].items() if code not in now["programmes"]]
-    return found + [f"{label} is no longer in the report." for label in gone]
+        found += _of_programme(words.plain(programme["label"]), earlier["results"], programme["results"], words)
+    gone = [words.plain(p["label"]) for code, p in before["programmes"].items() if code not in now["programmes"]]
+    return found + [words.say("%(programme)s is no longer in the report.", programme=label) for label in gone]
 
 
-def _of_programme(label: str, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _of_programme(label: str, before: dict[str, Any], now: dict[str, Any], words: Words) -> list[str]:
     found = []
     for question, result in now.items():
-        earlier, name = before.get(question), question.replace("_", " ")
+        earlier, said = before.get(question), {"programme": label, "question": _question(question, words)}
         if earlier is None:
-            found.append(f"{label}: {name} can now be estimated.")
-        elif _rule(earlier) != _rule(result):
-            found.append(f"{label}: {name} is now by {_rule(result)}, before by {_rule(earlier)}.")
-    found += [f"{label}: {q.replace('_', ' ')} can no longer be shown." for q in before if q not in now]
+            found.append(words.say("%(programme)s: %(question)s can now be estimated.", **said))
+        elif _rule(earlier, words) != _rule(result, words):
+            told = N_("%(programme)s: %(question)s is now by %(rule)s, before by %(before)s.")
+            found.append(words.say(told, **said, rule=_rule(result, words), before=_rule(earlier, words)))
+    for q in (q for q in before if q not in now):
+        told = N_("%(programme)s: %(question)s can no longer be shown.")
+        found.append(words.say(told, programme=label, question=_question(q, words)))
     old, new = _responses(before), _responses(now)
     for stratum, share in new.items():
         points = 100 * (share - old.get(stratum, share))
         if abs(points) >= _TOLD_POINTS:
-            found.append(
-                f"{label}, {stratum.replace('_', ' ')}: {100 * share:.0f} % in response within 12 months, "
-                f"before {100 * old[stratum]:.0f} %."
-            )
+            told = N_("%(programme)s, %(stage)s: %(share)s in response within 12 months, before %(before)s.")
+            stage = words.plain(stratum).replace("_", " ")
+            found.append(words.say(told, programme=label, stage=stage, share=words.percent(share),
+                                   before=words.percent(old[stratum])))  # fmt: skip
     return found
 
 
-def _rule(result: dict[str, Any]) -> str:
-    parts = [str(result[k]) for k in ("definition", "definition_version", "confirmation") if result.get(k)]
-    return " ".join(parts) or "no definition"
+def _question(question: str, words: Words) -> str:
+    return words.plain(question.replace("_", " "))
+
+
+def _rule(result: dict[str, Any], words: Words) -> str:
+    parts = [str(result[k]) for k in ("definition", "definition_version") if result.get(k)]
+    if result.get("confirmation"):
+        parts.append(words.plain(str(result["confirmation"])))
+    return " ".join(parts) or words.say("no definition")
 
 
 def _responses(results: dict[str, Any]) -> dict[str, float]:
@@ -113,5 +132,5 @@ def _shown(n: int) -> int | None:
     return n if n == 0 or n >= SMALLEST_CELL else None
 
 
-def _count(n: int) -> str:
-    return f"{n:,}"
+def _day(report: dict[str, Any]) -> str | None:
+    return None if report["data_cut"] is None else str(report["data_cut"])

@@ -84,7 +84,13 @@ def write_pdf(html: str, *, when: dt.date | None, mark: str) -> bytes:
     # Only fonts that come along: typst's own, and those that the figures were drawn with.
     drawn_with = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf")
     fonts = typst.Fonts(include_system_fonts=False, font_paths=[drawn_with])
-    page = {"blocks": _with_figures(html), "mark": mark, "day": [day.year, day.month, day.day]}
+    said = re.search(r'<html lang="([^"]+)"', html)
+    page = {
+        "blocks": _with_figures(html),
+        "mark": mark,
+        "day": [day.year, day.month, day.day],
+        "lang": said[1] if said else "en",
+    }
     return bytes(
         typst.compile(
             resources.files("reports").joinpath("templates/summary.typ").read_bytes(),
@@ -153,7 +159,7 @@ def _block(node: _Node) -> list[dict[str, Any]]:
     if node.tag in ("style", "script") or node.has("screen") or node.has("skip"):
         return []
     if node.tag == "nav":
-        return [{"kind": "contents"}]
+        return [{"kind": "contents", "heading": node.attributes.get("data-heading", "Contents")}]
     if node.tag in ("h1", "h2", "h3", "summary"):
         return [{"kind": node.tag, "text": _runs(node.children)}]
     if node.tag == "p":
@@ -214,7 +220,7 @@ def _widths(rows: list[list[dict[str, Any]]], starts_line: tuple[str, ...]) -> l
 
 def _cell(node: _Node) -> dict[str, Any]:
     return {
-        "text": _runs(node.children),
+        "text": _runs(node.children, lang=node.attributes.get("lang", "")),
         "span": int(node.attributes.get("colspan", "1")),
         "left": node.has("text"),
         "head": node.tag == "th",
@@ -226,19 +232,20 @@ def _colour(node: _Node) -> str | None:
     return said[0] if said else None
 
 
-def _runs(children: list[_Node | str], role: str = "") -> list[dict[str, str]]:
-    """Return text as runs of one role each; white space as a browser would join it."""
+def _runs(children: list[_Node | str], role: str = "", lang: str = "") -> list[dict[str, str]]:
+    """Return text as runs of one role each, with their language where it is not the page's; white space as joined."""
     runs: list[dict[str, str]] = []
     for child in children:
         if isinstance(child, str):
-            runs.append({"role": role, "text": re.sub(r"[ \t\r\n]+", " ", child)})
+            runs.append({"role": role, "text": re.sub(r"[ \t\r\n]+", " ", child), **({"lang": lang} if lang else {})})
         elif child.tag == "br":
             runs.append({"role": "break", "text": ""})
         elif child.has("swatch"):
             runs.append({"role": "swatch", "text": _colour(child) or "#000000"})
         elif not child.has("screen"):
             names = [child.tag, *child.attributes.get("class", "").split()]
-            runs += _runs(child.children, next((_ROLE[n] for n in names if n in _ROLE), role))
+            named = next((_ROLE[n] for n in names if n in _ROLE), role)
+            runs += _runs(child.children, named, child.attributes.get("lang", lang))
     return _trimmed(runs) if not role else [r for r in runs if r["text"] or r["role"] == "break"]
 
 

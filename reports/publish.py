@@ -11,9 +11,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 import analysis
 import registry as registry_package
@@ -23,13 +24,14 @@ from registry.errors import CatamnesisError, RegistryBusy, UsageError
 from reports.by_centre import FOLDER, write_centre_reports
 from reports.formats import replace_file
 from reports.summary import write_report
+from reports.words import words_of
 
 STATUS = "status.json"
 LATEST = "latest"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z-[0-9a-f]{8}")
 _MARK = "<!-- status -->"
 _BANNER = re.compile(re.escape(_MARK) + r"(<p class=\"held\" role=\"alert\">.*?</p>)?", re.DOTALL)
-_CODE = (".py", ".html", ".csv", ".toml", ".sql", ".typ")
+_CODE = (".py", ".html", ".js", ".csv", ".toml", ".sql", ".typ", ".mo")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Published:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def publish(path: Path, out: Path, *, keep: int = 12, by_centre: bool = False) -> Published:
+def publish(path: Path, out: Path, *, keep: int = 12, by_centre: bool = False, language: str = "en") -> Published:
     """Write a report into a folder of its own under `out` and point ``latest`` to it, unless nothing changed.
 
     Same record, same derivation and same code give the same fingerprint, and no new report. A failure leaves the last
@@ -70,37 +72,42 @@ def publish(path: Path, out: Path, *, keep: int = 12, by_centre: bool = False) -
         Number of reports kept; older ones are removed.
     by_centre
         Whether each centre also gets a report of its own, in ``centres``; see :mod:`reports.by_centre`.
+    language
+        Of pages and PDFs, one of :func:`reports.words.languages`.
 
     Raises
     ------
     UsageError
-        When the registry is not there or not derived, `keep` is less than 1, or `out` holds something else.
+        When the registry is not there or not derived, `keep` is less than 1, the language is not known, or `out`
+        holds something else.
     RegistryBusy
         When another run is publishing into `out`.
     """
     if keep < 1:
         raise UsageError(f"--keep {keep}: at least the last report is kept.")
+    words = words_of(language)
     out.mkdir(parents=True, exist_ok=True)
     if (out / LATEST).exists() and not (out / LATEST).is_symlink():
         raise UsageError(f"{out / LATEST} was not made by this command. Give another folder with --out.")
     with _alone(out):
         try:
-            done = _publish(path, out, keep, by_centre)
+            done = _publish(path, out, keep, by_centre, language)
         except Exception as error:
             # Only our own messages are known to name no patient.
             ours = isinstance(error, CatamnesisError)
             why = str(error) if ours else f"{type(error).__name__}; see the log of the run"
             _state(out, "failed", why=why)
-            _banner(out, f"The report of {_now():%Y-%m-%d %H:%M} UTC failed, so this is the last good one. {why}")
+            _banner(out, words.html("The report of %(moment)s failed, so this is the last good one. %(why)s",
+                                    moment=words.moment(_now()), why=words.said(why)))  # fmt: skip
             raise
     return done
 
 
-def _publish(path: Path, out: Path, keep: int, by_centre: bool) -> Published:
+def _publish(path: Path, out: Path, keep: int, by_centre: bool, language: str) -> Published:
     with Registry.open(path) as registry:
         if registry.stale():
             raise UsageError(f"{path} was loaded after it was derived. Run: catamnesis derive {path}")
-        mark = _fingerprint(registry, by_centre)
+        mark = _fingerprint(registry, by_centre, language)
         last = _last(out)
         if last is not None and last.name.endswith(mark):
             _banner(out, None)
@@ -110,10 +117,11 @@ def _publish(path: Path, out: Path, keep: int, by_centre: bool) -> Published:
         part = out / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         before = json.loads((last / "numbers.json").read_text("utf-8")) if last is not None else None
-        write_report(registry, part, before)
+        write_report(registry, part, before, language=language)
     refused: dict[str, str] = {}
     if by_centre:
-        reasons = write_centre_reports(path, part / FOLDER, last / FOLDER if last is not None else None)
+        earlier = last / FOLDER if last is not None else None
+        reasons = write_centre_reports(path, part / FOLDER, earlier, language=language)
         refused = {centre: why for centre, why in reasons.items() if why}
     part.rename(out / name)
     _point(out, name)
@@ -127,10 +135,10 @@ def _publish(path: Path, out: Path, keep: int, by_centre: bool) -> Published:
     return Published("published", out / LATEST / "index.html", tuple(told), refused)
 
 
-def _fingerprint(registry: Registry, by_centre: bool) -> str:
+def _fingerprint(registry: Registry, by_centre: bool, language: str) -> str:
     """Return eight digits that change with the record, its derivation, the catalogues, the code, and what is asked."""
     asked = "by centre" if by_centre else ""
-    return hashlib.sha256("".join([*code_and_record(registry), asked]).encode()).hexdigest()[:8]
+    return hashlib.sha256("".join([*code_and_record(registry), asked, language]).encode()).hexdigest()[:8]
 
 
 def code_and_record(registry: Registry) -> tuple[str, str]:
@@ -160,13 +168,13 @@ def _point(out: Path, name: str) -> None:
     beside.replace(out / LATEST)
 
 
-def _banner(out: Path, words: str | None) -> None:
+def _banner(out: Path, told: Markup | None) -> None:
     """Put a banner into the page that `latest` shows, or take it out."""
     page = out / LATEST / "index.html"
     if not page.exists():
         return
     text = page.read_text("utf-8")
-    shown = f'<p class="held" role="alert">{escape(words)}</p>' if words else ""
+    shown = f'<p class="held" role="alert">{told}</p>' if told else ""
     changed = _BANNER.sub(lambda _: _MARK + shown, text, count=1)
     if changed != text:
         replace_file(page.resolve(), changed)

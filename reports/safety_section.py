@@ -9,6 +9,7 @@ import polars as pl
 from analysis import Result, safety
 from registry import Courses
 from registry.errors import NotEstimable
+from reports.words import Words
 
 _QUANTITIES = ("events_per_100_sessions", "events_per_100_course_years", "courses_with_event")
 # By this day the share with a first event is told beside them, ends competing.
@@ -23,11 +24,13 @@ def safety_results(courses: Courses) -> list[Result]:
         return []
 
 
-def safety_section(results: list[Result]) -> list[dict[str, Any]]:
+def safety_section(results: list[Result], words: Words) -> list[dict[str, Any]]:
     """Return one table a result: rows by product with their numbers."""
     return [
         {
-            "title": "Serious adverse events" if r.settings["serious"] else "Adverse events of any grade",
+            "title": words.say("Serious adverse events")
+            if r.settings["serious"]
+            else words.say("Adverse events of any grade"),
             "rows": [row for s in r.settings["strata"] if (row := _row(r, s)) is not None],
             "notes": list(r.notes),
         }

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis import (
     Result,
     booster_effect,
     describe,
-    figures,
     joint_replacement,
     time_in_response,
     time_to_response,
@@ -28,13 +26,17 @@ from registry import Courses, Registry
 from registry.errors import NotEstimable
 from reports import disclosure
 from reports.booster_section import booster_section
-from reports.description_section import description_section, goals_result, goals_section
+from reports.description_section import characteristics, description_section, goals_result, goals_section
+from reports.drawn import drawn
+from reports.environment import environment
 from reports.first_page import headlines, read_first
-from reports.formats import count, number, percent, replace_file
+from reports.formats import replace_file
 from reports.numbers import changes, numbers
 from reports.outlook_section import outlook_result, outlook_section
+from reports.phrases import N_
 from reports.printed import write_pdf
 from reports.safety_section import safety_results, safety_section
+from reports.words import ENGLISH, Words, words_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,12 @@ class Section:
 
 
 def write_report(
-    registry: Registry, out: Path, before: dict[str, Any] | None = None, *, centre: str | None = None
+    registry: Registry,
+    out: Path,
+    before: dict[str, Any] | None = None,
+    *,
+    centre: str | None = None,
+    language: str = "en",
 ) -> Path:
     """Write ``index.html``, ``report.pdf`` and ``numbers.json`` into `out`.
 
@@ -83,20 +90,29 @@ def write_report(
         ``numbers.json`` of the report before; the page then says what changed since.
     centre
         Named in the title: the registry was opened for this centre alone.
+    language
+        Of page and PDF, one of :func:`reports.words.languages`; the numbers file is the same in each.
 
     Returns
     -------
     Path
         The page.
+
+    Raises
+    ------
+    UsageError
+        When the language is not known.
     """
-    sections = [_section(registry, *row) for row in _programmes(registry)]
+    words = words_of(language)
+    sections = sections_of(registry)
     out.mkdir(parents=True, exist_ok=True)
     found = numbers(registry, [(s.programme, s.label, s.results) for s in sections])
     found["changes"] = changes(before, found) if before else []
-    since = {"data_cut": before["data_cut"], "lines": found["changes"]} if before else None
-    html = render(registry, sections, since, centre)
-    head = registry.chain_head()
-    mark = f"Catamnesis {found['versions']['catamnesis']} · data to {registry.data_cut} · record {str(head)[:12]}"
+    since = {"data_cut": before["data_cut"], "lines": changes(before, found, words)} if before else None
+    html = render(registry, sections, since, centre, words)
+    told = N_("Catamnesis %(version)s · data to %(day)s · record %(record)s")
+    mark = words.say(told, version=found["versions"]["catamnesis"], day=words.date(registry.data_cut),
+                     record=str(registry.chain_head())[:12])  # fmt: skip
     replace_file(out / "numbers.json", json.dumps(found, default=str, ensure_ascii=False, indent=1))
     replace_file(out / "report.pdf", write_pdf(html, when=registry.data_cut, mark=mark))
     page = out / "index.html"
@@ -104,37 +120,43 @@ def write_report(
     return page
 
 
+def sections_of(registry: Registry) -> list[Section]:
+    """Return the programmes that have courses, with the suppressed results that are told of each."""
+    return [_section(registry, *row) for row in _programmes(registry)]
+
+
 def render(
-    registry: Registry, sections: list[Section], since: dict[str, Any] | None = None, centre: str | None = None
+    registry: Registry,
+    sections: list[Section],
+    since: dict[str, Any] | None = None,
+    centre: str | None = None,
+    words: Words = ENGLISH,
 ) -> str:
     """Return the page as HTML; nothing in it is fetched from anywhere."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, count=count, number=number)
-    return environment.get_template("summary.html").render(
-        as_percent=percent,
-        as_number=number,
-        title="Outcomes after regenerative treatment" + (f": centre {centre}" if centre else ""),
-        data_cut=registry.data_cut,
-        counts=registry.counts(),
-        sections=[_context(s) for s in sections],
-        headlines=headlines(sections),
-        read_first=read_first(registry, sections),
-        since=since,
-        loads=registry.sql("select * from log.load order by load_id").to_dicts(),
-        refused=_refused(registry),
-        described=description_section(registry),
-        defects=registry.check().group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
-        versions=versions(),
-        meta=dict(registry.con.sql("select key, value from log.meta order by key").fetchall()),
-        chain=registry.chain_head(),
-        smallest=SMALLEST_CELL,
-        written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    title = words.say("Outcomes after regenerative treatment")
+    if centre:
+        title = words.say("Outcomes after regenerative treatment: centre %(centre)s", centre=centre)
+    return (
+        environment(words)
+        .get_template("summary.html")
+        .render(
+            title=title,
+            data_cut=registry.data_cut,
+            counts=registry.counts(),
+            sections=[_context(s, words) for s in sections],
+            headlines=headlines(sections),
+            read_first=read_first(registry, sections, words),
+            since=since,
+            loads=registry.sql("select * from log.load order by load_id").to_dicts(),
+            refused=_refused(registry),
+            described=description_section(registry),
+            defects=registry.check().group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
+            versions=versions(),
+            meta=dict(registry.con.sql("select key, value from log.meta order by key").fetchall()),
+            chain=registry.chain_head(),
+            smallest=SMALLEST_CELL,
+            written=words.moment(dt.datetime.now(dt.UTC)),
+        )
     )
 
 
@@ -189,7 +211,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         completeness=_completeness(registry, programme),
         status=registry.con.execute(
             "select status, rule, count(*) as n, count(*) filter (where n_overdue > 0) as n_overdue "
-            "from summary.course_status where programme = ? group by all order by n desc",
+            "from summary.course_status where programme = ? group by all order by n desc, status",
             [programme],
         ).pl(),
         withheld=withheld,
@@ -214,7 +236,7 @@ def _completeness(registry: Registry, programme: str) -> pl.DataFrame:
     ).pl()
 
 
-def _context(section: Section) -> dict[str, Any]:
+def _context(section: Section, words: Words) -> dict[str, Any]:
     """Return what the template needs of one programme."""
     return {
         "id": section.programme,
@@ -223,14 +245,14 @@ def _context(section: Section) -> dict[str, Any]:
         "withheld": section.withheld,
         "n_courses": len(section.courses),
         "flow": _flow(section),
-        "response": _answer(section.response, "response", section.programme + "-response"),
-        "in_response": _answer(section.in_response, "share_in_response", section.programme + "-in-response"),
-        "replacement": _answer(section.replacement, "end", section.programme + "-end"),
-        "trajectory": _answer(section.trajectory, "mean_change", section.programme + "-trajectory"),
+        "response": _answer(section.response, "response", section.programme + "-response", words),
+        "in_response": _answer(section.in_response, "share_in_response", section.programme + "-in-response", words),
+        "replacement": _answer(section.replacement, "end", section.programme + "-end", words),
+        "trajectory": _answer(section.trajectory, "mean_change", section.programme + "-trajectory", words),
         "outlook": outlook_section(section.outlook),
-        "harms": safety_section(section.harms),
-        "booster": booster_section(section.booster, section.programme + "-booster"),
-        "characteristics": _characteristics(section.characteristics) if section.characteristics else None,
+        "harms": safety_section(section.harms, words),
+        "booster": booster_section(section.booster, section.programme + "-booster", words),
+        "characteristics": characteristics(section.characteristics, words) if section.characteristics else None,
         "goals": goals_section(section.goals),
         "completeness": _visit_table(section.completeness),
         "status": _status_table(section.status),
@@ -238,7 +260,7 @@ def _context(section: Section) -> dict[str, Any]:
     }
 
 
-def _answer(result: Result | None, quantity: str, prefix: str) -> dict[str, Any] | None:
+def _answer(result: Result | None, quantity: str, prefix: str, words: Words) -> dict[str, Any] | None:
     """Return figure, table by stratum and day, test and settings of one result."""
     if result is None:
         return None
@@ -249,7 +271,7 @@ def _answer(result: Result | None, quantity: str, prefix: str) -> dict[str, Any]
             rows.append({**stratum, "n": mine["denominator"].max(), "cells": mine.to_dicts()})
     test = result.frame.filter(pl.col("quantity") == "test")
     return {
-        "figure": figures.svg(result.plot(), prefix) if _drawable(result) else None,
+        "figure": drawn(result, prefix, words) if _drawable(result) else None,
         "days": sorted({r["time_day"] for r in rows[0]["cells"]}) if rows else [],
         "rows": rows,
         "title": result.title,
@@ -306,23 +328,6 @@ def _status_table(frame: pl.DataFrame) -> list[dict[str, Any]]:
     counts, missed = (disclosure.shown(frame[c].to_list()) for c in ("n", "n_overdue"))
     rows = frame.select("status", "rule").to_dicts()
     return [{**r, "n": n, "missed": m} for r, n, m in zip(rows, counts, missed, strict=True)]
-
-
-def _characteristics(description: Description) -> dict[str, Any]:
-    """Return Table 1 as the rows and columns to print."""
-    table = description.table()
-    sizes = table.row(0, named=True)
-    columns = [c for c in table.columns if c not in ("characteristic", "level", "smd") and sizes[c] != "0"]
-    rows = [
-        {
-            "kind": "group" if r["characteristic"] else "level",
-            "label": ", ".join(text for text in (r["characteristic"], r["level"]) if text),
-            "cells": [r[c] for c in columns],
-            "smd": r["smd"],
-        }
-        for r in table.iter_rows(named=True)
-    ]
-    return {"columns": columns, "rows": rows, "smd": any(r["smd"] for r in rows)}
 
 
 def _refused(registry: Registry) -> list[dict[str, Any]]:

@@ -53,8 +53,13 @@ class Page:
         return value
 
     def press(self, key: str) -> None:
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key])
+        # A key presses a button only if it has a text.
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key], **text)
+
+    def close(self) -> None:
+        self._socket.close()
 
     def picture(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
@@ -72,11 +77,20 @@ def page(folder: Path, width: int = 1400, height: int = 1300) -> Iterator[Page]:
     )  # fmt: skip
     try:
         port = _wait(lambda: (folder / "DevToolsActivePort").read_text().split()[0])
-        pages = _wait(lambda: [t for t in json.load(urlopen(f"http://127.0.0.1:{port}/json")) if t["type"] == "page"])
-        yield Page(pages[0]["webSocketDebuggerUrl"])
+        pages = _wait(lambda: [t for t in _targets(port) if t["type"] == "page"])
+        opened = Page(pages[0]["webSocketDebuggerUrl"])
+        try:
+            yield opened
+        finally:
+            opened.close()
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _targets(port: str) -> list[dict[str, Any]]:
+    with urlopen(f"http://127.0.0.1:{port}/json") as answer:
+        return list(json.load(answer))
 
 
 def _wait(ask: Callable[[], Any], seconds: float = 30) -> Any:

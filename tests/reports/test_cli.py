@@ -129,6 +129,13 @@ def test_a_place_that_cannot_be_written_is_said_in_a_line(run, loaded, tmp_path)
     assert code == 1 and "taken" in err and "Traceback" not in out + err
 
 
+@pytest.mark.parametrize("command", ["report", "publish"])
+def test_a_language_that_is_not_there_is_refused_with_those_that_are(run, loaded, tmp_path, command):
+    code, _, err = run(command, loaded, "--out", tmp_path / "out", "--language", "deutsch")
+    assert code == 2 and "Language 'deutsch' is not known. Allowed: en, de." in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dry_run_keeps_nothing(run, files, tmp_path):
     reg = tmp_path / "r.duckdb"
     run("init", reg)

@@ -14,6 +14,7 @@ from registry.errors import RegistryBusy, UsageError
 from reports import publish as module
 from reports.numbers import changes
 from reports.publish import publish
+from reports.words import words_of
 from synthetic import Design, simulate, sources
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "publish-on-a-schedule.md"
@@ -104,10 +105,28 @@ def test_a_failure_leaves_the_last_good_report_with_a_banner_and_a_reason_and_he
     assert 'role="alert"' not in page.read_text("utf-8")
 
 
-def broken(registry, out, before):
+def broken(registry, out, before, language):
     out.mkdir()
     (out / "index.html").write_text("half a pa")
     raise ZeroDivisionError("patient 17")
+
+
+def test_the_banner_of_a_failure_is_in_the_language_of_the_report_and_its_reason_marked(case):
+    ingest.load(case / "r.duckdb", [max((case / "clinics").iterdir())])
+    with pytest.raises(UsageError, match="catamnesis derive"):
+        publish(case / "r.duckdb", case / "out", language="de")
+    page = (case / "out" / "latest" / "index.html").read_text("utf-8")
+    assert re.search(r'role="alert">Der Bericht vom \d\d\.\d\d\.\d{4}, \d\d:\d\d UTC ist fehl', page)
+    assert '<span lang="en">' in page and "Run: catamnesis derive" in state(case / "out")["why"]
+
+
+@pytest.mark.slow
+def test_another_language_is_another_report_with_the_same_numbers(case):
+    first = json.loads((case / "out" / "latest" / "numbers.json").read_text("utf-8"))
+    done = publish(case / "r.duckdb", case / "out", language="de")
+    assert done.state == "published" and '<html lang="de">' in done.page.read_text("utf-8") and done.changes == ()
+    assert json.loads((done.page.parent / "numbers.json").read_text("utf-8"))["programmes"] == first["programmes"]
+    assert publish(case / "r.duckdb", case / "out", language="de").state == "unchanged"
 
 
 def test_two_runs_do_not_meet(case):
@@ -153,11 +172,22 @@ def report(share: float, definition: str = "OO-2004", **more) -> dict:
         (report(0.50, counts={"patient": None}), []),
         (report(0.50, versions={"catamnesis": "0.2.0"}), ["Versions: catamnesis 0.1.0 → 0.2.0."]),
         (report(0.50, data_cut="2026-02-01"), ["The data now reach to 2026-02-01; before, to 2026-01-01."]),
+        (report(0.50, data_cut=None), ["The data now reach to –; before, to 2026-01-01."]),
         (report(0.50, programmes={}), ["Osteoarthritis is no longer in the report."]),
     ],
 )
 def test_what_changed_is_told_with_its_reason(now, told):
     assert changes(report(0.50), now) == told
+
+
+def test_what_changed_is_told_in_the_language_of_the_report():
+    now = report(0.53, data_cut="2026-02-01", counts={"patient": 1140}, versions={"catamnesis": "0.2.0"})
+    assert changes(report(0.50), now, words_of("de")) == [
+        "Der Datenstand ist jetzt der 01.02.2026; zuvor war es der 01.01.2026.",
+        "1.140 Patienten, zuvor 100.",
+        "Versionen: catamnesis 0.1.0 → 0.2.0.",
+        "Arthrose, Früh: 53 % Ansprechen innerhalb von 12 Monaten, zuvor 50 %.",
+    ]
 
 
 def blocks(kind: str) -> list[str]:

@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES, Proportional, proportional_loss
+from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES, Proportional, logit_interval, proportional_loss
+from analysis.multistate_limits import followed, share_limits
 from analysis.multistate_rows import (
     Fitted,
+    Judged,
     after_response,
     count_of,
     difference_rows,
     first_response,
-    limits,
     mean_days,
     occupation,
     state_rows,
@@ -52,22 +53,34 @@ def loss_rows(fitted: Fitted, code: str, days: Floats, landmark: float) -> list[
     }
     return state_rows(
         fitted, code, quantities, days, lambda fit, d: after_response(fit, d, landmark), happened=happened,
-        of=responded, beyond=fitted.last_day(code) - landmark,
+        of=responded, told_by=_followed_in_response(fitted, code, days, landmark),
+        beyond=fitted.last_day(code) - landmark,
     )  # fmt: skip
+
+
+def _followed_in_response(fitted: Fitted, code: str, days: Floats, landmark: float) -> Floats:
+    """Return how many courses in response were followed from the landmark on, (T,)."""
+    return followed(fitted.of(code), days, landmark, origin="in_response")
 
 
 def loss_contrasts(fitted: Fitted, days: Floats, landmark: float) -> list[dict[str, Any]]:
     """Return differences of the incidence of loss, ratios of loss intensities, and the test that these are 1."""
 
-    def of(code: str) -> tuple[Floats, Floats]:
+    def of(code: str) -> Judged:
         value, gradient = after_response(fitted.fits[code].fit, days, landmark)
-        return value[:, LOST], gradient[:, LOST]
+        return _judged(fitted, code, value[:, LOST], gradient[:, LOST],
+                       _followed_in_response(fitted, code, days, landmark))  # fmt: skip
 
     def unknown(code: str, day: float | None) -> bool:
         enters = fitted.of(code).filter(pl.col("to_state") == "in_response").height > 0
         return not enters or landmark + (day or 0) > fitted.last_day(code)
 
     return difference_rows(fitted, "difference", days.tolist(), of, unknown) + _intensities(fitted)
+
+
+def _judged(fitted: Fitted, code: str, value: Floats, gradient: Floats, told_by: Floats) -> Judged:
+    low, high = share_limits(value, fitted.error(gradient, code), told_by, fitted.confidence)
+    return value, gradient, low, high
 
 
 def _with_loss(fitted: Fitted) -> list[str]:
@@ -131,13 +144,15 @@ def share_rows(fitted: Fitted, code: str, days: Floats) -> list[dict[str, Any]]:
         entered = moves.filter(pl.col("to_state") == STATES[state], pl.col("from_state") != STATES[state])
         first = entered.filter(pl.col("from_state") == "no_response_yet") if state == RESPONSE else entered
         happened[name] = [count_of(first.filter(pl.col("stop_day") <= d)) for d in days]
-    of, beyond = fitted.courses(code), fitted.last_day(code)
     ever = {"ever_in_response": happened["share_in_response"]}
+    seen: dict[str, Any] = {
+        "of": fitted.courses(code),
+        "told_by": followed(fitted.of(code), days),
+        "beyond": fitted.last_day(code),
+    }
     return [
-        *state_rows(fitted, code, quantities, days, occupation, happened=happened, of=of, beyond=beyond),
-        *state_rows(
-            fitted, code, {"ever_in_response": RESPONSE}, days, first_response, happened=ever, of=of, beyond=beyond
-        ),
+        *state_rows(fitted, code, quantities, days, occupation, happened=happened, **seen),
+        *state_rows(fitted, code, {"ever_in_response": RESPONSE}, days, first_response, happened=ever, **seen),
     ]
 
 
@@ -147,10 +162,20 @@ def mean_rows(fitted: Fitted, code: str, horizon: float) -> list[dict[str, Any]]
     if code in fitted.why_not or horizon > fitted.last_day(code):
         why = fitted.why_not.get(code, f"nobody was followed beyond day {fitted.last_day(code):.0f}")
         return [row(code, "mean_days_in_response", time_day=horizon, denominator=n, note=why)]
-    value, gradient = mean_days(fitted.fits[code].fit, horizon)
-    low, high = limits(fitted, code, value[[RESPONSE]], gradient[[RESPONSE]], n, horizon)
-    return [row(code, "mean_days_in_response", time_day=horizon, estimate=float(value[RESPONSE]), low=float(low[0]),
+    value, _, low, high = _mean_judged(fitted, code, horizon)
+    return [row(code, "mean_days_in_response", time_day=horizon, estimate=float(value[0]), low=float(low[0]),
                 high=float(high[0]), denominator=n)]  # fmt: skip
+
+
+def _mean_judged(fitted: Fitted, code: str, horizon: float) -> Judged:
+    """Return the mean days with limits on the logit scale of their share of the horizon."""
+    value, gradient = mean_days(fitted.fits[code].fit, horizon)
+    mean, slope = value[[RESPONSE]], gradient[[RESPONSE]]
+    low, high = logit_interval(mean, fitted.error(slope, code), horizon, fitted.confidence)
+    # Where nobody was seen in response: as if those who may have been were so for the whole time.
+    most = horizon * share_limits(np.zeros(1), np.zeros(1), followed(fitted.of(code), np.array([horizon])),
+                                  fitted.confidence)[1]  # fmt: skip
+    return mean, slope, np.where(mean <= 0, 0.0, low), np.where(mean <= 0, most, high)
 
 
 def observed_rows(fitted: Fitted, code: str) -> list[dict[str, Any]]:
@@ -172,13 +197,12 @@ def share_contrasts(fitted: Fitted, days: Floats) -> list[dict[str, Any]]:
     """Return differences of the probability of response and of the mean days in it, and the test of equal means."""
     horizon = float(days.max())
 
-    def share(code: str) -> tuple[Floats, Floats]:
+    def share(code: str) -> Judged:
         value, gradient = occupation(fitted.fits[code].fit, days)
-        return value[:, RESPONSE], gradient[:, RESPONSE]
+        return _judged(fitted, code, value[:, RESPONSE], gradient[:, RESPONSE], followed(fitted.of(code), days))
 
-    def mean(code: str) -> tuple[Floats, Floats]:
-        value, gradient = mean_days(fitted.fits[code].fit, horizon)
-        return value[[RESPONSE]], gradient[[RESPONSE]]
+    def mean(code: str) -> Judged:
+        return _mean_judged(fitted, code, horizon)
 
     def unknown(code: str, day: float | None) -> bool:
         return (day or horizon) > fitted.last_day(code)

@@ -22,9 +22,8 @@ from analysis.multistate import (
     fit_stratum,
     joint_variance,
     live_pearson,
-    logit_interval,
 )
-from analysis.numerics.laws import normal_quantile
+from analysis.multistate_limits import difference_limits, share_limits
 from analysis.numerics.panel_markov import PanelFit
 from analysis.numerics.panel_markov_likelihood import Kind, PanelMoves
 from analysis.numerics.panel_markov_prediction import mix, restricted_mean_time, row_probabilities
@@ -217,25 +216,20 @@ def mean_days(fit: PanelFit | None, horizon: float) -> tuple[Floats, Floats]:
     return found.estimate, found.gradient
 
 
-def limits(
-    fitted: Fitted, code: str, value: Floats, gradient: Floats, n: int, top: float = 1.0
-) -> tuple[Floats, Floats]:
-    """Return limits on the logit scale; where a probability is 0 because nothing was seen, exact binomial from `n`."""
-    low, high = logit_interval(value, fitted.error(gradient, code), top, fitted.confidence)
-    least = 1 - ((1 - fitted.confidence) / 2) ** (1 / max(n, 1))
-    return np.where(value <= 0, 0.0, low), np.where(value <= 0, top * least, high)
-
-
 def state_rows(
     fitted: Fitted, code: str, quantities: dict[str, int], days: Floats,
     law: Callable[[PanelFit | None, Floats], tuple[Floats, Floats]], *, happened: dict[str, list[int]], of: int,
-    beyond: float, note: str | None = None,
+    told_by: Floats, beyond: float, note: str | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return rows for states by day; null beyond day `beyond`. `happened` counts by quantity and day, `of` whom."""
+    """Return rows for states by day; null beyond day `beyond`.
+
+    `happened` counts by quantity and day, `of` whom; `told_by`, (T,), is how many courses were followed until then.
+    """
     value, gradient = law(fitted.fits[code].fit, days)
     rows = []
     for name, state in quantities.items():
-        low, high = limits(fitted, code, value[:, state], gradient[:, state], of)
+        error = fitted.error(gradient[:, state], code)
+        low, high = share_limits(value[:, state], error, told_by, fitted.confidence)
         low, high = np.where(days > 0, low, 0.0), np.where(days > 0, high, 0.0)  # on day 0 nothing has happened yet
         for i, day in enumerate(days):
             late = day > beyond
@@ -250,18 +244,27 @@ def state_rows(
     return rows
 
 
+# Of a stratum: estimates, their gradients, and low and high limits, by day.
+Judged = tuple[Floats, Floats, Floats, Floats]
+
+
 def difference_rows(
-    fitted: Fitted, quantity: str, days: list[float | None], of: Callable[[str], tuple[Floats, Floats]],
+    fitted: Fitted, quantity: str, days: list[float | None], of: Callable[[str], Judged],
     unknown: Callable[[str, float | None], bool],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return differences of a quantity (T,) from the first stratum fitted, with symmetric limits."""
+    """Return differences of a quantity (T,) from the first stratum fitted, with limits from those of the two."""
     codes = list(fitted.fits)
-    z = float(normal_quantile(0.5 + fitted.confidence / 2))
     rows = []
-    base, base_gradient = of(codes[0])
+    base, base_gradient, base_low, base_high = of(codes[0])
+    base_error = fitted.error(base_gradient, codes[0])
     for code in codes[1:]:
-        value, gradient = of(code)
-        error = fitted.difference_error(gradient, code, base_gradient, codes[0])
+        value, gradient, least, most = of(code)
+        error = fitted.error(gradient, code)
+        together = fitted.difference_error(gradient, code, base_gradient, codes[0])
+        alike = (error**2 + base_error**2 - together**2) / np.maximum(2 * error * base_error, 1e-300)
+        low, high = difference_limits(
+            (value, least, most), (base, base_low, base_high), np.clip(np.nan_to_num(alike), -1, 1)
+        )
         n = fitted.courses(code) + fitted.courses(codes[0])
         for i, day in enumerate(days):
             if unknown(code, day) or unknown(codes[0], day):
@@ -269,10 +272,9 @@ def difference_rows(
                     row(f"{code} - {codes[0]}", quantity, time_day=day, denominator=n, note="not known in both")
                 )
                 continue
-            estimate = float(value[i] - base[i])
             rows.append(
-                row(f"{code} - {codes[0]}", quantity, time_day=day, estimate=estimate, low=estimate - z * error[i],
-                    high=estimate + z * error[i], denominator=n)
+                row(f"{code} - {codes[0]}", quantity, time_day=day, estimate=float(value[i] - base[i]),
+                    low=float(low[i]), high=float(high[i]), denominator=n)
             )  # fmt: skip
     return rows
 

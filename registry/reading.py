@@ -311,8 +311,7 @@ def _clean(frame: pl.DataFrame, first_line: int) -> pl.DataFrame:
     """Trim cells, make empty ones null, drop the midnight that spreadsheets add to dates, and number the lines."""
     clean = frame.rename({c: c.strip() for c in frame.columns}).select(pl.all().str.strip_chars())
     # Looked for first: the expression is dear, and few columns are dates from a spreadsheet.
-    midnight = clean.select(pl.all().str.contains("00:00:00", literal=True).any())
-    dated = [c for c in midnight.columns if midnight[c].any()]
+    dated = [c.name for c in clean.select(pl.all().str.contains("00:00:00", literal=True).any()) if c.any()]
     clean = clean.with_columns(pl.col(dated).str.replace(r"^(\d{4}-\d{2}-\d{2})[ T]00:00:00(\.0+)?$", "$1"))
     clean = clean.with_columns(pl.when(pl.all() != "").then(pl.all()))
     return clean.with_columns(pl.int_range(first_line, first_line + clean.height, dtype=pl.Int32).alias("line"))

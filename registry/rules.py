@@ -18,6 +18,8 @@ from registry.tables import Record
 
 # The year a person may be born and a date may lie in: before it, it is a typing error.
 EARLIEST_DATE = "1900-01-01"
+# A list of up to so many codes is shown to whoever wrote another one.
+_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def of_table(table: type[Record], con: duckdb.DuckDBPyConnection) -> list[Rule]:
     own = {c.name: c for c in table.__table__.columns if c.info}  # type: ignore[attr-defined]
     for part in source_columns(table):
         if part in own:
-            rules += _column_rules(own[part])
+            rules += _column_rules(own[part], con)
         elif part == "patient":
             rules.append(Rule("required", part, "r.raw_patient is null", "there is no value", "every row needs one"))
     for reference in table.__source__.references:
@@ -93,7 +95,7 @@ def of_table(table: type[Record], con: duckdb.DuckDBPyConnection) -> list[Rule]:
     return rules + [Rule(*row) for row in named]
 
 
-def _column_rules(column: Any) -> list[Rule]:
+def _column_rules(column: Any, con: duckdb.DuckDBPyConnection) -> list[Rule]:
     name, info, kind = column.name, column.info, column.type
     raw, value = f"r.raw_{name}", f"r.{name}"
     rules = []
@@ -126,7 +128,16 @@ def _column_rules(column: Any) -> list[Rule]:
         rules.append(Rule(rule.name, name, f"{rule.fails} and not {comma}", rule.message, rule.advice))
     if info["vocabulary"]:
         known = allowed_codes(info["vocabulary"])
-        advice = f"use a code of the list {info['vocabulary']} (see the codebook), or codes in the mapping"
+        codes = [
+            str(code)
+            for (code,) in con.sql(f"select distinct code from {known} as listed (code) order by 1").fetchall()
+        ]
+        listed = (
+            f": {', '.join(codes)}"
+            if len(codes) <= _LISTED
+            else f" of the list {info['vocabulary']} (see the codebook)"
+        )
+        advice = f"use a code{listed}; or translate with codes in the mapping"
         rules.append(
             Rule(
                 "unknown_code",

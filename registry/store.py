@@ -129,17 +129,18 @@ class Registry:
             return cut.open_cut(path)
         written = at_work(path)
         con = attached(path, read_only=True)
+        told = (_as_before(con),) if written else ()
         if as_of is not None:
             load_id = history.as_of_load(con, as_of)
             history.show_as_of(con, load_id)
             sqlmodels.run(con, materialised())
-            return cls(path, con, (f"The record as it was after load {load_id}.",), as_of=load_id)
+            return cls(path, con, (f"The record as it was after load {load_id}.", *told), as_of=load_id)
         if centre is not None:
             show_centre(con, centre)
             sqlmodels.run(con, materialised())
-            return cls(path, con, (f"Centre {centre} alone.",), centre=centre)
+            return cls(path, con, (f"Centre {centre} alone.", *told), centre=centre)
         show_as_views(con)
-        registry = cls(path, con, (_as_before(con),) if written else ())
+        registry = cls(path, con, told)
         if registry.stale():
             registry.notes.append(
                 "Derived tables are older than the record and were derived in memory for this session; "
@@ -310,7 +311,7 @@ class Registry:
 
 def _as_before(con: duckdb.DuckDBPyConnection) -> str:
     """Say which state a reader has before them while the registry is being written."""
-    load, at = con.sql("select max(load_id), max(loaded_at) from log.load").fetchone() or (None, None)
+    load, at = con.sql("select max(load_id), max(loaded_at) from registry.log.load").fetchone() or (None, None)
     state = f"after load {load} of {at:%Y-%m-%d %H:%M} UTC" if load else "before the first load"
     return f"Being written by another process, or a writer was stopped: this is the record as it was {state}."
 

@@ -21,8 +21,9 @@ Bools = NDArray[np.bool_]
 STAGES = tuple(OA.stages)
 # Day and half width of the window of each planned visit after baseline.
 VISITS = tuple((day, half) for _, day, half in schedule(OA.programme, ()) if day > 0)
-# Lost within AFTER days of being in response on day LANDMARK; in response on day HORIZON, and mean time up to it.
-LANDMARK, AFTER, HORIZON = 365.0, 365.0, 730.0
+# Responded by day RESPONSE; lost within AFTER days of being in response on day LANDMARK; in response on day HORIZON,
+# and mean time up to it.
+RESPONSE, LANDMARK, AFTER, HORIZON = 365.0, 365.0, 365.0, 730.0
 _FOLLOW_UP = (60.0, 1461.0)
 _BILATERAL = 0.16
 _BANDS = np.array([91.0, 183.0, 365.0])
@@ -226,7 +227,8 @@ def _ends(switch: Floats, rate: Floats, rng: np.random.Generator) -> Floats:
 def truth(scenario: Scenario, courses: int = 2_000_000) -> dict[str, Floats]:
     """Return the estimands by stage, each (3,), from a registry so large that chance is about a thousandth.
 
-    ``response``: has responded by day 365; ``loss``: of those in response on day LANDMARK, lost within AFTER days, ends
+    ``response``: has responded by day 365; ``shown``: a visit on that day or a planned one before it would have shown a
+    response, had nobody missed any; ``loss``: of those in response on day LANDMARK, lost within AFTER days, ends
     competing; ``share``: in response on day HORIZON; ``mean_days``: mean days in response up to HORIZON.
     """
     world = make(scenario, courses, 987_654_321)
@@ -239,8 +241,10 @@ def truth(scenario: Scenario, courses: int = 2_000_000) -> dict[str, Floats]:
     held = np.clip(np.minimum(stops, limit) - np.minimum(begins, limit), 0, None)
     at, then = (world.state(np.full((len(first), 1), d))[:, 0] for d in (LANDMARK, HORIZON))
     lost = np.where(stops > LANDMARK, stops, np.inf).min(axis=1)
+    looks = np.where(world.visit < RESPONSE, world.visit, RESPONSE)
     values = {
-        "response": (first <= 365) & (first < over),
+        "response": (first <= RESPONSE) & (first < over),
+        "shown": (world.state(looks) == 1).any(axis=1),
         "loss": (lost <= LANDMARK + AFTER) & (lost < over),
         "share": then == 1,
         "mean_days": np.where(np.isfinite(held), held, 0.0).sum(axis=1),

@@ -31,6 +31,7 @@ from synthetic.response_world import (
     AFTER,
     HORIZON,
     LANDMARK,
+    RESPONSE,
     SCENARIOS,
     STAGES,
     Scenario,
@@ -44,13 +45,13 @@ STRATA = [Stratum(s, s, "#000000") for s in STAGES]
 CONTRASTS = [f"{s} - {STAGES[0]}" for s in STAGES[1:]]
 # Quantity of the study: (row of the results frame, row of its contrast, what the truth calls it).
 QUANTITIES = {
-    "response at 12 months, as seen (NPMLE)": ("response", "difference", "response"),
-    "response at 12 months, unseen ones too (multi-state)": ("ever_in_response", None, "response"),
+    "response at 12 months at visits (NPMLE)": ("response", "difference", "shown"),
+    "response at 12 months, seen or not (NPMLE)": ("response", "difference", "response"),
+    "response at 12 months, seen or not (multi-state)": ("ever_in_response", None, "response"),
     "loss within 12 months of response at 12 months": ("response_lost", "difference", "loss"),
     "in response at 24 months": ("share_in_response", "difference", "share"),
     "mean days in response to 24 months": ("mean_days_in_response", "difference_mean_days", "mean_days"),
 }
-RESPONSE_DAY = 365.0
 _MODELS = ("response_cell", "response_cluster", "panel_move", "panel_cell", "panel_cluster")
 _NO_SHARES = pl.DataFrame(
     schema={"stratum": pl.String, "planned_visit": pl.String, "target_day": pl.Int64, "state": pl.String, "n": pl.Int64}
@@ -85,10 +86,9 @@ def one(task: tuple[Scenario, int, int, int]) -> dict[str, Any]:
     rows: dict[str, list[dict[str, Any]]] = {}
     cells, patterns = made["response_cell"], made["response_cluster"]
     fits: dict[str, NPMLE | None] = {s: fit_intervals(cells.filter(stratum=s)) for s in STAGES}
-    days = np.array([RESPONSE_DAY])
+    days = np.array([RESPONSE])
     samples = bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
-    first = next(iter(QUANTITIES))
-    rows[first] = numbers(STRATA, fits, cells, patterns, samples, days, 0.95).rows(named=True)
+    seen = numbers(STRATA, fits, cells, patterns, samples, days, 0.95).rows(named=True)
     try:
         fitted = fit_cohort(
             STRATA, made["panel_cell"], made["panel_cluster"], _NO_SHARES, np.array(CHANGE_DAYS, dtype=float), 0.95
@@ -103,7 +103,7 @@ def one(task: tuple[Scenario, int, int, int]) -> dict[str, Any]:
         ever = [r for s in STAGES for r in share_rows(fitted, s, days)]
     except NotEstimable:
         lost, held, ever = [], [], []
-    for name, found in zip(list(QUANTITIES)[1:], (ever, lost, held, held), strict=True):
+    for name, found in zip(QUANTITIES, (seen, seen, ever, lost, held, held), strict=True):
         rows[name] = found
     out: dict[str, Any] = {"naive": naive(world)}
     for name, (quantity, contrast, _) in QUANTITIES.items():
@@ -133,7 +133,7 @@ def naive(world: World) -> dict[str, list[float]]:
     out: dict[str, list[float]] = {"response": [], "loss": [], "share": []}
     for s in range(len(STAGES)):
         here = world.stage == s
-        out["response"].append(1 - kaplan_meier(np.minimum(first, last)[here], np.isfinite(first)[here], RESPONSE_DAY))
+        out["response"].append(1 - kaplan_meier(np.minimum(first, last)[here], np.isfinite(first)[here], RESPONSE))
         mine = here & stayed
         since = world.visit[:, start]
         out["loss"].append(
@@ -143,7 +143,7 @@ def naive(world: World) -> dict[str, list[float]]:
         )
         came = here & world.seen[:, later]
         out["share"].append(float(held[came, later].mean()) if came.any() else np.nan)
-    return out
+    return {**out, "shown": out["response"]}
 
 
 def kaplan_meier(time: np.ndarray, event: np.ndarray, day: float) -> float:
@@ -193,7 +193,9 @@ def page(made: dict[str, Any]) -> str:
         f"Made by `{made['command']}` from `synthetic/response_world.py`; {made['resamples']} resamples for the "
         f"nonparametric estimate. {' '.join(_WORLDS[name] for name in _WORLDS if name in shown)} States are seen "
         "without error at every visit (also at 1 month, which the programmes of the registry do not judge); visits "
-        "jitter about 1, 3, 6, 12, 24 and 36 months. Coverage is of 95 % limits among the samples that gave a number "
+        "jitter about 1, 3, 6, 12, 24 and 36 months. *At visits*: response that a visit at 12 months or a planned one "
+        "before it would have shown, had nobody missed any; *seen or not*: those too that came and went between two "
+        "visits. Coverage is of 95 % limits among the samples that gave a number "
         "(`answered`); its Monte-Carlo error is 0.7 points at 1,000 samples. Naive: "
         "Kaplan–Meier with the visit's date as the event's date (ends censored), and the share in response of those "
         "who came.",

@@ -44,6 +44,9 @@ def test_while_it_is_written_a_registry_is_read_as_it_was_and_says_from_when(wri
     with Registry.open(clinic.path) as before:
         assert births(before) == [1955, 1960]
         assert "this is the record as it was after load 1 of 20" in repr(before)
+        for other in ({"as_of": 1}, {"centre": "ZRH"}):
+            with Registry.open(clinic.path, **other) as part:
+                assert "Being written by another process" in repr(part)
         writer.communicate("\n")
         assert writer.returncode == 0 and births(before) == [1955, 1960]
     with Registry.open(clinic.path) as after:

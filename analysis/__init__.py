@@ -3,7 +3,8 @@
 from analysis.adjusted_response import adjusted_response
 from analysis.booster import booster_effect
 from analysis.counts_file import read_counts, write_counts
-from analysis.describe import Description, describe
+from analysis.describe import describe
+from analysis.description import Description
 from analysis.dose import dose_response
 from analysis.estimand import estimand
 from analysis.explorer_view import explore
@@ -24,6 +25,7 @@ from analysis.specifications import specifications
 from analysis.states_by_visit import states_by_visit, swimmer
 from analysis.subgroups import subgroups
 from analysis.trajectories import trajectories
+from analysis.weights import booster_weights, seen_weights
 
 __all__ = [
     "Description",
@@ -32,6 +34,7 @@ __all__ = [
     "adjusted_response",
     "answer",
     "booster_effect",
+    "booster_weights",
     "describe",
     "dose_response",
     "estimand",
@@ -48,6 +51,7 @@ __all__ = [
     "response_at_visits",
     "safety",
     "score_patterns",
+    "seen_weights",
     "specifications",
     "states_by_visit",
     "subgroups",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from analysis.booster_question import OUTCOMES, ask, end_label
 from analysis.booster_rows import Numbers, e_value_rows, effect_rows, explanation, naive_rows
 from analysis.cohort import (
     By,
+    Definition,
     Stratum,
     allowed,
     check_confidence,
@@ -123,16 +125,10 @@ def booster_effect(
     if design is None:
         design = "clone_censor" if outcome in OUTCOMES and estimand == "per_protocol" else "sequential"
     _check(estimand, situation, design, covariates, grace_day, horizon_day, confidence, resamples)
-    chosen = definition_of(courses, definition)
-    strata, kept = place(courses, by, chosen)
-    asked = ask(kept, outcome, chosen.definition)
-    course_rows, rows, naive = reduce(
-        kept, "reduction.booster_course", "reduction.booster_visit", "reduction.booster_naive"
-    )
-    kept = kept.exclude(course_rows.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
-    days = tuple(float(d) for d in sorted(set(horizon_day)))
-    plan = Plan(str(asked["kind"]), estimand, design, float(grace_day), days, asked.get("worse_by", float("nan")))
-    data = _prepared(rows, course_rows, strata, covariates, by, plan, situation)
+    asking = Asked(outcome, estimand, situation, design, by, definition, grace_day, horizon_day, covariates)
+    trial = trial_of(courses, asking)
+    strata, kept, chosen, asked = trial.strata, trial.kept, trial.chosen, trial.asked
+    rows, naive, data, plan = trial.rows, trial.naive, trial.data, trial.data.plan
     whole = estimate(data, np.ones(len(data.visits.day)))
     again = bootstrap(data, whole, resamples, seed)
     gate = judge(data, whole)
@@ -152,6 +148,7 @@ def booster_effect(
         "grace_day": grace_day,
         "horizon_day": [int(d) for d in plan.days],
         "covariates": list(data.names),
+        "adjusted_for": list(covariates),
         "confidence": confidence,
         "resamples": resamples,
         "seed": seed,
@@ -173,6 +170,49 @@ def booster_effect(
         draw=figures.strategies,
         withheld=() if show_anyway else (*gate.closed, *(f"{s}: {why}" for s, why in gate.strata.items())),
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What defines the trial: the arguments of :func:`booster_effect` that say who is compared with whom."""
+
+    outcome: str | None
+    estimand: Estimand
+    situation: Situation
+    design: Design
+    by: By
+    definition: str | None
+    grace_day: int
+    horizon_day: tuple[int, ...]
+    covariates: tuple[Covariate, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The eligible decisions of a cohort: `rows` are ``reduction.booster_visit``, `data` the same as arrays."""
+
+    strata: list[Stratum]
+    kept: Courses
+    chosen: Definition
+    asked: dict[str, Any]
+    rows: pl.DataFrame
+    naive: pl.DataFrame
+    data: Prepared
+
+
+def trial_of(courses: Courses, a: Asked) -> Trial:
+    """Place the courses and gather the decisions that the trial compares."""
+    chosen = definition_of(courses, a.definition)
+    strata, kept = place(courses, a.by, chosen)
+    asked = ask(kept, a.outcome, chosen.definition)
+    course_rows, rows, naive = reduce(
+        kept, "reduction.booster_course", "reduction.booster_visit", "reduction.booster_naive"
+    )
+    kept = kept.exclude(course_rows.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
+    days = tuple(float(d) for d in sorted(set(a.horizon_day)))
+    plan = Plan(str(asked["kind"]), a.estimand, a.design, float(a.grace_day), days, asked.get("worse_by", float("nan")))
+    data = _prepared(rows, course_rows, strata, a.covariates, a.by, plan, a.situation)
+    return Trial(strata, kept, chosen, asked, rows, naive, data)
 
 
 def _check(

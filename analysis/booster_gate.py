@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.booster_data import Prepared
 from analysis.booster_model import Estimate
-from analysis.numerics.emulation import decision_weights
+from analysis.numerics.emulation import Chances, decision_weights
 from analysis.numerics.laws import normal_above
 from analysis.numerics.structural import next_boosters
 from analysis.numerics.weighting import effective_sample_size, linear, sandwich, standardised_difference
@@ -64,7 +64,7 @@ def judge(data: Prepared, whole: Estimate) -> Gate:
             shown = "" if value is None else f" {value:.3g}"
             closed.append(f"{name}{shown}, must be {limit}: {needed}")
 
-    weight = _decision_weights(data, whole)
+    weight = _decision_weights(data, whole.chances)
     before, after, names = _balance(data, weight)
     worst = names[int(np.argmax(np.abs(after)))] if len(after) else "no covariate varies"
     largest = float(np.abs(after).max(initial=0.0))
@@ -114,7 +114,7 @@ def overlap(data: Prepared, whole: Estimate) -> dict[str, Any]:
     """Return for figures the distribution of the probability of the booster by arm, and that of the weights."""
     p = whole.chances.treated[data.start]
     edges = np.linspace(0, 1, 21)
-    weight = _decision_weights(data, whole)
+    weight = _decision_weights(data, whole.chances)
     shares = {
         label: (np.histogram(p[arm], edges)[0] / max(arm.sum(), 1)).round(4).tolist()
         for label, arm in (("boosted", data.arm), ("waiting", ~data.arm))
@@ -126,21 +126,29 @@ def overlap(data: Prepared, whole: Estimate) -> dict[str, Any]:
     return {"overlap_edges": edges.round(2).tolist(), "overlap_shares": shares, "weight_quantiles": quantiles}
 
 
-def _decision_weights(data: Prepared, whole: Estimate) -> Floats:
+def _decision_weights(data: Prepared, made: Chances) -> Floats:
     """Return the weight of each decision in its own arm, shape (t,)."""
-    one, other = decision_weights(data.start, data.visits, whole.chances, np.ones(len(data.visits.day)))
+    one, other = decision_weights(data.start, data.visits, made, np.ones(len(data.visits.day)))
     return np.where(data.arm, one, other)
+
+
+def standing_weights(data: Prepared, made: Chances) -> Floats:
+    """Return weights (t,) under which each arm stands for all eligible decisions, as balance is judged."""
+    return _for_all(data, _decision_weights(data, made))
+
+
+def _for_all(data: Prepared, weight: Floats) -> Floats:
+    """Return stabilised weights (t,) without the share of boosts that they leave each stratum."""
+    size = np.bincount(data.stratum, minlength=len(data.strata))
+    share = (np.bincount(data.stratum, data.arm, len(data.strata)) / np.maximum(size, 1))[data.stratum]
+    return np.asarray(weight / np.maximum(np.where(data.arm, share, 1 - share), 1e-9))
 
 
 def _balance(data: Prepared, weight: Floats) -> tuple[Floats, Floats, tuple[str, ...]]:
     x, arm = data.visits.x[data.start], data.arm
     if arm.sum() < 2 or (~arm).sum() < 2:
         return np.zeros(x.shape[1]), np.zeros(x.shape[1]), data.names
-    # Stabilised weights leave each stratum its own share of boosts: without it both arms stand for all decisions.
-    size = np.bincount(data.stratum, minlength=len(data.strata))
-    share = (np.bincount(data.stratum, arm, len(data.strata)) / np.maximum(size, 1))[data.stratum]
-    plain = weight / np.maximum(np.where(arm, share, 1 - share), 1e-9)
-    return standardised_difference(x, arm), standardised_difference(x, arm, plain), data.names
+    return standardised_difference(x, arm), standardised_difference(x, arm, _for_all(data, weight)), data.names
 
 
 def _outside(data: Prepared, whole: Estimate) -> float:

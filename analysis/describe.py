@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from dataclasses import dataclass
-from html import escape
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from analysis.cohort import By, Stratum, common_settings, place_courses, programmes_of, reduce
-from analysis.result import SMALLEST_CELL, Result, check, diagnostics_of, frame_of, row
+from analysis.description import Description
+from analysis.result import check, diagnostics_of, frame_of, row
+from analysis.weighted_description import group_rows, number_moments, place_weights
 from registry import Courses
 from registry.errors import NotEstimable
-from registry.loadreport import html_table
 
 Floats = NDArray[np.float64]
 
@@ -53,77 +51,11 @@ _ORDER = (
 _STATISTICS = ("mean", "sd", "median", "lower quartile", "upper quartile")
 
 
-@dataclass(frozen=True, repr=False)
-class Description(Result):
-    """The answer of :func:`describe`; :meth:`table` lays it out as rows × strata.
-
-    Examples
-    --------
-    >>> describe(knees).table()["characteristic"][0]
-    'Courses'
-    """
-
-    def table(self) -> pl.DataFrame:
-        """Return the table as text: ``characteristic, level``, a column a stratum, ``smd``; made from `frame` alone.
-
-        A row ``missing`` is printed where any course lacks the characteristic; the frame has it always.
-        """
-        cells = {(r["stratum"], r["quantity"]): r for r in self.frame.iter_rows(named=True)}
-        # With a stratum hidden, what holds for all would give it away by subtraction.
-        sizes = self.frame.filter(pl.col("quantity") == "courses")["denominator"]
-        overall = [] if sizes.null_count() else self.settings["overall"]
-        columns = [*self.settings["strata"], *overall]
-        lines = [("Courses", "", "courses", "")]
-        for variable in self.settings["variables"]:
-            lines += _lines(variable)
-        out = []
-        for characteristic, level, quantity, kind in lines:
-            held = [cells.get((s["code"], quantity)) for s in columns]
-            if level == "missing" and all(c is None or c["n"] == 0 for c in held):
-                continue
-            texts = {s["label"]: _text(cells, s["code"], quantity, kind) for s in columns}
-            first = quantity.removesuffix(": mean") if kind == "number" else quantity
-            smd = cells.get((_ALL, f"{first}: smd")) if characteristic else None
-            out.append({"characteristic": characteristic, "level": level, **texts, "smd": _smd_text(smd)})
-        return pl.DataFrame(out)
-
-    def __repr__(self) -> str:
-        with pl.Config(tbl_rows=60, tbl_cols=9, tbl_width_chars=150, fmt_str_lengths=60, tbl_hide_dataframe_shape=True,
-                       tbl_hide_column_data_types=True):  # fmt: skip
-            return "\n".join([self.title, self._rows_used(), *self.notes, str(self.table())])
-
-    def _repr_html_(self) -> str:
-        table, notes = self.table(), "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self.notes)
-        head = f"<div><b>{escape(self.title)}</b><div>{escape(self._rows_used())}</div>{notes}"
-        return f"{head}{html_table(table.columns, table.iter_rows())}</div>"
-
-    def suppress(self, smallest: int = SMALLEST_CELL) -> Description:
-        """Withhold small cells, and a second level wherever a single one could be found by subtraction."""
-        hidden = super().suppress(smallest)
-        shares = pl.col("quantity").str.ends_with(": share")
-        variable = pl.col("quantity").str.split(" = ").list.first()
-        key = ["stratum", "variable"]
-        frame = hidden.frame.with_columns(variable=variable, share=shares).with_row_index("row")
-        shown = frame.filter("share", pl.col("estimate").is_not_null(), pl.col("n") > 0)
-        hidden_levels = frame.filter("share").group_by(key).agg(k=pl.col("estimate").is_null().sum())
-        alone = hidden_levels.filter(pl.col("k") == 1)
-        second = shown.join(alone, on=key).sort("n", "row").group_by(key, maintain_order=True).first()["row"]
-        small = pl.int_range(pl.len()).is_in(second.cast(pl.Int64).implode())
-        covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "n")]
-        note = pl.when(small).then(pl.lit("suppressed: would reveal a small cell")).otherwise("note").alias("note")
-        return cast(Description, dataclasses.replace(hidden, frame=hidden.frame.with_columns(*covered, note)))
-
-    def _small_series(self, smallest: int) -> pl.DataFrame:
-        """A rare level hides its own cell; a small stratum hides everything about it."""
-        sizes = self.frame.filter(pl.col("quantity") == "courses", pl.col("denominator").is_between(1, smallest - 1))
-        return self.frame.join(sizes, on="stratum", how="semi").select("stratum", "quantity").unique()
-
-
-def describe(courses: Courses, *, by: By = "stage") -> Description:
+def describe(courses: Courses, *, by: By = "stage", weights: pl.DataFrame | None = None) -> Description:
     """Describe the courses at their first session by stratum, with standardised mean differences ("Table 1").
 
     Every number is an aggregate made in SQL. A share is of the courses for which the characteristic is known; what is
-    not known has its own row, as a share of all.
+    not known has its own row, as a share of all. With `weights` the table stands before and after weighting.
 
     Parameters
     ----------
@@ -131,6 +63,11 @@ def describe(courses: Courses, *, by: By = "stage") -> Description:
         From :meth:`registry.Registry.courses`.
     by
         What separates the strata; ``stage`` is the severity at baseline.
+    weights
+        A frame ``course_id, weight``: how many courses like itself each stands for, e.g. from another program. With a
+        column ``group`` the groups are compared instead of the strata of `by`, and a course may be in several, or
+        several times in one: :func:`analysis.seen_weights`, :func:`analysis.booster_weights`. Further columns of
+        numbers are described as well.
 
     Returns
     -------
@@ -138,27 +75,37 @@ def describe(courses: Courses, *, by: By = "stage") -> Description:
         Quantities such as ``age_year: mean`` (also ``sd``, ``median``, ``lower quartile``, ``upper quartile``) with the
         known courses as denominator, ``sex = female: share``, ``age_year: missing``, ``courses``; by stratum and for
         ``all``. ``age_year: smd`` is the largest standardised difference between two strata: of means over the root of
-        the mean variance, of categories in the multinomial form. ``.table()`` prints it.
+        the mean variance, of categories in the multinomial form. With `weights` also ``age_year: weighted mean``,
+        ``sex = female: weighted share``, ``age_year: weighted smd`` and so on, ``sum_of_weights`` and
+        ``effective_sample_size``, and no quartiles; `n` and `denominator` count rows, never weights. ``.table()``
+        prints it.
 
     Raises
     ------
     NotEstimable
         When no course is selected.
+    UsageError
+        When a weight is missing, negative or not finite, or a row is of no course selected.
 
     References
     ----------
-    Austin 2009 Stat Med 28:3083; Yang & Dalton 2012, SAS Global Forum paper 335; Hyndman & Fan 1996 (type 7 quartiles).
+    Austin 2009 Stat Med 28:3083; Austin & Stuart 2015 Stat Med 34:3661 (weighted); Yang & Dalton 2012, SAS Global Forum
+    paper 335; Hyndman & Fan 1996 (type 7 quartiles).
 
     Examples
     --------
     >>> describe(knees).table().columns
     ['characteristic', 'level', ..., 'Early', 'Moderate', 'Bone-on-bone', 'All', 'smd']
+    >>> describe(knees, weights=seen_weights(knees, visit="6 months")).table().columns[2:]
+    ['Everybody due', 'Seen', 'Seen, weighted', 'smd', 'smd, weighted']
     """
+    if weights is not None:
+        return _weighted(courses, by, weights)
     strata, kept = place_courses(courses, by)
     if len(kept) == 0:
         raise NotEstimable(f"No course with a known {by} is selected: there is nobody to describe.")
     numbers, levels = reduce(kept, "reduction.profile_number", "reduction.profile_level")
-    variables = _variables(kept, numbers, levels)
+    variables = _variables(kept, levels)
     overall = [] if [s.code for s in strata] == [_ALL] else [{"code": _ALL, "label": "All"}]
     rows = []
     for code in [*(s.code for s in strata), *(s["code"] for s in overall)]:
@@ -178,7 +125,39 @@ def describe(courses: Courses, *, by: By = "stage") -> Description:
     )
 
 
-def _variables(courses: Courses, numbers: pl.DataFrame, levels: pl.DataFrame) -> list[dict[str, Any]]:
+def _weighted(courses: Courses, by: By, weights: pl.DataFrame) -> Description:
+    """Describe groups before and after weighting."""
+    made = place_weights(courses, by, weights)
+    variables = [
+        *_variables(made.kept, made.levels),
+        *({"variable": name, "label": name[:1].upper() + name[1:], "unit": "", "levels": None} for name in made.added),
+    ]
+    rows = [r for s in made.groups for r in group_rows(s.code, made, variables)]
+    smds = [_smd(v, made.groups, made.numbers, made.levels, p) for p in ("", "weighted ") for v in variables]
+    by_groups = "group" in weights.columns
+    of = f"by group ({', '.join(s.code for s in made.groups)})" if by_groups else f"of the courses by {by}"
+    return Description(
+        question="describe",
+        title=f"Characteristics {of}, before and after weighting",
+        frame=frame_of(rows + smds),
+        settings={
+            **common_settings(made.kept, made.groups, "describe", "group" if by_groups else by),
+            "overall": [],
+            "variables": variables,
+            "weighted": made.varying,
+            "nested": [list(pair) for pair in made.nested],
+        },
+        attrition=made.kept.flow(),
+        diagnostics=_diagnostics([r for r in rows if "weighted" not in r["quantity"]]),
+        notes=(
+            "Counts are of rows, never of weights; shares are of those for which the characteristic is known.",
+            "Standardised differences are the largest between any two groups, before and after weighting, each over "
+            "its own variances; they describe, and test nothing.",
+        ),
+    )
+
+
+def _variables(courses: Courses, levels: pl.DataFrame) -> list[dict[str, Any]]:
     """Return what is described, in order, with labels and levels; domains that the programmes offer, levels met."""
     con = courses.registry.con
     offered = con.execute(
@@ -232,7 +211,7 @@ def _number_rows(code: str, name: str, sums: dict[str, Any]) -> list[dict[str, A
     n, known = int(sums["n"]), int(sums["n_known"])
     if known == 0:
         return [row(code, f"{name}: mean", denominator=0, note="never recorded"), _missing(code, name, n, n)]
-    mean, sd = _moments(sums)
+    mean, sd = number_moments(sums, "")
     quartiles = [_quantile(sums, k, known) for k in (2, 1, 3)]
     rows = [
         row(code, f"{name}: {statistic}", estimate=value, denominator=known)
@@ -242,13 +221,6 @@ def _number_rows(code: str, name: str, sums: dict[str, Any]) -> list[dict[str, A
     return [*rows, _missing(code, name, n - known, n)]
 
 
-def _moments(sums: dict[str, Any]) -> tuple[float, float | None]:
-    """Mean and standard deviation from exact decimal sums; the difference is taken before rounding to binary."""
-    n, total, square = int(sums["n_known"]), sums["total"], sums["square"]
-    sd = float((square * n - total * total) / (n * (n - 1))) ** 0.5 if n > 1 else None
-    return float(total / n), sd
-
-
 def _quantile(sums: dict[str, Any], k: int, known: int) -> float:
     below, above = float(sums[f"q{k}_below"]), float(sums[f"q{k}_above"])
     place = k / 4 * (known - 1)
@@ -256,38 +228,43 @@ def _quantile(sums: dict[str, Any], k: int, known: int) -> float:
 
 
 def _smd(
-    variable: dict[str, Any], strata: list[Stratum], numbers: pl.DataFrame, levels: pl.DataFrame
+    variable: dict[str, Any], strata: list[Stratum], numbers: pl.DataFrame, levels: pl.DataFrame, prefix: str = ""
 ) -> dict[str, Any]:
-    """Return the row of the largest standardised difference between two strata in which the variable is known."""
+    """Return the row of the largest standardised difference between two strata in which the variable is known.
+
+    With the `prefix` ``weighted`` counts are sums of weights, and means and variances are weighted.
+    """
     name, found = variable["variable"], []
     present = [s for s in strata if (numbers["stratum"] == s.code).any()]
     for one, other in itertools.combinations(present, 2):
         if variable["levels"] is None:
             sums = [numbers.filter(stratum=s.code, variable=name).row(0, named=True) for s in (one, other)]
-            size = number_difference(*(_moments(s) for s in sums)) if min(s["n_known"] for s in sums) > 0 else None
+            pairs = [number_moments(s, prefix) for s in sums]
+            size = number_difference(*pairs) if min(s["n_known"] for s in sums) > 0 else None
         else:
             held = levels.filter(pl.col("variable") == name)
-            counts = [_counts(held.filter(stratum=s.code), variable["levels"]) for s in (one, other)]
+            column = "weight" if prefix else "n"
+            counts = [_counts(held.filter(stratum=s.code), variable["levels"], column) for s in (one, other)]
             size = level_difference(*counts) if min(c.sum() for c in counts) > 0 else None
         if size is not None:
             found.append((size, f"largest between {one.label} and {other.label}"))
     if not found:
         few = "one stratum: nothing to compare" if len(present) < 2 else "known in fewer than two strata, or constant"
-        return row(_ALL, f"{name}: smd", note=few)
+        return row(_ALL, f"{name}: {prefix}smd", note=few)
     size, note = max(found, key=lambda f: f[0])
     infinite = note.replace("largest", "without bound") + ": they share no value"
-    return row(_ALL, f"{name}: smd", estimate=size, note=note if np.isfinite(size) else infinite)
+    return row(_ALL, f"{name}: {prefix}smd", estimate=size, note=note if np.isfinite(size) else infinite)
 
 
-def _counts(held: pl.DataFrame, levels: list[str]) -> Floats:
-    count = dict(held.select("level", "n").iter_rows())
+def _counts(held: pl.DataFrame, levels: list[str], column: str) -> Floats:
+    count = dict(held.select("level", column).iter_rows())
     return np.array([count.get(level, 0) for level in levels], dtype=float)
 
 
-def number_difference(one: tuple[float, float | None], other: tuple[float, float | None]) -> float | None:
+def number_difference(one: tuple[float | None, float | None], other: tuple[float | None, float | None]) -> float | None:
     """Return |difference of means| over the root of the mean variance, of (mean, sd) pairs; null without spread."""
     (m1, s1), (m2, s2) = one, other
-    if s1 is None or s2 is None:
+    if m1 is None or m2 is None or s1 is None or s2 is None:
         return None
     if s1 == s2 == 0:
         return 0.0 if m1 == m2 else float("inf")
@@ -295,7 +272,9 @@ def number_difference(one: tuple[float, float | None], other: tuple[float, float
 
 
 def level_difference(one: Floats, other: Floats) -> float:
-    """Return the multinomial standardised difference of counts (k,) in two groups; Yang & Dalton (2012).
+    """Return the multinomial standardised difference of counts, or sums of weights, (k,) in two groups.
+
+    Yang & Dalton (2012).
 
     The Mahalanobis distance of the shares under the mean of the two multinomial covariances; the last level is implied
     by the others. Infinite when the groups share no level.
@@ -314,45 +293,3 @@ def _diagnostics(rows: list[dict[str, Any]]) -> pl.DataFrame:
     often = [r for r in rows if r["quantity"].endswith(": missing") and (r["estimate"] or 0) > 0.1]
     named = [(f"{r['quantity']} in {r['stratum']}", r["estimate"], f"{r['n']} of {r['denominator']}") for r in often]
     return diagnostics_of([check(name, share, "<= 0.1", False, note) for name, share, note in named])
-
-
-def _lines(variable: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return the printed rows of a variable: characteristic, level, quantity, kind."""
-    name, label = variable["variable"], variable["label"]
-    missing = ("", "missing", f"{name}: missing", "share")
-    if variable["levels"] is None:
-        unit = variable["unit"]
-        numbers = [(label, f"mean (SD), {unit}", f"{name}: mean", "number"), ("", "median [IQR]", name, "quartiles")]
-        return [*numbers, missing]
-    shares = [("", level.replace("_", " "), f"{name} = {level}: share", "share") for level in variable["levels"]]
-    return [(label, "", name, "heading"), *shares, missing]
-
-
-def _text(cells: dict[tuple[str, str], dict[str, Any]], code: str, quantity: str, kind: str) -> str:
-    def value(name: str) -> str:
-        found = cells.get((code, name))
-        return "–" if found is None or found["estimate"] is None else f"{found['estimate']:.1f}"
-
-    if kind == "heading":
-        return ""
-    if kind == "number":
-        return f"{value(quantity)} ({value(quantity.replace(': mean', ': sd'))})"
-    if kind == "quartiles":
-        low, high = value(f"{quantity}: lower quartile"), value(f"{quantity}: upper quartile")
-        return f"{value(f'{quantity}: median')} [{low}, {high}]"
-    held = cells.get((code, quantity))
-    if held is None:
-        return "–"
-    if quantity == "courses":
-        return "·" if held["denominator"] is None else f"{held['denominator']:,}"
-    if held["estimate"] is None:
-        return "·" if "suppressed" in str(held["note"]) else "–"
-    return f"{held['n']:,}/{held['denominator']:,} ({100 * held['estimate']:.0f} %)"
-
-
-def _smd_text(held: dict[str, Any] | None) -> str:
-    if held is None:
-        return ""
-    if held["estimate"] is None:
-        return "∞" if "without bound" in str(held["note"]) else "–"
-    return f"{held['estimate']:.2f}"

@@ -112,7 +112,7 @@ def imputed_change(
     if imputations < 10:
         raise UsageError(f"imputations = {imputations} is too few for limits: 100 are usual.")
     strata, kept = place_courses(courses, by)
-    kept = kept.exclude(_not_due(kept, visit))
+    kept = kept.exclude(not_due(kept, visit))
     if len(kept) == 0:
         raise NotEstimable(f"{visit} was not due for any course by the data cut.")
     strata, kept = place_courses(kept, by)
@@ -174,7 +174,8 @@ def imputed_change(
     )  # fmt: skip
 
 
-def _not_due(courses: Courses, visit: str) -> pl.DataFrame:
+def not_due(courses: Courses, visit: str) -> pl.DataFrame:
+    """Return the courses placed whose `visit` was not due by the data cut, with the reason."""
     return courses.registry.con.execute(
         "select cohort.course_id, 'the visit was not due by the data cut' as reason from cohort.course as cohort "
         "join course.profile as profile using (course_id) "

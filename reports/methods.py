@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from analysis import Result, estimand
-from analysis.describe import Description
+from analysis.description import Description
 from analysis.result import SMALLEST_CELL
 from registry import Registry
 from registry.errors import UsageError

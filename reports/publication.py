@@ -14,6 +14,7 @@ from typing import Any
 from analysis import (
     Result,
     booster_effect,
+    booster_weights,
     describe,
     figures,
     joint_replacement,
@@ -24,7 +25,7 @@ from analysis import (
     trajectories,
 )
 from analysis.cells import in_few, safe_for_spreadsheets
-from analysis.describe import Description
+from analysis.description import Description
 from analysis.result import SMALLEST_CELL
 from registry import Courses, Registry
 from registry.errors import NotEstimable, UsageError, choose
@@ -171,6 +172,8 @@ def _answers(courses: Courses) -> tuple[dict[str, Result], dict[str, str]]:
             left_out[name] = "; ".join(result.suppress().withheld)
             continue
         found[name] = result.suppress()
+        if name == "booster_effect":
+            found["booster_balance"] = describe(courses, weights=booster_weights(courses, result)).suppress()
     return found, left_out
 
 

@@ -20,7 +20,7 @@ from analysis import (
     trajectories,
 )
 from analysis.cells import in_few
-from analysis.describe import Description
+from analysis.description import Description
 from analysis.result import SMALLEST_CELL, versions
 from registry import Courses, Registry
 from registry.errors import NotEstimable

@@ -37,6 +37,8 @@ create table cohort.trajectory (domain varchar, scale varchar, unit varchar, end
     adjust_age boolean, adjust_sex boolean, adjust_bmi boolean);
 create table cohort.trajectory_visit (planned_visit varchar, position integer);
 create table cohort.loss (loss varchar);
+create table cohort.weight (row_no bigint, course_id bigint, stratum varchar, weight decimal(20, 6));
+create table cohort.weight_value (row_no bigint, variable varchar, x decimal(20, 4));
 create table cohort.booster (definition varchar, scale varchar, domain varchar);
 create table cohort.outlook (definition varchar, domain varchar);
 create table cohort.harm (category varchar, least_grade integer, serious boolean, related_to varchar);

@@ -1,48 +1,18 @@
 -- title: Numeric characteristics at baseline by stratum: known and missing, mean, standard deviation, quartiles
 -- grain: stratum, variable
--- source: course.profile, course.course, domain_scale, baseline; cohort.course; stratum null is the whole cohort
+-- source: reduction.profile_value; cohort.course; stratum '' is the whole cohort
 -- Quartiles interpolate between the two nearest order statistics (Hyndman & Fan 1996, type 7). Sums of decimals are exact.
-with facts as (
-    select cohort.course_id, cohort.stratum, profile.age_year, profile.bmi, profile.symptom_months,
-        profile.dose_viable_million, profile.series_dose_million
-    from cohort.course as cohort
-    inner join course.profile as profile on cohort.course_id = profile.course_id
-),
-
-offered as (
-    select distinct domain
-    from catalogue.programme_scale
-),
-
-long as (
-    select course_id, stratum, 'age_year' as variable, cast(age_year as decimal(12, 4)) as x
-    from facts
-    union all
-    select course_id, stratum, 'bmi' as variable, bmi as x
-    from facts
-    union all
-    select course_id, stratum, 'symptom_months' as variable, cast(symptom_months as decimal(12, 4)) as x
-    from facts
-    union all
-    select course_id, stratum, 'dose_viable_million' as variable, cast(dose_viable_million as decimal(12, 4)) as x
-    from facts
-    union all
-    select course_id, stratum, 'series_dose_million' as variable, cast(series_dose_million as decimal(12, 4)) as x
-    from facts
-    union all
-    select cohort.course_id, cohort.stratum, concat('baseline_', offered.domain) as variable, baseline.worse100 as x
-    from cohort.course as cohort
-    cross join offered
-    left join course.domain_scale as chosen
-        on cohort.course_id = chosen.course_id and offered.domain = chosen.domain
-    left join course.baseline as baseline on cohort.course_id = baseline.course_id and chosen.scale = baseline.scale
+with long as (
+    select cohort.stratum, held.variable, held.x
+    from reduction.profile_value as held
+    inner join cohort.course as cohort on held.course_id = cohort.course_id
 ),
 
 grouped as (
-    select course_id, stratum, variable, x
+    select stratum, variable, x
     from long
     union all
-    select course_id, null as stratum, variable, x
+    select null as stratum, variable, x
     from long
 ),
 

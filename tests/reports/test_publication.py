@@ -20,10 +20,11 @@ import pytest
 from bs4 import BeautifulSoup
 from rocrate.rocrate import ROCrate
 
-from analysis import describe, time_to_response
+from analysis import booster_effect, describe, time_to_response
 from analysis.booster_protocol import target_checklist
 from registry import Registry, derive, ingest
 from registry.errors import UsageError
+from reports import publication
 from reports.checklists import checklists
 from reports.publication import export, reproduce
 from synthetic import Design, simulate, sources
@@ -294,3 +295,13 @@ def test_a_folder_with_other_files_is_refused_and_a_wrong_programme_told(made, t
         pytest.raises(UsageError, match="no course"),
     ):
         export(empty, tmp_path / "p", "osteoarthritis")
+
+
+def test_where_the_effect_is_shown_so_is_who_was_boosted_before_and_after_weighting(made, monkeypatch):
+    shown = {"booster_effect": lambda courses: booster_effect(courses, resamples=20, show_anyway=True)}
+    monkeypatch.setattr(publication, "_QUESTIONS", shown)
+    found, _ = publication._answers(made[0].courses(programme="osteoarthritis"))
+    table = found["booster_balance"].table()
+    assert {"Boosted", "Boosted, weighted", "Waiting", "Waiting, weighted", "smd, weighted"} < set(table.columns)
+    counts = found["booster_balance"].frame["n"].drop_nulls()
+    assert len(counts) > 50 and counts.filter(counts.is_between(1, 4)).is_empty()

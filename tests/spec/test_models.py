@@ -47,6 +47,14 @@ def derived(synthetic_file: Path) -> Iterator[Registry]:
             "create table cohort.trajectory_visit as select planned_visit, position from catalogue.programme_visit "
             "where programme = 'osteoarthritis' and position > 1"
         )
+        con.execute(
+            "create table cohort.weight as select row_number() over (order by course_id) as row_no, course_id, stratum, "
+            "cast(1.5 as decimal(20, 6)) as weight from cohort.course"
+        )
+        con.execute(
+            "create table cohort.weight_value as select row_no, 'added' as variable, cast(row_no as decimal(20, 4)) as x "
+            "from cohort.weight"
+        )
         con.execute("create table cohort.loss as select 'L1' as loss")
         con.execute(
             "create table cohort.booster as select 'OO-2004' as definition, null::varchar as scale, 'pain' as domain"

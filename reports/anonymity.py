@@ -20,6 +20,7 @@ import polars as pl
 QUASI_IDENTIFIERS = ("centre", "origin", "diagnosis", "age_band", "site", "sex")
 TOP_AGE = 80
 _BAND = 10
+_NEVER = "true dates, free text, operators, readers, manufacturers, product codes, and the registry's own pseudonyms"
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,36 @@ def _sizes(courses: pl.DataFrame) -> pl.DataFrame:
 
 def _few(courses: pl.DataFrame, k: int) -> pl.Series:
     return _sizes(courses).filter(pl.col("n") < k)["patient_id"]
+
+
+def told(done: Disclosure, left_out: dict[str, int], consent: str, of_dates: str | None) -> str:
+    """Return the log of what was done, as Markdown; `of_dates` says what was done to dates, if there are any."""
+    taken = [f"| {name} | {n:,} |" for name, n in done.suppressed.items()]
+    groups, patients = done.alike
+    return "\n".join(
+        [
+            "# What was done so that nobody is recognised",
+            "",
+            "**These are rows of patients.** They may not be published; pass them on only under the agreement by which "
+            "they left.",
+            "",
+            f"- {done.patients:,} patients whose consent covers it (`{consent}`); courses left out: "
+            + ("; ".join(f"{n:,} {reason}" for reason, n in left_out.items() if n) or "none")
+            + ".",
+            f"- Never in these files: {_NEVER}. Subjects are numbered anew, in an order that says nothing.",
+            f"- Ages are bands of ten years, open above {TOP_AGE}; doses are rounded to 5 million cells, "
+            "body mass to 1; times are days since the first session"
+            + ("." if of_dates else ", follow-up to the data cut is rounded to 30 days."),
+            *([of_dates] if of_dates else []),
+            f"- Every patient shares {', '.join(QUASI_IDENTIFIERS)} with at least {done.k - 1} others (asked "
+            f"for: {done.asked - 1}). Values taken away for that:",
+            "",
+            "| quasi-identifier | patients |",
+            "|---|---|",
+            *taken,
+            "",
+            f"- In {groups:,} groups of like patients ({patients:,} patients) all had the same outcome of response: "
+            "who is known to be in such a group is known to have had it.",
+            "",
+        ]
+    )

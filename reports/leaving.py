@@ -11,6 +11,13 @@ import typer
 from reports.arguments import AsOf, Language, Out, RegistryPath, opened
 
 
+class Dates(StrEnum):
+    """How rows that leave tell when something was."""
+
+    none = "none"
+    shifted = "shifted"
+
+
 class Consent(StrEnum):
     """Scopes of consent under which rows may leave."""
 
@@ -64,17 +71,22 @@ def rows(
     out: Out = Path("rows"),
     consent: Annotated[Consent, typer.Option(help="Scope that a patient must have agreed to.")] = Consent.export,
     k: Annotated[int, typer.Option(help="Patients who must be alike in what others may know.")] = 5,
+    dates: Annotated[
+        Dates, typer.Option(help="Days alone, or dates too, all of a patient moved by the same weeks.")
+    ] = Dates.none,
 ) -> None:
     """Write rows of patients for analysis elsewhere, k-anonymous: CSV, Parquet, Stata, SPSS, SAS, Dataset-JSON."""
     from reports.rows import export_rows
 
-    done = export_rows(opened(registry), out, programme, consent=consent.value, k=k)
+    done = export_rows(opened(registry), out, programme, consent=consent.value, k=k, dates=dates.value)
     typer.echo(", ".join(f"{name} {n:,}" for name, n in done.rows.items()) + f" rows to {done.folder}.")
     for reason, n in done.left_out.items():
         typer.echo(f"  left out: {n:,} courses, {reason}")
     lost = {name: n for name, n in done.disclosure.suppressed.items() if n}
     taken = ", ".join(f"{name} of {n:,}" for name, n in lost.items()) or "nothing"
     typer.echo(f"  taken away so that every patient is among {done.disclosure.k} alike: {taken}")
+    if done.shift:
+        typer.echo(f"  dates of {done.shift.moved:,} patients moved, of {done.shift.withheld:,} withheld")
     typer.echo("These are rows of patients: not for publication. DISCLOSURE.md says what was done.")
 
 

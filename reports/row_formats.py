@@ -116,8 +116,8 @@ def _dated(folder: Path, stem: str, day: dt.date) -> None:
 
 def _type_of(frame: pl.DataFrame, name: str) -> str:
     kind = frame.schema[name]
-    if kind == pl.Boolean:
-        return "boolean"
+    if kind in (pl.Boolean, pl.Date):
+        return "boolean" if kind == pl.Boolean else "date"
     return "string" if kind == pl.String else ("integer" if kind.is_integer() else "float")
 
 
@@ -149,7 +149,7 @@ def dataset_json(made: Dataset, day: dt.date, study: str) -> dict[str, Any]:
         "name": made.name,
         "label": made.label,
         "columns": columns,
-        "rows": [list(row) for row in made.frame.iter_rows()],
+        "rows": [list(row) for row in made.frame.with_columns(pl.col(pl.Date).cast(pl.String)).iter_rows()],
     }
 
 
@@ -212,7 +212,8 @@ def _group(version: ET.Element, made: Dataset) -> None:
 def _item(version: ET.Element, made: Dataset, v: Variable) -> None:
     kind = {"string": "text", "boolean": "integer"}.get(_type_of(made.frame, v.name), _type_of(made.frame, v.name))
     told = {"OID": f"IT.{made.name}.{v.name}", "Name": v.name, "DataType": kind, "SASFieldName": v.name}
-    told["Length"] = str(_length(made.frame, v.name) if kind == "text" else 8)
+    if kind != "date":
+        told["Length"] = str(_length(made.frame, v.name) if kind == "text" else 8)
     if kind == "float":
         told["SignificantDigits"] = "4"
     node = _add(version, "ItemDef", **told)

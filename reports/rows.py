@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -17,13 +17,14 @@ from registry import Registry, catalogue
 from registry.errors import UsageError, choose
 from reports import anonymity
 from reports.anonymity import Disclosure
+from reports.date_shift import Shift, with_dates
 from reports.publication import known_programmes
 from reports.publish import code_and_record
 from reports.row_formats import Dataset, Variable, write
 
 MANIFEST = "ROWS.json"
 Covered = Literal["export", "research"]
-_NEVER = "dates, free text, operators, readers, manufacturers, product codes, and the registry's own pseudonyms"
+Dates = Literal["none", "shifted"]
 _PARAMETERS = {
     "RESPONSE": "First confirmed response",
     "LOSS": "Loss of response by the definition's own criterion",
@@ -33,15 +34,21 @@ _PARAMETERS = {
 
 @dataclass(frozen=True)
 class Rows:
-    """What was written: the folder, rows by dataset, what disclosure control did, and courses left out with reasons."""
+    """What was written: the folder, rows by dataset, what disclosure control did, and courses left out with reasons.
+
+    `shift` says what was done to dates, if there are any.
+    """
 
     folder: Path
     rows: dict[str, int]
     disclosure: Disclosure
     left_out: dict[str, int]
+    shift: Shift | None
 
 
-def export_rows(registry: Registry, out: Path, programme: str, *, consent: Covered = "export", k: int = 5) -> Rows:
+def export_rows(
+    registry: Registry, out: Path, programme: str, *, consent: Covered = "export", k: int = 5, dates: Dates = "none"
+) -> Rows:
     """Write courses, scores, times and adverse events of a programme, in the formats of :mod:`reports.row_formats`.
 
     Parameters
@@ -54,6 +61,9 @@ def export_rows(registry: Registry, out: Path, programme: str, *, consent: Cover
         The scope that a patient must have agreed to; ``research`` says that your agreement lets research rows leave.
     k
         So many patients must share what others may know of each of them.
+    dates
+        ``none``: days since the first session, and no date. ``shifted``: calendar dates too, all of a patient moved by
+        the same weeks (:mod:`reports.date_shift`), for programs that cannot do without. True dates never leave.
 
     Raises
     ------
@@ -62,6 +72,7 @@ def export_rows(registry: Registry, out: Path, programme: str, *, consent: Cover
         among; nothing is written then.
     """
     choose(programme, known_programmes(registry), "programme")
+    choose(dates, get_args(Dates), "dates =")
     if k < 2:
         raise UsageError(f"k = {k} hides nobody: 5 is usual, 11 for public files.")
     if registry.stale():
@@ -92,16 +103,22 @@ def export_rows(registry: Registry, out: Path, programme: str, *, consent: Cover
     day = registry.data_cut
     assert day is not None, "a registry with courses has a data cut"
     study = f"CATAMNESIS.{programme.upper()}"
-    datasets = _datasets(study, named, scores, times, events)
+    datasets, shift = _datasets(study, named, scores, times, events), None
+    if dates == "shifted":
+        datasets, shift = with_dates(registry, datasets, named)
+        # The day of the cut is a true date, and the end of the time in which true dates lie.
+        day = day.replace(month=1, day=1)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".rows-") as part:
         write(datasets, Path(part), day, study)
         left_out = dict(kept.flow()[1:-1].iter_rows())
-        (Path(part) / "DISCLOSURE.md").write_text(_told(done, left_out, consent), encoding="utf-8")
-        _manifest(Path(part), registry, programme, done)
+        (Path(part) / "DISCLOSURE.md").write_text(
+            anonymity.told(done, left_out, consent, shift.told() if shift else None), encoding="utf-8"
+        )
+        _manifest(Path(part), registry, programme, done, shift)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(part, out)
-    return Rows(out, {d.name: d.frame.height for d in datasets}, done, left_out)
+    return Rows(out, {d.name: d.frame.height for d in datasets}, done, left_out, shift)
 
 
 def _not_covered(registry: Registry, consent: Covered) -> pl.DataFrame:
@@ -299,43 +316,14 @@ def _events(rows: pl.DataFrame) -> Dataset:
     return Dataset("ADAE", "Adverse events", "One row an event", ("USUBJID", "AESEQ"), variables, frame)
 
 
-def _told(done: Disclosure, left_out: dict[str, int], consent: Covered) -> str:
-    taken = [f"| {name} | {n:,} |" for name, n in done.suppressed.items()]
-    groups, patients = done.alike
-    return "\n".join(
-        [
-            "# What was done so that nobody is recognised",
-            "",
-            "**These are rows of patients.** They may not be published; pass them on only under the agreement by which "
-            "they left.",
-            "",
-            f"- {done.patients:,} patients whose consent covers it (`{consent}`); courses left out: "
-            + ("; ".join(f"{n:,} {reason}" for reason, n in left_out.items() if n) or "none")
-            + ".",
-            f"- Never in these files: {_NEVER}. Subjects are numbered anew, in an order that says nothing.",
-            f"- Ages are bands of ten years, open above {anonymity.TOP_AGE}; doses are rounded to 5 million cells, "
-            "body mass to 1; times are days since the first session, follow-up to the data cut is rounded to 30 days.",
-            f"- Every patient shares {', '.join(anonymity.QUASI_IDENTIFIERS)} with at least {done.k - 1} others (asked "
-            f"for: {done.asked - 1}). Values taken away for that:",
-            "",
-            "| quasi-identifier | patients |",
-            "|---|---|",
-            *taken,
-            "",
-            f"- In {groups:,} groups of like patients ({patients:,} patients) all had the same outcome of response: "
-            "who is known to be in such a group is known to have had it.",
-            "",
-        ]
-    )
-
-
-def _manifest(folder: Path, registry: Registry, programme: str, done: Disclosure) -> None:
+def _manifest(folder: Path, registry: Registry, programme: str, done: Disclosure, shift: Shift | None) -> None:
     code, record = code_and_record(registry)
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     told = {
         "kind": "rows of patients: not for publication",
         "programme": programme,
-        "data_cut": str(registry.data_cut),
+        "data_cut": f"{registry.data_cut:%Y}" if shift else str(registry.data_cut),
+        "dates": {"shifted": asdict(shift)} if shift else "none",
         "record": record,
         "code": code,
         "disclosure": asdict(done),

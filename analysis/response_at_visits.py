@@ -30,7 +30,7 @@ FEWEST_OF_EITHER = 3
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """Counts by cell, and the fitted model of those that have both answers.
 
     Attributes
@@ -43,6 +43,8 @@ class _Seen:
         Cells of the model, in the order of its coefficients.
     covariance : (p, p)
         Of the log odds, clustered by patient, for few clusters.
+    working
+        Working correlation of the fit: independence where another has no solution.
     """
 
     counts: dict[Cell, tuple[int, int, int]]
@@ -51,6 +53,7 @@ class _Seen:
     cells: list[Cell]
     fit: GeeFit
     covariance: Floats
+    working: Working
 
     @property
     def share(self) -> Floats:
@@ -117,16 +120,16 @@ def response_at_visits(
     visit_rows, patterns, strata = placed.frames["state_visit"], placed.frames["state_pattern"], list(placed.strata)
     if visit_rows.height == 0:
         raise NotEstimable("No planned visit at which a response can be told was due for any course.")
-    seen = _fitted(visit_rows, patterns, working)
+    seen = fitted(visit_rows, patterns, working)
     settings = {
         **placed.settings,
-        "working": working,
+        "working": seen.working,
         "confidence": confidence,
         "visits": seen.visits,
         "variance": "sandwich clustered by patient",
         "estimand": "share of courses in response at each planned visit, ends counted as not in response",
     }
-    frame = frame_of([*_shares(strata, seen, confidence), *_differences(strata, seen, confidence),
+    frame = frame_of([*shares(strata, seen, confidence), *differences(strata, seen, confidence),
                       _test(strata, seen)])  # fmt: skip
     return Result(
         question="response_at_visits",
@@ -138,6 +141,7 @@ def response_at_visits(
         curves=frame.filter(pl.col("quantity") == "share_in_response", pl.col("estimate").is_not_null()),
         at_risk=frame.filter(pl.col("quantity") == "seen"),
         notes=(
+            *fallback(working, seen),
             "Who was not seen is taken to be like those of the stratum who were (missing completely at random within "
             "stratum and visit); time_in_response() lets it depend on the states seen before.",
         ),
@@ -145,7 +149,8 @@ def response_at_visits(
     )
 
 
-def _fitted(rows: pl.DataFrame, patterns: pl.DataFrame, working: str) -> _Seen:
+def fitted(rows: pl.DataFrame, patterns: pl.DataFrame, working: Working) -> Seen:
+    """Fit the cells of ``reduction.state_visit`` that have both answers, from the patterns of ``state_pattern``."""
     summed = rows.group_by("stratum", "position").agg(
         k=pl.col("in_response").sum(), n=pl.col("in_response").count(), due=pl.len()
     )
@@ -168,22 +173,37 @@ def _fitted(rows: pl.DataFrame, patterns: pl.DataFrame, working: str) -> _Seen:
     x = np.eye(len(cells))[np.repeat(used["cell"].to_numpy(), times)]
     y = np.repeat(used["in_response"].cast(pl.Float64).to_numpy(), times)
     each = used.unique("kind").sort("kind")["n_patients"].cast(pl.Float64).to_numpy()
-    fit = fit_gee(x, y, np.repeat(used["kind"].to_numpy(), times), each, working)
+    cluster = np.repeat(used["kind"].to_numpy(), times)
+    fit = fit_gee(x, y, cluster, each, working)
+    if not fit.converged:
+        working = "independence"
+        fit = fit_gee(x, y, cluster, each, working)
     patients = rows.filter(pl.col("in_response").is_not_null()).group_by("stratum").agg(pl.col("patient_id").n_unique())
     m, p = fit.n_clusters, len(cells)
-    return _Seen(
+    return Seen(
         counts, dict(patients.iter_rows()), visits.sort("position").to_dicts(), cells, fit,
-        fit.robust * m / max(m - p, 1.0),
+        fit.robust * m / max(m - p, 1.0), working,
     )  # fmt: skip
 
 
-def _reach(seen: _Seen, codes: tuple[str, ...], confidence: float) -> float:
+def fallback(asked: Working, seen: Seen) -> tuple[str, ...]:
+    """Return a note where the fit has another working correlation than was asked for."""
+    if asked == seen.working:
+        return ()
+    return (
+        f"Under working = '{asked}' the estimating equations have no solution here (the answers of a patient ask for a "
+        "correlation of one or more): the numbers are those of independence.",
+    )
+
+
+def _reach(seen: Seen, codes: tuple[str, ...], confidence: float) -> float:
     """Return the quantile of t with the patients of the smallest stratum less its visits."""
     left = min(seen.patients[c] for c in codes) - len(seen.visits)
     return float(t_quantile(0.5 + confidence / 2, max(left, 1)))
 
 
-def _shares(strata: list[Stratum], seen: _Seen, confidence: float) -> list[dict[str, Any]]:
+def shares(strata: list[Stratum], seen: Seen, confidence: float) -> list[dict[str, Any]]:
+    """Return by stratum and visit the rows ``seen`` and ``share_in_response``."""
     out = []
     for stratum in strata:
         for visit in seen.visits:
@@ -207,7 +227,8 @@ def _shares(strata: list[Stratum], seen: _Seen, confidence: float) -> list[dict[
     return out
 
 
-def _differences(strata: list[Stratum], seen: _Seen, confidence: float) -> list[dict[str, Any]]:
+def differences(strata: list[Stratum], seen: Seen, confidence: float) -> list[dict[str, Any]]:
+    """Return by stratum but the first and visit the row ``difference``."""
     held = [s.code for s in strata if s.code in seen.patients]
     out = []
     slope = seen.share * (1 - seen.share)
@@ -230,7 +251,7 @@ def _differences(strata: list[Stratum], seen: _Seen, confidence: float) -> list[
     return out
 
 
-def _test(strata: list[Stratum], seen: _Seen) -> dict[str, Any]:
+def _test(strata: list[Stratum], seen: Seen) -> dict[str, Any]:
     held = [s.code for s in strata if any(c[0] == s.code for c in seen.cells)]
     rows = []
     for code in held[1:]:
@@ -249,7 +270,7 @@ def _test(strata: list[Stratum], seen: _Seen) -> dict[str, Any]:
     return row("all", "test", estimate=float(f_above(f, r, left)), denominator=int(seen.fit.n_clusters), note=note)
 
 
-def _diagnostics(seen: _Seen) -> pl.DataFrame:
+def _diagnostics(seen: Seen) -> pl.DataFrame:
     last = seen.visits[-1]
     checks = [
         check("converged", None, "yes", seen.fit.converged, "change of coefficients and correlation below 1e-10"),

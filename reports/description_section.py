@@ -8,7 +8,7 @@ import polars as pl
 from markupsafe import Markup
 
 from analysis import goals
-from analysis.describe import Description
+from analysis.description import Description
 from analysis.result import SMALLEST_CELL, Result
 from registry import Courses, Registry
 from registry.errors import NotEstimable

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import special
+from scipy import interpolate, special
 
 from synthetic.response_world import STAGES
 from synthetic.truth import OA
@@ -32,6 +32,8 @@ _SD = np.array([10.0, 13, 14, 15, 16, 16])
 # In the mixture law: the share who respond by stage, what of a response is left at each visit, and its size.
 _RESPOND, _SIZE = np.array([0.65, 0.45, 0.2]), 30.0
 _LEFT = np.array([0.4, 0.85, 1.0, 0.9, 0.7, 0.6])
+# In response at a visit: so many points better than at baseline.
+ENOUGH = 20.0
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,13 @@ def truth(scenario: Scenario, courses: int = 500_000) -> dict[str, Floats]:
     """Return the estimands by stage and visit, each (3, v), from registries so large that chance is 0.05 points.
 
     ``mean_change``: of the courses of a stage; ``adjusted_change``: had all courses been of the stage, with the
-    baselines they have. Nobody is lost to the data cut.
+    baselines they have; ``in_response``: the share of a stage, its chance 0.1 per cent. Nobody is lost to the data cut.
     """
     whole = make(scenario, courses, 987_654_321)
     forced = [make(scenario, courses, 987_654_321, stage=s) for s in range(len(STAGES))]
     return {
         "mean_change": np.array([whole.change[whole.stage == s].mean(axis=0) for s in range(len(STAGES))]),
+        "in_response": np.array([(whole.change[whole.stage == s] >= ENOUGH).mean(axis=0) for s in range(len(STAGES))]),
         "adjusted_change": np.array([f.change.mean(axis=0) for f in forced]),
     }
 
@@ -191,3 +194,49 @@ def reductions(world: World) -> dict[str, pl.DataFrame]:
         ]
     )  # fmt: skip
     return {"trajectory_course": people, "trajectory_value": values, "trajectory_due": due}
+
+
+def growth_scores(scenario: Scenario, world: World, seed: int) -> pl.DataFrame:
+    """Return the rows of ``reduction.growth_score``: the scores seen, each on a day about the visit's.
+
+    From the visit's day to its own a score moves as the mean of its stage does, on a smooth curve through the means of
+    the visits; so the truth at a planned day is that of the visit, and no other day has a truth of its own.
+    """
+    course, visit = np.nonzero(world.seen)
+    planned = np.array([day for _, day, _ in VISITS])
+    away = np.clip(np.random.default_rng([seed, 1]).normal(0, 0.45, len(visit)), -1, 1)
+    day = np.round(planned[visit] + away * np.array([half for _, _, half in VISITS])[visit])
+    stage, above = world.stage[course], world.baseline[course] - CENTRE
+    normal = scenario.law == "normal"
+    means = MEANS if normal else 2 + _RESPOND[:, None] * _SIZE * _LEFT
+    curve = _smooth(np.column_stack([means.T, SLOPES if normal else np.full(len(SLOPES), 0.2)]))
+    moved = curve(day) - curve(planned[visit])
+    change = world.change[course, visit] + moved[np.arange(len(day)), stage] + above * moved[:, -1]
+    exact = pl.Decimal(12, 4)
+    return pl.DataFrame(
+        {
+            "course_id": course, "patient_id": world.patient[course], "stratum": np.array(STAGES)[stage],
+            "day": day.astype(int), "change": change.round(4), "baseline": world.baseline[course].round(4),
+        }
+    ).with_columns(pl.col("change", "baseline").cast(exact))  # fmt: skip
+
+
+def _smooth(at_visits: Floats) -> interpolate.PchipInterpolator:
+    """Return a curve through nothing on day 0 and values (v, k) on the planned days, that turns where they do."""
+    days = [0.0, *(float(day) for _, day, _ in VISITS)]
+    return interpolate.PchipInterpolator(days, np.vstack([np.zeros(at_visits.shape[1]), at_visits]), extrapolate=True)
+
+
+def response_states(world: World) -> pl.DataFrame:
+    """Return the rows of ``reduction.state_visit``: in response or not at the visits due; null: not seen."""
+    course, visit = np.nonzero(world.due)
+    held = (world.change[course, visit] >= ENOUGH).astype(int)
+    return pl.DataFrame(
+        {
+            "course_id": course, "patient_id": world.patient[course],
+            "stratum": np.array(STAGES)[world.stage[course]], "position": visit + 1,
+            "planned_visit": np.array([name for name, _, _ in VISITS])[visit],
+            "target_day": np.array([day for _, day, _ in VISITS])[visit],
+            "in_response": np.where(world.seen[course, visit], held, -1),
+        }
+    ).with_columns(pl.col("in_response").replace(-1, None))  # fmt: skip

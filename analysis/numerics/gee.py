@@ -42,6 +42,7 @@ class GeeFit:
         Mean square of the Pearson residuals.
     n_clusters : float
     converged : bool
+        False where the moments want a correlation of one or more: estimates are no numbers to show then.
     """
 
     beta: Floats
@@ -97,6 +98,10 @@ def fit_gee(
         if working == "exchangeable":
             at = _at(x, y, cluster, count, size, beta, alpha)
             before, alpha = alpha, at.moment
+            if not np.isfinite(alpha) or alpha >= 1:
+                # No such correlation exists: few clusters, or who answers depends on the answer.
+                beta, alpha = beta - step, before
+                break
             moved = max(float(np.abs(step).max()), abs(alpha - before))
         else:
             moved = float(np.abs(step).max())

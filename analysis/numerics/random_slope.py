@@ -1,9 +1,9 @@
-"""Mixed model with a random intercept and slope in actual time, fitted from cross-products per course.
+"""Mixed model with a random intercept, slope and curve in actual time, fitted from cross-products per course.
 
 A course has covariates c that do not change and a basis b(t) of time, b = (1, t, curved columns): the mean is a
-choice of columns of c ⊗ b, and the course deviates by its own intercept and slope. Given G and the residual variance,
-the normal likelihood depends on the measurements of a course only through its sums of b b', b y and y². No step looks
-at a measurement again, and all courses are handled as arrays.
+choice of columns of c ⊗ b, and the course deviates by its own part of b, its first columns. Given G and the residual
+variance, the normal likelihood depends on the measurements of a course only through its sums of b b', b y and y². No
+step looks at a measurement again, and all courses are handled as arrays.
 
 References
 ----------
@@ -13,7 +13,6 @@ Liang & Zeger 1986 Biometrika 73:13 (sandwich).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +22,8 @@ from scipy import linalg, optimize
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Smallest singular value of the relative factor, in units where the slope is that over the spread of time, below which
-# the variance it stands for cannot be told from none.
+# Smallest singular value of the relative factor, in units where the random effects' columns are orthonormal over the
+# measurements, below which the variance it stands for cannot be told from none.
 DEGENERATE = 1e-3
 
 
@@ -56,6 +55,8 @@ class SlopeFit:
     beta : (p,)
     covariance : (p, p)
         Of beta, by the model.
+    theta : (r (r + 1) / 2,)
+        The factor in the units of the search: where a model with one random effect more may start.
     factor : (r, r)
         Lower factor of the random effects' covariance, relative to the residual standard deviation.
     residual : float
@@ -72,6 +73,7 @@ class SlopeFit:
 
     beta: Floats
     covariance: Floats
+    theta: Floats
     factor: Floats
     residual: float
     loglik: float
@@ -118,7 +120,9 @@ def course_sums(c: Floats, course: Ints, basis: Floats, y: Floats) -> CourseSums
     return CourseSums(np.asarray(c, dtype=float), count, bb, by, added(y * y))
 
 
-def fit_random_slope(sums: CourseSums, columns: Ints, effects: int = 2, reml: bool = True) -> SlopeFit:
+def fit_random_slope(
+    sums: CourseSums, columns: Ints, effects: int = 2, reml: bool = True, begin: SlopeFit | None = None
+) -> SlopeFit:
     """Fit by restricted or full maximum likelihood.
 
     Parameters
@@ -126,7 +130,9 @@ def fit_random_slope(sums: CourseSums, columns: Ints, effects: int = 2, reml: bo
     columns : (p, 2)
         Covariate and basis column of each coefficient.
     effects
-        Random effects: 2, intercept and slope on the second basis column; 1, intercept; 0, none.
+        Random effects, one on each of the first columns of the basis: 0, none; 1, intercept; 2, slope too; up to K.
+    begin
+        The same with one random effect less, to start from.
 
     Raises
     ------
@@ -134,22 +140,23 @@ def fit_random_slope(sums: CourseSums, columns: Ints, effects: int = 2, reml: bo
         When a coefficient is not determined by the data.
     """
     model = _Model(sums, np.asarray(columns), effects, reml)
-    theta = np.zeros(0) if effects == 0 else model.search()
+    theta = np.zeros(0) if effects == 0 else model.search(None if begin is None else begin.theta)
     at = model.profile(theta)
-    # Of the factor, measured over the spread of time so that a slope and an intercept are alike.
-    spread = model.factor(theta) * np.array([1.0, model.time_scale])[:effects, None]
-    degenerate = bool(effects) and float(np.linalg.svd(spread, compute_uv=False)[-1]) < DEGENERATE
+    degenerate = bool(effects) and float(np.linalg.svd(_lower(theta), compute_uv=False)[-1]) < DEGENERATE
     decrement = 0.0 if effects == 0 or degenerate else model.decrement(theta)
     return SlopeFit(
-        beta=at.beta, covariance=at.variance * at.bread, factor=model.factor(theta), residual=at.variance,
-        loglik=-at.deviance / 2, newton_decrement=decrement, degenerate=degenerate,
+        beta=at.beta, covariance=at.variance * at.bread, theta=theta, factor=_triangular(model.factor(theta)),
+        residual=at.variance, loglik=-at.deviance / 2, newton_decrement=decrement, degenerate=degenerate,
         scores=model.scores(at), columns=model.columns, sums=sums, reml=reml,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Quantities at a factor: bread (p, p), right (p,), yy, log determinant, and the courses' own R (n, K, K), r."""
+    """Quantities at a factor: bread (p, p), right (p,), yy, log determinant, and the courses' own R (n, K, K), r.
+
+    ``inside_bz`` is Z'Z L (I + L'Z'Z L)^-1 of each course, (n, r, r).
+    """
 
     bread: Floats
     right: Floats
@@ -158,6 +165,7 @@ class _Parts:
     logdet_bread: float
     inner: Floats
     outcome: Floats
+    inside_bz: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +185,19 @@ class _Model:
         n, q = sums.c.shape
         self.cc = np.einsum("nq,nr->nqr", sums.c, sums.c).reshape(n, q * q)
         self.n = float(sums.count.sum())
-        self.time_scale = self._time_scale()
+        self.white = self._white()
 
-    def _time_scale(self) -> float:
-        if self.effects < 2:
-            return 1.0
-        mean = self.sums.bb[:, 0, 1].sum() / self.n
-        return float(np.sqrt(max(self.sums.bb[:, 1, 1].sum() / self.n - mean**2, 1e-12)))
+    def _white(self) -> Floats:
+        """Return W (r, r) such that the random effects' columns times W are orthonormal over the measurements.
+
+        In these units the factor has no size of its own, and the search finds its way: curved columns are much alike.
+        """
+        e = self.effects
+        gram = self.sums.bb[:, :e, :e].sum(axis=0) / self.n
+        return np.asarray(np.linalg.inv(linalg.cholesky(gram + 1e-12 * np.diag(np.diag(gram))))) if e else gram
 
     def factor(self, theta: Floats) -> Floats:
-        out = np.zeros((self.effects, self.effects))
-        out[np.tril_indices(self.effects)] = theta
-        return out
+        return np.asarray(self.white @ _lower(theta))
 
     def parts(self, theta: Floats) -> _Parts:
         """Everything the likelihood needs: V = s² (I + Z L L' Z'), with Z the first basis columns of a course."""
@@ -210,7 +219,8 @@ class _Model:
         except linalg.LinAlgError:
             raise ValueError("A coefficient of the mean is not determined by the data.") from None
         bread = np.asarray(linalg.cho_solve((lower, True), np.eye(len(gram))))
-        return _Parts(bread, right, yy, logdet, float(2 * np.log(np.diag(lower)).sum()), inner, outcome)
+        return _Parts(bread, right, yy, logdet, float(2 * np.log(np.diag(lower)).sum()), inner, outcome,
+                      np.swapaxes(solved[:, :, :e], 1, 2))  # fmt: skip
 
     def _gram(self, inner: Floats, outcome: Floats) -> tuple[Floats, Floats]:
         """X'V^-1 X (p, p) and X'V^-1 y (p,) for the coefficients chosen, in units of the residual variance."""
@@ -231,27 +241,46 @@ class _Model:
     def deviance(self, theta: Floats) -> float:
         return self.profile(theta).deviance
 
-    def search(self) -> Floats:
-        """Minimise the deviance from one start, or two where it can have two minima, and polish the better."""
-        scale = np.ones(3) if self.effects == 2 else np.ones(1)
-        if self.effects == 2:
-            scale[1:] = 1 / self.time_scale
-        low = [(0.0, None)] if self.effects == 1 else [(0.0, None), (None, None), (0.0, None)]
+    def search(self, start: Floats | None) -> Floats:
+        """Minimise the deviance from `start`, or two others where it can have two minima, and polish the better."""
+        e = self.effects
+        begun = [size * np.eye(e) for size in (0.5, 0.15)[:e]]
+        if start is not None:
+            begun = [np.pad(_lower(start), (0, 1)) + np.diag(0.2 * np.eye(e)[-1])]
         found = [
             optimize.minimize(
-                lambda x: self.deviance(x * scale), start, method="L-BFGS-B", bounds=low, jac="3-point",
-                options={"ftol": 1e-14, "gtol": 1e-7, "maxiter": 200},
+                self.with_gradient, one[np.tril_indices(e)], method="L-BFGS-B", jac=True,
+                bounds=[(0.0 if d else None, None) for d in np.equal(*np.tril_indices(e))],
+                options={"ftol": 1e-14, "gtol": 1e-7, "maxiter": 500},
             )
-            for start in np.array([[1.0, 0.0, 0.5], [0.3, 0.0, 0.1]])[: self.effects, : len(scale)]
+            for one in begun
         ]  # fmt: skip
-        best = min(found, key=lambda f: float(f.fun))
-        return np.asarray(self._polished(best.x * scale, scale))
+        return np.asarray(self._polished(min(found, key=lambda f: float(f.fun)).x))
 
-    def _polished(self, theta: Floats, scale: Floats) -> Floats:
-        """Take Newton steps with numeric derivatives, as long as they help: the optimiser stops a little short."""
-        step = 1e-3 * scale
+    def with_gradient(self, theta: Floats) -> tuple[float, Floats]:
+        """Return the deviance and its gradient in `theta`, by the derivative of V = I + Z L L' Z'."""
+        at, factor, e = self.profile(theta), self.factor(theta), self.effects
+        residual = self._residual(at)[:, :e]
+        moved = at.parts.inside_bz.sum(axis=0) - residual.T @ residual / at.variance @ factor
+        if self.reml:
+            one, two = self.columns.T
+            moved = moved - self._spread_of_mean(at, one, two) @ factor
+        return at.deviance, np.asarray(2 * (self.white.T @ moved)[np.tril_indices(e)])
+
+    def _spread_of_mean(self, at: _Point, one: Ints, two: Ints) -> Floats:
+        """Return the sum over courses of Z'V^-1 X (X'V^-1 X)^-1 X'V^-1 Z, (r, r)."""
+        q, k, e = self.sums.c.shape[1], at.parts.inner.shape[1], self.effects
+        bread = np.zeros((q, k, q, k))
+        bread[one[:, None], two[:, None], one[None, :], two[None, :]] = at.bread
+        # Of a course, first its covariates: (K, K) a course instead of (p, p).
+        own = (self.cc @ bread.transpose(0, 2, 1, 3).reshape(q * q, k * k)).reshape(-1, k, k)
+        rows = at.parts.inner[:, :e, :]
+        return np.asarray(np.einsum("nek,nfk->ef", rows @ own, rows))
+
+    def _polished(self, theta: Floats) -> Floats:
+        """Take Newton steps as long as they help: the optimiser stops a little short."""
         for _ in range(4):
-            gradient, curvature = _gradient(self.deviance, theta, step), _hessian(self.deviance, theta, step)
+            gradient, curvature = self._second(theta)
             if np.linalg.eigvalsh(curvature)[0] <= 0:
                 break
             moved = theta - np.linalg.solve(curvature, gradient)
@@ -260,32 +289,40 @@ class _Model:
             theta = moved
         return theta
 
+    def _second(self, theta: Floats) -> tuple[Floats, Floats]:
+        """Return gradient and curvature of the deviance in `theta`, the latter by differences."""
+        step = 1e-4 * np.eye(len(theta))
+        curvature = np.array([self.with_gradient(theta + d)[1] - self.with_gradient(theta - d)[1] for d in step]) / 2e-4
+        return self.with_gradient(theta)[1], (curvature + curvature.T) / 2
+
     def decrement(self, theta: Floats) -> float:
-        scale = np.ones(1) if self.effects == 1 else np.array([1.0, 1 / self.time_scale, 1 / self.time_scale])
-        step = 1e-3 * scale
-        gradient, curvature = _gradient(self.deviance, theta, step), _hessian(self.deviance, theta, step)
+        gradient, curvature = self._second(theta)
         if np.linalg.eigvalsh(curvature)[0] <= 0:
             return float("inf")
         return float(gradient @ np.linalg.solve(curvature, gradient) / 2)
 
-    def scores(self, at: _Point) -> Floats:
-        """X'V^-1 (y - X beta) of each course, (n, p)."""
+    def _residual(self, at: _Point) -> Floats:
+        """B'V^-1 (y - X beta) of each course, (n, K), in units of the residual variance."""
         coefficients = np.zeros((self.sums.c.shape[1], at.parts.outcome.shape[1]))
         one, two = self.columns.T
         coefficients[one, two] = at.beta
-        left = at.parts.outcome - np.einsum("nkl,nl->nk", at.parts.inner, self.sums.c @ coefficients)
-        return np.asarray(self.sums.c[:, one] * left[:, two] / at.variance)
+        return np.asarray(at.parts.outcome - np.einsum("nkl,nl->nk", at.parts.inner, self.sums.c @ coefficients))
+
+    def scores(self, at: _Point) -> Floats:
+        """X'V^-1 (y - X beta) of each course, (n, p)."""
+        one, two = self.columns.T
+        return np.asarray(self.sums.c[:, one] * self._residual(at)[:, two] / at.variance)
 
 
-def _gradient(function: Callable[[Floats], float], x: Floats, step: Floats) -> Floats:
-    return np.array([(function(x + e) - function(x - e)) / (2 * s) for e, s in zip(np.diag(step), step, strict=True)])
-
-
-def _hessian(function: Callable[[Floats], float], x: Floats, step: Floats) -> Floats:
-    moves = np.diag(step)
-    out = np.zeros((len(x), len(x)))
-    for i, a in enumerate(moves):
-        for j, b in enumerate(moves[: i + 1]):
-            four = [function(x + s * a + t * b) for s, t in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
-            out[i, j] = out[j, i] = (four[0] - four[1] - four[2] + four[3]) / (4 * step[i] * step[j])
+def _lower(theta: Floats) -> Floats:
+    """Return the lower triangular matrix whose entries are `theta`, by rows."""
+    size = int(np.sqrt(2 * len(theta)))
+    out = np.zeros((size, size))
+    out[np.tril_indices(size)] = theta
     return out
+
+
+def _triangular(factor: Floats) -> Floats:
+    """Return the lower triangular matrix with the same product L L', its diagonal not negative."""
+    lower = np.linalg.qr(factor.T)[1].T if len(factor) else factor
+    return np.asarray(lower * np.where(np.diag(lower) < 0, -1.0, 1.0))

@@ -1,6 +1,7 @@
-"""Bias and coverage of mean changes by stage against a known truth, beside those of whoever came.
+"""Bias and coverage of mean changes and shares in response by stage against a known truth, beside those who came.
 
-    python benchmarks/truth/trajectories.py --seeds 1000 --imputed 300
+    python benchmarks/truth/trajectories.py --seeds 1000 --imputed 300 --parts planned
+    python benchmarks/truth/trajectories.py --seeds 300 --parts growth response --add
 
 Writes docs/methods/truth/trajectories.json and, for reading, trajectories.md.
 """
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -22,15 +25,33 @@ import numpy as np
 import polars as pl
 
 from analysis.cohort import Stratum
+from analysis.growth import enough_scores
+from analysis.growth import fitted as fitted_curves
+from analysis.growth import numbers as curve_numbers
 from analysis.imputed_change import plan_of, under, weighted
+from analysis.numerics.exact import exact_share
 from analysis.numerics.imputation import Rule
+from analysis.response_at_visits import differences, shares
+from analysis.response_at_visits import fitted as fitted_shares
 from analysis.trajectories import enough_visits
 from analysis.trajectory_model import Inference, clustered, fit_with_fallback
 from analysis.trajectory_rows import numbers
 from analysis.trajectory_sums import Sums, Visit, design_of, returned_of, rows_of
 from registry import sqlmodels
 from registry.errors import NotEstimable
-from synthetic.trajectory_world import SCENARIOS, STAGES, VISITS, Scenario, World, make, reductions, truth
+from synthetic.trajectory_world import (
+    ENOUGH,
+    SCENARIOS,
+    STAGES,
+    VISITS,
+    Scenario,
+    World,
+    growth_scores,
+    make,
+    reductions,
+    response_states,
+    truth,
+)
 
 STRATA = [Stratum(s, s, "#000000") for s in STAGES]
 CONTRASTS = [f"{s} - {STAGES[0]}" for s in STAGES[1:]]
@@ -39,9 +60,16 @@ PLANNED = [Visit(name, k + 1, float(day)) for k, (name, day, _) in enumerate(VIS
 SHOWN = ("6 months", "12 months", "24 months")
 IMPUTED = "12 months"
 WEIGHTED = "weighted for observation"
+GROWTH, COMPLETE = "growth", "in response, complete case"
+WORKING = {"in response, independence": "independence", "in response, exchangeable": "exchangeable"}
 ASSUMED: dict[str, tuple[Rule, float]] = {
     "imputed at random": ("missing_at_random", 0.0),
     "imputed, delta -10": ("missing_at_random", -10.0),
+}
+PARTS: dict[str, tuple[str, ...]] = {
+    "planned": ("mean change", "observed case", "complete case", *ASSUMED, WEIGHTED),
+    "growth": (GROWTH,),
+    "response": (*WORKING, COMPLETE),
 }
 _WORLDS = {
     "at_random": "`at_random`: normal changes; the chance of leaving depends on the change last seen.",
@@ -63,6 +91,12 @@ def engine() -> duckdb.DuckDBPyConnection:
     return con
 
 
+@lru_cache
+def known_truth(scenario: Scenario) -> dict[str, np.ndarray]:
+    """Return the truth of a scenario, the same for every size."""
+    return truth(scenario)
+
+
 def fitted(world: World, visits: list[Visit]) -> tuple[Sums, Inference, Inference, pl.DataFrame]:
     """Fit the mixed model to a sample as the questions do: sums, model, limits clustered by patient, courses due."""
     made, con = reductions(world), engine()
@@ -78,35 +112,75 @@ def fitted(world: World, visits: list[Visit]) -> tuple[Sums, Inference, Inferenc
     return data, Inference(fit, "satterthwaite"), chosen, made["trajectory_due"]
 
 
-def one(task: tuple[Scenario, int, int, bool]) -> dict[str, Any]:
+def one(task: tuple[Scenario, int, int, bool, tuple[str, ...]]) -> dict[str, Any]:
     """Return estimates and limits of one sample by quantity, each (strata and contrasts, visits, 3)."""
-    scenario, courses, seed, imputed = task
+    scenario, courses, seed, imputed, parts = task
     world = make(scenario, courses, seed)
     out: dict[str, Any] = {}
-    with suppress(NotEstimable):
-        data, _, chosen, due = fitted(world, PLANNED)
-        out |= _modelled(numbers(STRATA, data, chosen, due, 0.95))
-    if imputed:
+    if "planned" in parts:
         with suppress(NotEstimable):
-            out |= _imputed(world.of(world.due[:, _MONTH]), seed)
-    return out
+            data, _, chosen, due = fitted(world, PLANNED)
+            out |= _modelled(numbers(STRATA, data, chosen, due, 0.95))
+        if imputed:
+            with suppress(NotEstimable):
+                out |= _imputed(world.of(world.due[:, _MONTH]), seed)
+    if "growth" in parts:
+        with suppress(NotEstimable):
+            out[GROWTH] = _grown(scenario, world, seed)
+    return out | (_responding(world) if "response" in parts else {})
+
+
+def _table(rows: list[dict[str, Any]], quantity: str, strata: list[str]) -> list[list[list[float]]]:
+    """Return estimate, low and high of `strata` at the visits shown; without limits there is no number."""
+    held = {
+        (r["stratum"], r["quantity"], r["time_day"]): [r["estimate"], r["low"], r["high"]]
+        for r in rows
+        if r["low"] is not None
+    }
+    return [[held.get((s, quantity, v.day), _NOTHING) for v in PLANNED if v.name in SHOWN] for s in strata]
 
 
 def _modelled(frame: pl.DataFrame) -> dict[str, Any]:
-    held = {
-        (r["stratum"], r["quantity"], r["time_day"]): [r["estimate"], r["low"], r["high"]]
-        for r in frame.filter(pl.col("low").is_not_null()).iter_rows(named=True)
-    }
-    days = [v.day for v in PLANNED if v.name in SHOWN]
-
-    def table(quantity: str, strata: list[str]) -> list[list[list[float]]]:
-        return [[held.get((s, quantity, d), _NOTHING) for d in days] for s in strata]
-
+    rows = frame.rows(named=True)
     return {
-        "mean change": table("mean_change", list(STAGES)) + table("difference", CONTRASTS),
-        "observed case": table("observed_case", list(STAGES)),
-        "complete case": table("complete_case", list(STAGES)),
+        "mean change": _table(rows, "mean_change", list(STAGES)) + _table(rows, "difference", CONTRASTS),
+        "observed case": _table(rows, "observed_case", list(STAGES)),
+        "complete case": _table(rows, "complete_case", list(STAGES)),
     }
+
+
+def _grown(scenario: Scenario, world: World, seed: int) -> list[list[list[float]]]:
+    scores = growth_scores(scenario, world, seed)
+    used, _ = enough_scores(reductions(world)["trajectory_course"], scores, STRATA, 5)
+    made, _ = fitted_curves(used, scores, list(STAGES), 5)
+    rows = curve_numbers(made, STRATA, np.array([v.day for v in PLANNED if v.name in SHOWN]), 0.95)
+    return _table(rows, "mean_change", list(STAGES)) + _table(rows, "difference", CONTRASTS)
+
+
+def _responding(world: World) -> dict[str, Any]:
+    """Return shares in response of 100, by estimating equations, and of those who came to every visit up to then."""
+    states, con = response_states(world), engine()
+    con.register("frame", states)
+    con.execute("create or replace table reduction.state_visit as from frame")
+    sqlmodels.run(con, ["reduction.state_pattern"])
+    patterns = con.sql("from reduction.state_pattern order by all").pl()
+    out: dict[str, Any] = {}
+    for name, working in WORKING.items():
+        with suppress(NotEstimable):
+            seen = fitted_shares(states, patterns, working)
+            rows = [*shares(STRATA, seen, 0.95), *differences(STRATA, seen, 0.95)]
+            found = _table(rows, "share_in_response", list(STAGES)) + _table(rows, "difference", CONTRASTS)
+            out[name] = (100 * np.array(found)).tolist()
+    out[COMPLETE] = [[_complete(world, s, k) for k, v in enumerate(PLANNED) if v.name in SHOWN] for s in range(3)]
+    return out
+
+
+def _complete(world: World, stage: int, visit: int) -> list[float]:
+    here = (world.stage == stage) & world.due[:, visit] & world.seen[:, : visit + 1].all(axis=1)
+    if not here.any():
+        return _NOTHING
+    count = int((world.change[here, visit] >= ENOUGH).sum())
+    return [100 * x for x in exact_share(count, int(here.sum()), 0.95)]
 
 
 def _imputed(world: World, seed: int) -> dict[str, Any]:
@@ -125,31 +199,40 @@ def _imputed(world: World, seed: int) -> dict[str, Any]:
     return {**out, WEIGHTED: [[[r["estimate"], r["low"], r["high"]]] for r in found]}
 
 
-def study(scenario: Scenario, courses: int, seeds: int, imputed: int, pool: Any) -> Iterator[list[dict[str, Any]]]:
-    """Give bias and coverage of each quantity after every fifty of `seeds` samples, imputed in the first `imputed`."""
-    known = truth(scenario)
-    tasks = [(scenario, courses, 1000 + i, i < imputed) for i in range(seeds)]
+def study(
+    scenario: Scenario, courses: int, seeds: int, imputed: int, parts: tuple[str, ...], pool: Any
+) -> Iterator[list[dict[str, Any]]]:
+    """Give bias and coverage of each quantity after every 25 of `seeds` samples, imputed in the first `imputed`."""
+    known = known_truth(scenario)
+    tasks = [(scenario, courses, 1000 + i, i < imputed, parts) for i in range(seeds)]
     found: list[dict[str, Any]] = []
-    for start in range(0, seeds, 50):
-        found += pool.map(one, tasks[start : start + 50], chunksize=2)
-        yield summary(scenario, courses, known, found, min(imputed, len(found)))
+    for start in range(0, seeds, 25):
+        found += pool.map(one, tasks[start : start + 25], chunksize=2)
+        yield summary(scenario, courses, known, found, min(imputed, len(found)), parts)
 
 
 def summary(
-    scenario: Scenario, courses: int, known: dict[str, Any], found: list[dict[str, Any]], imputed: int
+    scenario: Scenario,
+    courses: int,
+    known: dict[str, Any],
+    found: list[dict[str, Any]],
+    imputed: int,
+    parts: tuple[str, ...],
 ) -> list[dict[str, Any]]:
     """Return bias and coverage of each quantity over the samples `found`, of the imputed over the first `imputed`."""
     at = [k for k, v in enumerate(PLANNED) if v.name in SHOWN]
-    own, alike = known["mean_change"], known["adjusted_change"]
-    gaps = alike[1:] - alike[0]
+    own, alike, share = known["mean_change"], known["adjusted_change"], 100 * known["in_response"]
+    gaps, every = alike[1:] - alike[0], len(found)
     wanted = {
-        "mean change": (np.concatenate([own, gaps])[:, at], SHOWN, len(found)),
-        "observed case": (own[:, at], SHOWN, len(found)),
-        "complete case": (own[:, at], SHOWN, len(found)),
+        **{name: (np.concatenate([own, gaps])[:, at], SHOWN, every) for name in ("mean change", GROWTH)},
+        **dict.fromkeys(("observed case", "complete case"), (own[:, at], SHOWN, every)),
         **{name: (np.concatenate([alike, gaps])[:, [_MONTH]], (IMPUTED,), imputed) for name in (*ASSUMED, WEIGHTED)},
+        **{name: (np.concatenate([share, share[1:] - share[0]])[:, at], SHOWN, every) for name in WORKING},
+        COMPLETE: (share[:, at], SHOWN, every),
     }
     rows = []
-    for name, (true, visits, tried) in wanted.items():
+    for name in (q for part in parts for q in PARTS[part]):
+        true, visits, tried = wanted[name]
         if tried:
             empty = np.full((*true.shape, 3), np.nan)
             values = np.array([f.get(name, empty) for f in found[:tried]], dtype=float)
@@ -182,13 +265,17 @@ def page(made: dict[str, Any]) -> str:
     lines = [
         "# Trajectories: bias and coverage against the truth",
         "",
-        f"Made by `{made['command']}` from `synthetic/trajectory_world.py`: 16 % of patients with two courses whose "
+        f"Made by {' and '.join(f'`{c}`' for c in made['commands'])} from `synthetic/trajectory_world.py`: "
+        "16 % of patients with two courses whose "
         "scores correlate at 0.5, a data cut, visits missed at random, and about a third who leave by 12 months. "
         f"{' '.join(_WORLDS[name] for name in _WORLDS if name in shown)} In points of 100. *mean change*: the mixed "
         "model (`trajectories`), with differences of stages at the baseline of all; *imputed*: `imputed_change` at 12 "
         "months, 100 imputations, at the baseline of all; *weighted for observation*: its inverse-probability weights; "
         "*observed case*: whoever came to the visit; *complete case*: whoever came to every visit of the model (both "
-        "for comparison only). Coverage is of 95 % limits among the samples that gave a number (`answered`), with its "
+        "for comparison only); *growth*: the curve in actual time, from the same scores on days about the visit's; "
+        f"*in response*: {ENOUGH:.0f} points better than at baseline, in per cent, by estimating equations "
+        "(`response_at_visits`) with either working correlation, and of those who came to every visit up to then. "
+        "Coverage is of 95 % limits among the samples that gave a number (`answered`), with its "
         "Monte-Carlo error; where fewer samples are shown than the command asks for, it was stopped.",
         "",
         "| scenario | courses | samples | quantity | stratum | visit | truth | bias (MC error) | SD | coverage "
@@ -216,21 +303,35 @@ def main() -> None:
     parser.add_argument("--courses", type=int, nargs="+", default=[150, 1500])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--scenarios", nargs="+", default=[s.name for s in SCENARIOS])
-    parser.add_argument("--add", action="store_true", help="Keep the rows of the file for other scenarios and sizes.")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--add", action="store_true", help="Keep the rows of the file that are not asked for again.")
     parser.add_argument("--out", type=Path, default=OUT / "trajectories.json")
     a = parser.parse_args()
-    rows: list[dict[str, Any]] = json.loads(a.out.read_text(encoding="utf-8"))["rows"] if a.add else []
-    command = f"python benchmarks/truth/trajectories.py --seeds {a.seeds} --imputed {a.imputed}"
+    before = json.loads(a.out.read_text(encoding="utf-8")) if a.add else {"commands": [], "rows": []}
+    command = re.sub(
+        r" --(processes|out) \S+", "", " ".join(["python benchmarks/truth/trajectories.py", *sys.argv[1:]])
+    )
+    commands = [*(c for c in before["commands"] if c != command), command]
     a.out.parent.mkdir(parents=True, exist_ok=True)
-    # Forked processes inherit locks of the engine's threads, and may wait for ever.
     asked = [(s, n) for n in a.courses for s in SCENARIOS if s.name in a.scenarios]
-    rows = [r for r in rows if (r["scenario"], r["courses"]) not in {(s.name, n) for s, n in asked}]
+    again = {(s.name, n, q) for s, n in asked for part in a.parts for q in PARTS[part]}
+    rows = [r for r in before["rows"] if _key(r) not in again]
+    # Forked processes inherit locks of the engine's threads, and may wait for ever.
     with ProcessPoolExecutor(a.processes, mp_context=get_context("spawn")) as pool:
         # In turn, so that a study that is stopped has as many samples of each.
-        for batch in zip(*(study(s, n, a.seeds, a.imputed, pool) for s, n in asked), strict=True):
-            made = {"command": command, "rows": [*rows, *(r for found in batch for r in found)]}
+        for batch in zip(*(study(s, n, a.seeds, a.imputed, tuple(a.parts), pool) for s, n in asked), strict=True):
+            made = {"commands": commands, "rows": sorted([*rows, *(r for found in batch for r in found)], key=_order)}
             a.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
             a.out.with_suffix(".md").write_text(page(made), encoding="utf-8")
+
+
+def _key(r: dict[str, Any]) -> tuple[str, int, str]:
+    return r["scenario"], r["courses"], r["quantity"]
+
+
+def _order(r: dict[str, Any]) -> tuple[int, int, int]:
+    quantities = [q for part in PARTS.values() for q in part]
+    return r["courses"], [s.name for s in SCENARIOS].index(r["scenario"]), quantities.index(r["quantity"])
 
 
 if __name__ == "__main__":

@@ -1,18 +1,23 @@
 """Growth in actual time, from files to the number: it meets the truth and the mixed model of planned visits."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from analysis import estimand, growth, trajectories
-from analysis.growth import basis_of
+from analysis.cohort import Stratum
+from analysis.growth import basis_of, enough_scores, fitted
+from analysis.numerics.random_slope import fit_random_slope
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
 from reports.cli import app
 from synthetic import Design, simulate, sources
 from synthetic.cohort import draw
+from synthetic.trajectory_world import SCENARIOS, STAGES, growth_scores, make, reductions
 
 DESIGN = Design(
     patients=500, seed=21, missed=0.0, dropout=0.0, boosters=False, ends=False, item_share=0.0, extra_scales=False
@@ -101,3 +106,23 @@ def test_what_cannot_be_asked_is_refused(file, options, said):
 def test_too_few_courses_for_a_curve_are_refused(file):
     with Registry.open(file) as registry, pytest.raises(NotEstimable, match="No stratum has 15 courses"):
         growth(registry.courses(programme="osteoarthritis", min_potential_follow_up_day=1450))
+
+
+def test_those_who_left_are_expected_where_they_are_once_courses_have_bends_of_their_own():
+    """A third leave by 12 months because of the change last seen; the truth is the change of every course drawn."""
+    scenario = SCENARIOS[2]
+    world = make(scenario, 4000, 77)
+    scores, people = growth_scores(scenario, world, 77), reductions(world)["trajectory_course"]
+    used, _ = enough_scores(people, scores, [Stratum(s, s, "") for s in STAGES], 5)
+    made, _ = fitted(used, scores, list(STAGES), 5)
+    sums, columns = made.fit.sums, made.fit.columns
+    plain = dataclasses.replace(made, fit=fit_random_slope(sums, columns))
+    days = np.array([180.0, 365.0])
+    gap = {}
+    for name, model in (("bends", made), ("level and pace", plain)):
+        means = [model.rows(s, model.baseline[s], model.basis(days)) @ model.fit.beta for s in range(3)]
+        true = [world.change[world.stage == s][:, 2:4].mean(axis=0) for s in range(3)]
+        gap[name] = (np.array(means) - true).mean(axis=0)
+    # The scatter of a mean over the stages is 0.25 points here (25 samples).
+    assert np.abs(gap["bends"]).max() < 0.6
+    assert len(made.fit.factor) > 2 and gap["level and pace"][0] - gap["bends"][0] > 0.4

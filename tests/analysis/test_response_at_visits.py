@@ -1,15 +1,18 @@
 """In response at planned visits: the shares seen, with the limits that statsmodels gives from one row a course."""
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 import statsmodels.api as sm
 
 from analysis import response_at_visits, states_by_visit
-from registry import Registry, derive
+from analysis.response_at_visits import fallback, fitted
+from registry import Registry, derive, sqlmodels
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
 from synthetic import Design, simulate, sources
+from synthetic.trajectory_world import SCENARIOS, make, response_states
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +79,18 @@ def test_what_cannot_be_asked_is_refused(knees):
         response_at_visits(knees, working="ar1")
     with pytest.raises(NotEstimable):
         response_at_visits(knees.registry.courses(programme="osteoarthritis", min_potential_follow_up_day=100_000))
+
+
+def test_where_no_correlation_answers_the_equations_the_numbers_are_those_of_independence_and_it_is_said():
+    """A sample in which the moments ask for a correlation above one: it was 0 and 100 per cent before it was caught."""
+    states = response_states(make(SCENARIOS[2], 150, 1021))
+    con = duckdb.connect()
+    con.execute("create schema reduction")
+    con.register("frame", states)
+    con.execute("create table reduction.state_visit as from frame")
+    sqlmodels.run(con, ["reduction.state_pattern"])
+    patterns = con.sql("from reduction.state_pattern order by all").pl()
+    lent, plain = (fitted(states, patterns, w) for w in ("exchangeable", "independence"))
+    assert lent.working == "independence" and lent.share == pytest.approx(plain.share)
+    assert lent.fit.converged and lent.share.min() > 0.1 and lent.share.max() < 0.9
+    assert "no solution here" in fallback("exchangeable", lent)[0] and fallback("independence", plain) == ()

@@ -43,10 +43,15 @@ def test_the_study_of_trajectories_gives_every_quantity_for_every_stage_contrast
     rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
     assert [r["quantity"] for r in rows] == [
         "mean change", "observed case", "complete case", "imputed at random", "imputed, delta -10",
-        "weighted for observation",
+        "weighted for observation", "growth", "in response, independence", "in response, exchangeable",
+        "in response, complete case",
     ]  # fmt: skip
     assert all(len(r["bias"]) == len(r["strata"]) and len(r["bias"][0]) == len(r["visits"]) for r in rows)
-    assert "| mixture | 400 | 4 | mean change |" in out.with_suffix(".md").read_text(encoding="utf-8")
+    # What is not asked for again stays.
+    run("truth/trajectories.py", "--seeds", 2, "--courses", 400, "--scenarios", "mixture", "--parts", "growth", "--add",
+        "--out", out)  # fmt: skip
+    page = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert "| mixture | 400 | 4 | mean change |" in page and "| mixture | 400 | 2 | growth |" in page
 
 
 @pytest.mark.slow

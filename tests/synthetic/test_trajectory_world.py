@@ -1,9 +1,26 @@
 """The world of trajectories: its truth in closed form, two knees that are alike, and who leaves."""
 
 import numpy as np
+import polars as pl
 import pytest
+from scipy import stats
 
-from synthetic.trajectory_world import BASELINES, CENTRE, MEANS, SCENARIOS, SLOPES, STAGES, make, reductions, truth
+from synthetic.trajectory_world import (
+    _SD,
+    BASELINE_SD,
+    BASELINES,
+    CENTRE,
+    ENOUGH,
+    MEANS,
+    SCENARIOS,
+    SLOPES,
+    STAGES,
+    growth_scores,
+    make,
+    reductions,
+    response_states,
+    truth,
+)
 
 AT_RANDOM, NOT_AT_RANDOM, MIXTURE = SCENARIOS
 COURSES = 60_000
@@ -51,3 +68,32 @@ def test_the_rows_are_what_the_visits_show():
     assert rows["trajectory_value"].height == world.seen.sum()
     assert rows["trajectory_due"]["n_seen"].sum() == world.seen.sum() < rows["trajectory_due"]["n_due"].sum()
     assert set(rows["trajectory_course"]["stratum"]) == set(STAGES)
+
+
+def test_the_share_in_response_is_that_of_the_normal_law():
+    known = truth(AT_RANDOM, COURSES)["in_response"]
+    mean = MEANS + (BASELINES - CENTRE)[:, None] * SLOPES
+    spread = np.sqrt(_SD**2 + (SLOPES * BASELINE_SD) ** 2)
+    # Of 15,000 to 24,000 courses a stage: three errors of a share are 0.012.
+    assert np.abs(known - stats.norm.sf((ENOUGH - mean) / spread)).max() < 0.012
+
+
+def test_scores_on_their_own_day_keep_to_the_window_and_to_the_curve_of_their_stage():
+    world = make(AT_RANDOM, COURSES, 4)
+    rows = growth_scores(AT_RANDOM, world, 4)
+    assert rows.height == world.seen.sum() and rows["day"].min() >= 20
+    early = rows.filter(stratum="early").with_columns(pl.col("change", "baseline").cast(pl.Float64))
+    # Between the visits of six and twelve months the curve of the early falls from 20 to 18 points.
+    for low, high, least, most in ((150, 210, 19.0, 20.5), (320, 410, 17.3, 19.5)):
+        near = early.filter(pl.col("day").is_between(low, high))
+        seen = (near["change"] - 0.3 * (near["baseline"] - CENTRE)).mean()
+        gain = {180: 1.9, 365: 2.4}[180 if low < 200 else 365]  # who came had gained more
+        assert least < seen - gain < most
+    assert rows.equals(growth_scores(AT_RANDOM, world, 4)) and not rows.equals(growth_scores(AT_RANDOM, world, 5))
+
+
+def test_states_are_of_the_visits_due_and_null_where_nobody_came():
+    world = make(AT_RANDOM, 500, 2)
+    rows = response_states(world)
+    assert rows.height == world.due.sum() and rows["in_response"].null_count() == (world.due & ~world.seen).sum()
+    assert rows["in_response"].sum() == ((world.change >= ENOUGH) & world.seen).sum()

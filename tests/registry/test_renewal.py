@@ -123,3 +123,14 @@ def test_a_model_made_by_patient_reads_nothing_that_moves_for_others(name):
     assert not [c for c in OF_THE_CUT if re.search(rf"\b{c}\b", model.query)]
     assert not [t for t in model.reads if t.startswith("log.") or t == "staging.data_cut"]
     assert {t.removeprefix("record.") for t in model.reads if t.startswith("record.")} <= OF_PATIENTS
+
+
+def test_those_whose_rows_of_a_model_made_whole_are_other_are_renewed_too(synthetic_file, tmp_path):
+    path = tmp_path / "six.duckdb"
+    shutil.copyfile(synthetic_file, path)
+    with duckdb.connect(str(path)) as con:
+        (course,) = con.sql("select course_id from endpoint.end_event where role = 'end' order by 1").fetchone()
+        for table in ("course.event", "endpoint.end_event"):  # as if the event had been after the data cut
+            con.execute(f"delete from {table} where course_id = ?", [course])
+    derive(path)
+    assert renewed_alone(path) and differing(path) == {}

@@ -40,15 +40,16 @@ def renewed_alone(path) -> bool:
     return '"renewed"' in told[0]
 
 
-def months(folder, rng) -> list[dict[str, pl.DataFrame]]:
-    """Deal the rows of a template's files out to three loads: a month of a few patients, then all the rest."""
+def months(folder, rng) -> tuple[str, list[dict[str, pl.DataFrame]]]:
+    """Deal the rows of a template's files out to three loads: what was by a day, a month of a few patients, the rest."""
     files = {p.name: pl.read_csv(p, infer_schema=False) for p in folder.glob("*.csv")}
     patients = files["patients.csv"]["patient"]
     # Of a patient: the load that brings the first rows, and the one that brings what was seen after a day.
     joins = rng.choice(3, patients.len(), p=[0.86, 0.06, 0.08])
     goes_on = np.maximum(joins, rng.choice([1, 2], patients.len(), p=[0.15, 0.85]))
-    when = pl.DataFrame({"patient": patients, "joins": joins, "goes_on": goes_on})
-    cut = str(rng.choice(["2023-03-01", "2023-09-01", "2024-02-01"]))
+    cut = str(rng.choice(["2023-06-30", "2023-12-31", "2024-06-30"]))
+    enrolled = files["patients.csv"]["enrolment_date"] > cut
+    when = pl.DataFrame({"patient": patients, "joins": np.where(enrolled, 2, joins), "goes_on": goes_on})
     dealt: list[dict[str, pl.DataFrame]] = [{}, {}, {}]
     for name, frame in files.items():
         due = pl.lit(0)
@@ -56,13 +57,13 @@ def months(folder, rng) -> list[dict[str, pl.DataFrame]]:
             frame = frame.join(when, on="patient", how="left")
             day = next((c for c in ("date", "onset_date") if c in frame.columns), None)
             late = (pl.col(day).str.slice(0, 7) > cut[:7]).fill_null(False) if day else pl.lit(False)
-            due = pl.when(late).then("goes_on").otherwise("joins")
+            due = pl.max_horizontal("joins", pl.when(late).then("goes_on").otherwise(0))
         frame = frame.with_columns(due.cast(pl.Int64).alias("due"))
         for k in range(3):
             part = frame.filter(pl.col("due") == k).drop("due", "joins", "goes_on", strict=False)
             if part.height:
                 dealt[k][name] = part
-    return dealt
+    return cut, dealt
 
 
 def send(path, folder, frames, day, reason=None):
@@ -78,10 +79,10 @@ def test_after_months_corrections_withdrawals_and_retractions_it_is_as_if_all_we
     template_folder, tmp_path, seed
 ):
     rng = np.random.default_rng(seed)
-    first, second, third = months(template_folder, rng)
+    cut, (first, second, third) = months(template_folder, rng)
     path = tmp_path / "r.duckdb"
     Registry.create(path, key=KEY).close()
-    send(path, tmp_path / "0", first, "2024-06-30")
+    send(path, tmp_path / "0", first, cut)
     derive(path)
     assert not renewed_alone(path)
     send(path, tmp_path / "1", second, "2024-12-31")

@@ -7,15 +7,14 @@ plausibility (uniqueness, atemporal, temporal). Each rule is one query, a pass o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
 from registry import audit, history
-from registry.connection import attached, writing
-from registry.derivation import derivation_stamp, derive
+from registry.connection import writing
+from registry.derivation import bring_up, derivation_stamp
 from registry.errors import UsageError, choose
 from registry.tables import TABLES
 
@@ -81,8 +80,8 @@ def keep(path: str | Path) -> dict[str, int]:
     A finding that is not found again is fixed, also a waived one; found again, it is open again. What was counted is
     kept with the load, so that the numbers can be followed over time.
     """
-    _derived(path)
     with writing(path) as con:
+        _derived(con)
         con.execute(f"create or replace temp table found_now as {query(con)}")
         load, now = _last_load(con), audit.now()
         gone = f"f.state <> 'fixed' and not exists (from found_now n where {_SAME})"
@@ -135,8 +134,8 @@ def waive(path: str | Path, defect: str, file: str, line: int, *, reason: str, l
     """
     if not reason.strip():
         raise UsageError('Say why the finding is right as it is: --reason "...".')
-    _derived(path)
     with writing(path) as con:
+        _derived(con)
         choose(defect, [r[0] for r in con.sql("select defect from catalogue.defect").fetchall()], "Check")
         here = find(con).filter(defect=defect, file=file, line=line)
         here = here if load is None else here.filter(load=load)
@@ -166,14 +165,10 @@ def over_time(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     return con.sql("from log.finding_count where n_open + n_waived + n_fixed > 0 order by counted_at, defect").pl()
 
 
-def _derived(path: str | Path) -> None:
+def _derived(con: duckdb.DuckDBPyConnection) -> None:
     """Bring the derived tables up to date, if they are not: checks read them."""
-    with closing(attached(Path(path), read_only=True)) as con:
-        con.execute("use registry")
-        held = con.sql("select value from log.meta where key = 'derived_from'").fetchone()
-        stale = held != (derivation_stamp(con),)
-    if stale:
-        derive(path)
+    if con.sql("select value from log.meta where key = 'derived_from'").fetchone() != (derivation_stamp(con),):
+        bring_up(con)
 
 
 def _last_load(con: duckdb.DuckDBPyConnection) -> int:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import duckdb
 
@@ -16,35 +16,48 @@ from registry import encryption
 from registry.errors import CatamnesisError, RegistryBusy, RegistryMissing, UsageError
 from registry.replacing import replacing
 
+if TYPE_CHECKING:
+    from registry.server import Server
+
 SCHEMA_VERSION = "3"
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def writing(path: str | Path, server: Server | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a copy of the file for writing in one transaction: it takes the file's place whole, or nothing is changed.
 
-    Whoever reads meanwhile reads the file as it was, and is not waited for.
+    Whoever reads meanwhile reads the file as it was, and is not waited for. A working copy of a shared record is
+    brought up to date first, and what the chain tells of is sent to the server before the copy takes its place.
 
     Raises
     ------
     RegistryMissing, EncryptionError
         When the file is not a registry of this version, or the key is not its own.
     RegistryBusy
-        When another process is writing to it.
+        When another process is writing to it, or another machine to the server.
+    ServerUnreachable
+        When the server of a shared record does not answer.
     """
+    from registry import shared
+    from registry.server import server_of
+
     path = Path(path)
     attached(path, read_only=True).close()
     absorb_log(path)
-    with replacing(path) as new:
+    server = server or server_of(path)
+    with replacing(path) as new, shared.turn(server, path.name):
         shutil.copyfile(path, new)
         # A time that no later write can have: so it is seen whether anything was written.
         os.utime(new, ns=(0, 0))
         con = attached(new, read_only=False)
         try:
             con.execute(f"set temp_directory = '{quoted(new.parent / 'spilled')}'")
-            con.execute("use registry; begin")
+            con.execute("use registry")
+            since = shared.pull(con, server)
+            con.execute("begin")
             yield con
             con.execute("commit; checkpoint registry")
+            shared.push(con, server, since)
         finally:
             con.close()
         if new.stat().st_mtime_ns == 0:

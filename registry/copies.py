@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from registry import audit, encryption
+from registry import audit, encryption, shared
 from registry.connection import absorb_log, attach, attached
 from registry.errors import CatamnesisError, EncryptionError, UsageError, of_engine
 from registry.replacing import replacing
@@ -30,6 +30,7 @@ def backup(path: str | Path, target: str | Path) -> int:
         raise UsageError(f"{target} exists. Nothing was changed; a backup is never written over another.")
     if not target.parent.is_dir():
         raise UsageError(f"There is no folder {target.parent}. Create it first.")
+    shared.refresh(path)
     con = attached(path, read_only=True)
     try:
         with replacing(target) as new:
@@ -59,6 +60,7 @@ def encrypt(path: str | Path) -> tuple[int, Path]:
         When another process is writing to it.
     """
     path, secret, old = Path(path), encryption.new_key(), encryption.key(encryption.OLD_KEY)
+    shared.refuse_copy(path, "Set the key, and `catamnesis join` makes another copy that is encrypted.")
     if secret is None:
         raise EncryptionError(
             f"There is no key: set {encryption.KEY}, or {encryption.KEY}_FILE to the path of a file that holds it. "

@@ -39,15 +39,20 @@ def derive(path: str | Path, *, whole: bool = False) -> dict[str, int]:
     2257
     """
     with writing(path) as con:
-        since = None if whole else _right_as_of(con)
-        concerned = None if since is None else renew(con, materialised(), since)
-        if concerned is None:
-            sqlmodels.run(con, materialised())
-        con.execute("insert or replace into log.meta values ('derived_from', ?)", [derivation_stamp(con)])
-        told = {} if concerned is None else {"renewed": concerned}
-        audit.append(con, "derive", {"derived_from": derivation_stamp(con), **told})
+        bring_up(con, whole=whole)
         query = " union all ".join(f"select '{n}' as model, count(*) from {n}" for n in materialised())
         return {str(model): int(n) for model, n in con.sql(query).fetchall()}
+
+
+def bring_up(con: duckdb.DuckDBPyConnection, *, whole: bool = False) -> None:
+    """Derive in the transaction of a writer, and write down of what."""
+    since = None if whole else _right_as_of(con)
+    concerned = None if since is None else renew(con, materialised(), since)
+    if concerned is None:
+        sqlmodels.run(con, materialised())
+    con.execute("insert or replace into log.meta values ('derived_from', ?)", [derivation_stamp(con)])
+    told = {} if concerned is None else {"renewed": concerned}
+    audit.append(con, "derive", {"derived_from": derivation_stamp(con), **told})
 
 
 def _right_as_of(con: duckdb.DuckDBPyConnection) -> int | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import importlib.util
 import os
 from pathlib import Path
 
 import duckdb
 
+from registry import extensions
 from registry.errors import EncryptionError, UsageError
 
 KEY = "CATAMNESIS_KEY"
@@ -76,16 +76,12 @@ def prepare(con: duckdb.DuckDBPyConnection) -> None:
     EncryptionError
         When the extension is not installed.
     """
-    spec = importlib.util.find_spec("duckdb_extension_httpfs")
-    folder = Path(spec.origin).parent if spec and spec.origin else Path()
-    file = folder / "extensions" / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
-    if not file.is_file():
+    if not extensions.load(con, "httpfs"):
         raise EncryptionError(
             f"{place()} is set, but what encrypts is not installed for DuckDB {duckdb.__version__}. "
             "Run: pip install 'catamnesis[encryption]'"
         )
-    escaped = str(file).replace("'", "''")
-    con.execute(f"load '{escaped}'; set temp_file_encryption = true")
+    con.execute("set temp_file_encryption = true")
 
 
 def prepare_parquet(con: duckdb.DuckDBPyConnection, secret: str) -> str:

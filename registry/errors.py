@@ -56,6 +56,12 @@ class RegistryBusy(CatamnesisError):
     exit_code = Exit.busy
 
 
+class ServerUnreachable(CatamnesisError):
+    """The server of a shared record does not answer; what was asked may be tried again."""
+
+    exit_code = Exit.busy
+
+
 class EncryptionError(CatamnesisError):
     """A key is missing, is not that of the file, or was given for a file that is not encrypted."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from registry import audit, catalogue, checks, encryption, history
+from registry import audit, catalogue, checks, encryption, history, shared
 from registry.connection import SCHEMA_VERSION, attach, new_session, not_opened
 from registry.errors import CatamnesisError, UsageError, of_engine
 from registry.replacing import replacing
@@ -32,6 +32,7 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
         found = _schema_of(con, path)
         if found == SCHEMA_VERSION:
             return found, found, None
+        shared.refuse_copy(path, "Remove it, and `catamnesis join` makes one of the record as it is there now.")
         if found not in _STEPS:
             raise UsageError(
                 f"{path.name} has schema {found}; this version knows {', '.join(_STEPS)} and {SCHEMA_VERSION}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -12,18 +13,54 @@ import duckdb
 
 from registry.errors import CatamnesisError, UsageError
 
+# Key of `log.meta`: what tells the secret of a shared record from another.
+FINGERPRINT = "pseudonym_fingerprint"
+
 
 def prepare(con: duckdb.DuckDBPyConnection, key: bytes) -> None:
     """Give `con` the macro ``pseudonym(x)``: HMAC-SHA-256 (RFC 2104) in SQL, its first 24 hexadecimal digits.
 
     The clinic's number is so replaced before a row is stored anywhere.
+
+    Raises
+    ------
+    CatamnesisError
+        When the secret is not that of the shared record that `con` writes to.
     """
+    same_key(con, key)
     block = (key if len(key) <= 64 else hashlib.sha256(key).digest()).ljust(64, b"\0")
     inner, outer = (bytes(b ^ pad for b in block).hex() for pad in (0x36, 0x5C))
     con.execute(
         "create temp macro pseudonym(x) as substr(sha256(unhex("
         f"'{outer}') || unhex(sha256(unhex('{inner}') || encode(x)))), 1, 24)"
     )
+
+
+def fingerprint(key: bytes) -> str:
+    """Return what tells a secret from another and does not give it away: HMAC-SHA-256 of a fixed text."""
+    return hmac.new(key, b"catamnesis shared record", hashlib.sha256).hexdigest()[:32]
+
+
+def same_key(con: duckdb.DuckDBPyConnection, key: bytes) -> None:
+    """Refuse a secret that is not the one with which the others of a shared record make their pseudonyms.
+
+    Raises
+    ------
+    CatamnesisError
+        When the record holds the fingerprint of another one.
+    """
+    held = con.execute("select value from log.meta where key = ?", [FINGERPRINT]).fetchone()
+    if held and held != (fingerprint(key),):
+        raise CatamnesisError(
+            "The secret of the pseudonyms is not the one that the others of this shared record have: the same patient "
+            "would become two. Ask them for theirs, by a safe way, and put it in the place of yours. Nothing was "
+            "changed."
+        )
+
+
+def is_given(path: Path) -> bool:
+    """Say whether there is a secret for the registry at `path`, in the environment or beside it."""
+    return bool(os.environ.get("CATAMNESIS_PSEUDONYM_KEY")) or key_file(path).exists()
 
 
 def read_key(path: str | Path) -> bytes:

@@ -11,7 +11,7 @@ from typing import Unpack
 import duckdb
 import polars as pl
 
-from registry import asked, audit, catalogue, checks, encryption, history, loadlog, pseudonyms, reporting, sqlmodels
+from registry import asked, audit, checks, encryption, history, pseudonyms, reporting, shared, sqlmodels
 from registry.connection import SCHEMA_VERSION, attach, attached, engine_version, new_session, show_as_views
 from registry.courses import Courses, Selection, signature
 from registry.derivation import derivation_stamp, materialised
@@ -86,9 +86,7 @@ class Registry:
             _free(path)
             attach(con, new, "registry", secret=hides, mode="new")
             con.execute("use registry; begin")
-            history.create(con)
-            con.execute(loadlog.SCHEMA + history.SCHEMA + audit.SCHEMA + checks.SCHEMA)
-            catalogue.create(con)
+            shared.create_tables(con)
             con.executemany("insert into log.meta values (?, ?)", list(_birth_certificate().items()))
             audit.append(con, "create", _birth_certificate())
             con.execute("commit; checkpoint registry")
@@ -98,6 +96,8 @@ class Registry:
     @classmethod
     def open(cls, path: str | Path, *, as_of: int | str | dt.date | None = None, centre: str | None = None) -> Registry:
         """Open for reading. Derived tables that are older than the record are derived again, in memory.
+
+        A working copy of a shared record is brought up to date first; where its server does not answer, a note says so.
 
         Parameters
         ----------
@@ -127,9 +127,10 @@ class Registry:
                     f"{path.name} is a data cut, as of its own day. Open the registry to read another one."
                 )
             return cut.open_cut(path)
+        late = shared.brought_up(path)
         written = at_work(path)
         con = attached(path, read_only=True)
-        told = (_as_before(con),) if written else ()
+        told = (*late, _as_before(con)) if written else late
         if as_of is not None:
             load_id = history.as_of_load(con, as_of)
             history.show_as_of(con, load_id)

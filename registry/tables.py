@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, CheckConstraint, Constraint, ForeignKeyConstraint
 from sqlmodel import Field
 
 from registry.columns import Reference, Source, column
@@ -312,9 +312,21 @@ TABLES: tuple[type[Record], ...] = (
     AdverseEvent,
 )
 
-# The loader proves keys unique over whole columns; an index kept row by row would cost more than the load itself and a
-# large share of its memory. Servers with several writers keep the constraint.
+# The loader proves keys unique, references held and values within limits over whole columns; an index kept row by row
+# would cost more than the load itself and a large share of its memory. A server with several writers keeps them all.
 for _table in TABLES:
+    _columns = _table.__table__.columns  # type: ignore[attr-defined]
+    _kept: list[Constraint] = [
+        ForeignKeyConstraint([r.column], [f"record.{r.table}.id"], deferrable=True, initially="DEFERRED")
+        for r in _table.__source__.references
+    ]
+    _kept += [
+        CheckConstraint(f"{c.name} between {c.info['low']} and {c.info['high']}")
+        for c in _columns
+        if c.info.get("low") is not None
+    ]
+    for _constraint in _kept:
+        _table.__table__.append_constraint(_constraint.ddl_if(dialect="postgresql"))  # type: ignore[attr-defined]
     _table.__table__.primary_key.ddl_if(dialect="postgresql")  # type: ignore[attr-defined]
 
 __all__ = ["TABLES", "Record", "record"]

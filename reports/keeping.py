@@ -11,6 +11,9 @@ import typer
 from reports.arguments import AsJson, RegistryPath, opened
 
 OfLoad = Annotated[int | None, typer.Option("--load", help="The load that brought the file, if several did.")]
+Address = Annotated[
+    str, typer.Argument(metavar="ADDRESS", help="postgresql://user@host/database; the password is in ~/.pgpass.")
+]
 Reason = Annotated[str, typer.Option(help="Why, in words; it is kept.")]
 
 
@@ -85,6 +88,32 @@ def backup(registry: RegistryPath, target: Annotated[Path, typer.Argument(help="
 
     rows = run(registry, target)
     typer.echo(f"Backup: {target}, {rows:,} rows equal to their source. Keep {registry}.key in another place.")
+
+
+def share(registry: RegistryPath, address: Address) -> None:
+    """Put a registry on a PostgreSQL server, where several write to it; the file becomes a working copy of it."""
+    from registry.shared import share as run
+
+    server = run(registry, address)
+    typer.echo(f"{server.name} holds the record now; {registry} is a working copy of it, and commands go on with it.")
+    typer.echo(
+        f"Others: catamnesis join COPY ADDRESS. Who loads needs {registry}.key too, beside their copy, by a safe way."
+    )
+
+
+def join(
+    registry: Annotated[Path, typer.Argument(metavar="REG", help="New file: the working copy.")], address: Address
+) -> None:
+    """Make a working copy of a shared record: commands read and write it as any registry."""
+    from registry.pseudonyms import is_given
+    from registry.shared import join as run
+
+    server = run(registry, address)
+    typer.echo(f"{registry} is a working copy of {server.name}.")
+    if not is_given(registry):
+        typer.echo(
+            f"It can be read. To load into it, put the pseudonyms' secret that the others have into {registry}.key."
+        )
 
 
 def encrypt(registry: RegistryPath) -> None:
@@ -167,4 +196,4 @@ def reporting(registry: RegistryPath, as_json: AsJson = False) -> None:
         typer.echo("Never stated: " + "; ".join(never) + ".")
 
 
-COMMANDS = (history, retract, verify, cut, backup, encrypt, migrate, waive, due, reporting)
+COMMANDS = (history, retract, verify, cut, backup, share, join, encrypt, migrate, waive, due, reporting)

@@ -22,6 +22,7 @@ MODULES: dict[str, dict[str, tuple[str, ...]]] = {
         "audit": ("verify", "Verified"),
         "cut": ("cut",),
         "copies": ("backup", "encrypt"),
+        "shared": ("share", "join"),
         "spark": ("SparkModels", "session", "write_partitions"),
         "migrations": ("migrate",),
         "reporting": ("items", "sections", "never_stated"),
@@ -29,7 +30,14 @@ MODULES: dict[str, dict[str, tuple[str, ...]]] = {
         "redcap_project": ("write",),
         "redcap_propose": ("propose", "Proposal"),
         "redcap_api": ("fetch",),
-        "errors": ("UsageError", "MappingError", "RegistryMissing", "RegistryBusy", "NotEstimable"),
+        "errors": (
+            "UsageError",
+            "MappingError",
+            "RegistryMissing",
+            "RegistryBusy",
+            "ServerUnreachable",
+            "NotEstimable",
+        ),
     },
     "analysis": {
         "booster_protocol": ("target_trial", "target_checklist"),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import postgres
 import pytest
 
-from registry import Registry
+from registry import Registry, shared
+from registry.errors import RegistryMissing
 from registry.ingest import LoadReport, load
+from registry.server import address_file
 
 KEY = bytes(range(32))
 GOOD = {
@@ -75,6 +79,7 @@ class Clinic:
     def __init__(self, folder: Path, registry: Path):
         self.folder = folder
         self.path = registry
+        self.address = ""  # of the server, where the record is shared
 
     def write(self, name: str, content: str | bytes) -> Path:
         file = self.folder / (name if "." in name else f"{name}.csv")
@@ -104,13 +109,17 @@ class Clinic:
         with Registry.open(self.path) as registry:
             return registry.sql(query)
 
-    def text(self) -> str:
-        """Return every row of every table as text: what loading changed shows in it."""
+    def text(self, collected: bool = False) -> str:
+        """Return every row of every table as text, or of those not derived: what loading changed shows in it."""
         import duckdb
 
         with duckdb.connect(str(self.path), read_only=True) as con:
             tables = con.sql("select schema_name || '.' || table_name from duckdb_tables() order by 1").fetchall()
-            return "\n".join(f"{t} {sorted(map(str, con.sql(f'from {t}').fetchall()))}" for (t,) in tables)
+            kept = [t for (t,) in tables if not collected or t.split(".")[0] in ("record", "past", "log", "catalogue")]
+            rows = {t: list(map(str, con.sql(f"from {t}").fetchall())) for t in kept}
+            if collected:
+                rows["log.meta"] = [row for row in rows["log.meta"] if "derived_from" not in row]
+            return "\n".join(f"{t} {sorted(some)}" for t, some in rows.items())
 
 
 @pytest.fixture(scope="session")
@@ -131,8 +140,58 @@ def new_clinic(empty_file: Path) -> Callable[[Path], Clinic]:
     return opened
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Postgres]:
+    """A PostgreSQL server of these tests alone; without PostgreSQL they are skipped."""
+    reason = postgres.lacking()
+    if reason:
+        pytest.skip(reason)
+    with postgres.running() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def empty_shared(server: postgres.Postgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A working copy of an empty shared record, and its database: databases of tests are made from it."""
+    path, database = tmp_path_factory.mktemp("shared") / "knees.duckdb", server.new()
+    Registry.create(path, key=KEY).close()
+    shared.share(path, server.address(database))
+    return path, database
+
+
 @pytest.fixture
-def clinic(tmp_path: Path, new_clinic: Callable[[Path], Clinic]) -> Clinic:
+def shared_clinic(tmp_path: Path, server: postgres.Postgres, empty_shared: tuple[Path, str]) -> Iterator[Clinic]:
+    """A clinic that works on a copy of a shared record; in the end the server must hold what the copy holds."""
+    (tmp_path / "files").mkdir()
+    made = Clinic(tmp_path / "files", tmp_path / "knees.duckdb")
+    for suffix in ("", ".key"):
+        shutil.copy2(f"{empty_shared[0]}{suffix}", f"{made.path}{suffix}")
+    made.address = server.address(server.new(empty_shared[1]))
+    address_file(made.path).write_text(made.address)
+    yield made
+    again = Clinic(made.folder, tmp_path / "again.duckdb")
+    shared.join(again.path, made.address)
+    with suppress(RegistryMissing):  # where the test spoilt the copy
+        if address_file(made.path).exists():
+            shared.refresh(made.path)
+            assert again.text(collected=True) == made.text(collected=True)
+
+
+# The central tests of the record run twice: on a registry of its own, and on a working copy of a shared record.
+BOTH = ("test_loading", "test_history", "test_defects", "test_opening", "test_reporting", "test_catalogue")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.rpartition(".")[2] in BOTH and "clinic" in metafunc.fixturenames:
+        if "defect" in metafunc.fixturenames:  # what one check finds is a query of the copy
+            return
+        metafunc.parametrize("clinic", ["file", pytest.param("server", marks=pytest.mark.slow)], indirect=True)
+
+
+@pytest.fixture
+def clinic(request: pytest.FixtureRequest, tmp_path: Path, new_clinic: Callable[[Path], Clinic]) -> Clinic:
+    if getattr(request, "param", "file") == "server":
+        return request.getfixturevalue("shared_clinic")  # type: ignore[no-any-return]
     return new_clinic(tmp_path)
 
 

@@ -9,18 +9,21 @@ import duckdb
 import pytest
 
 from analysis import time_to_response
-from registry import Registry, audit, checks, copies, cut, derive, ingest
+from registry import Registry, audit, checks, copies, cut, derive, ingest, shared
 from registry.errors import CatamnesisError, RegistryMissing, UsageError
 from registry.migrations import migrate
 from registry.tables import TABLES
 from synthetic import Design, simulate, sources
 
 
-@pytest.fixture(scope="module")
-def registry_file(tmp_path_factory):
+@pytest.fixture(scope="module", params=["file", pytest.param("server", marks=pytest.mark.slow)])
+def registry_file(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cut")
     sources.write_template(simulate(Design(patients=80, seed=4)), folder / "files")
     Registry.create(folder / "knees.duckdb", key=b"0123456789abcdef").close()
+    if request.param == "server":
+        server = request.getfixturevalue("server")
+        shared.share(folder / "knees.duckdb", server.address(server.new()))
     ingest.load(folder / "knees.duckdb", [folder / "files"])
     derive(folder / "knees.duckdb")
     return folder / "knees.duckdb"

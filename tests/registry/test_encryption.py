@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from analysis import time_to_response
-from registry import Registry, copies, cut, derive, encryption
+from registry import Registry, copies, cut, derive, extensions
 from registry.connection import writing
 from registry.errors import EncryptionError, UsageError
 from registry.ingest import load
@@ -242,7 +242,7 @@ def test_an_encrypted_file_that_was_altered_does_not_open_or_says_so_when_it_is_
 
 
 def test_without_the_extension_it_is_said_what_to_install(tmp_path, with_key):
-    with_key.setattr(encryption.importlib.util, "find_spec", lambda _: None)
+    with_key.setattr(extensions.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(EncryptionError, match=r"CATAMNESIS_KEY is set.*pip install 'catamnesis\[encryption\]'"):
         Registry.create(tmp_path / "new.duckdb")
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ import pytest
 
 from registry import Registry, history
 from registry.errors import UsageError
+from registry.server import address_file
 from tests.registry.conftest import GOOD
 
 HELD = "from record.measurement where date = '2022-05-03' and subscale = 'pain'"
@@ -92,7 +93,7 @@ def test_the_record_is_read_as_it_was_after_a_load_or_at_the_end_of_a_day(correc
     with Registry.open(corrected.path, as_of=1) as registry:
         assert registry.changes().height == 0 and "after load 1" in registry.notes[0]
         told = registry.verify()
-        assert told.problems == () and told.entries == 2
+        assert told.problems == () and told.entries == corrected.sql("select count(*) from log.audit").item() - 1
         assert float(
             registry.sql("select worse100 from course.score where day = 91 and scale = 'KOOS/pain'").item()
         ) == pytest.approx(27.7778)
@@ -179,6 +180,7 @@ def test_what_cannot_be_retracted_is_said_and_nothing_is_done(loaded, file, line
 
 def test_after_any_course_of_corrections_and_retractions_each_past_state_is_found_again(loaded):
     rng, states = np.random.default_rng(7), {1: pain(loaded)}
+    held = loaded.sql("select count(*) from log.audit").item()
     for step in range(2, 12):
         if pain(loaded) and rng.random() < 0.3:
             with Registry.open(loaded.path) as registry:
@@ -193,7 +195,7 @@ def test_after_any_course_of_corrections_and_retractions_each_past_state_is_foun
     assert {n: pain(loaded, n) for n in states} == states
     with Registry.open(loaded.path) as registry:
         found = registry.verify()
-    assert found.problems == () and found.entries == 12
+    assert found.problems == () and found.entries == held + 10
 
 
 TAMPERING = {
@@ -201,9 +203,9 @@ TAMPERING = {
     "delete from record.measurement where subscale = 'vas'": "brought 3 rows of measurement; the registry holds 2",
     "update past.measurement set value = 1": "load 1: what is held of measurement is not what was loaded",
     "update log.change set old_value = '71'": "load 2: the log of its changes is not what was written",
-    "update log.audit set made_by = 'nobody' where seq = 2": "entry 2 .* does not follow",
-    "delete from log.audit where seq = 2": "entry 2 of the chain is missing",
-    "delete from log.audit where seq = 3": "load 2 is not in the chain",
+    "update log.audit set made_by = 'nobody' where action = 'load'": r"entry \d .* does not follow",
+    "delete from log.audit where action = 'load'": r"entry \d of the chain is missing",
+    "delete from log.audit where action = 'correction'": "load 2 is not in the chain",
     "update log.source_file set file = 'other.csv' where source_file_id = 1": "load 1: its day, its reason or its files",
     "update log.load set extracted_on = '2030-01-01' where load_id = 2": "load 2: its day, its reason or its files",
     "update log.load set reason = 'none' where load_id = 2": "load 2: its day, its reason or its files",
@@ -215,6 +217,7 @@ TAMPERING = {
 def test_what_is_altered_behind_the_programs_back_is_found(corrected, statement):
     with Registry.open(corrected.path) as registry:
         assert registry.verify().problems == ()
+    address_file(corrected.path).unlink(missing_ok=True)  # a working copy would mend itself
     with duckdb.connect(str(corrected.path)) as con:
         con.execute(statement)
     with Registry.open(corrected.path) as registry:
@@ -224,5 +227,5 @@ def test_what_is_altered_behind_the_programs_back_is_found(corrected, statement)
 
 def test_every_entry_of_the_chain_carries_the_hash_of_the_one_before(corrected):
     rows = corrected.sql("select action, previous, hash from log.audit order by seq").rows()
-    assert [r[0] for r in rows] == ["create", "load", "correction"]
+    assert [r[0] for r in rows if r[0] != "share"] == ["create", "load", "correction"]
     assert rows[0][1] == "0" * 64 and [r[1] for r in rows[1:]] == [r[2] for r in rows[:-1]]

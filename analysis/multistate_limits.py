@@ -1,4 +1,4 @@
-"""Limits of what a multi-state model says of a stratum, and of differences between strata, where few were seen too.
+"""Limits of what a multi-state model says of a stratum, where few were seen too.
 
 A logit limit from the curvature of a likelihood is too narrow where few moves tell it: six losses of eight seen make a
 loss of 0.997 "between 0.95 and 1". It is therefore never narrower than Wilson's for as many courses as were followed.
@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.multistate import logit_interval
-from analysis.numerics.laws import normal_quantile
+from analysis.numerics.share_limits import wilson
 
 Floats = NDArray[np.float64]
 # After these nothing more can happen: who got there is known to the end.
@@ -40,15 +40,6 @@ def followed(moves: pl.DataFrame, days: Floats, since: float = 0.0, *, origin: s
     return np.asarray((n * seen).sum(axis=0) / (upto[0] - since))
 
 
-def wilson(share: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Return Wilson's (1927) limits of shares seen in `n`, which need not be whole; shapes alike."""
-    z = normal_quantile(0.5 + confidence / 2)
-    n = np.maximum(n, 1e-9)
-    centre, scale = share + z**2 / (2 * n), 1 + z**2 / n
-    reach = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return (centre - reach) / scale, (centre + reach) / scale
-
-
 def share_limits(value: Floats, error: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Return limits of probabilities `value` with standard errors `error`, told by `n` courses; shapes alike.
 
@@ -59,24 +50,3 @@ def share_limits(value: Floats, error: Floats, n: Floats, confidence: float) -> 
     bound = ((1 - confidence) / 2) ** (1 / np.maximum(n, 1e-9))
     low = np.where(value <= 0, 0.0, np.where(value >= 1, bound, np.fmin(low, least)))
     return low, np.where(value >= 1, 1.0, np.where(value <= 0, 1 - bound, np.fmax(high, most)))
-
-
-def difference_limits(
-    one: tuple[Floats, Floats, Floats], other: tuple[Floats, Floats, Floats], correlation: Floats
-) -> tuple[Floats, Floats]:
-    """Return limits of `one` minus `other` from the limits of each (MOVER: Newcombe 1998; Zou & Donner 2008).
-
-    Parameters
-    ----------
-    one, other
-        Estimate, low and high, (T,).
-    correlation
-        Correlation of the two estimates, (T,): a patient's two targets may be in two strata.
-    """
-    (a, a_low, a_high), (b, b_low, b_high) = one, other
-    difference = a - b
-
-    def reach(x: Floats, y: Floats) -> Floats:
-        return np.asarray(np.sqrt(np.maximum(x**2 + y**2 - 2 * correlation * x * y, 0.0)))
-
-    return difference - reach(a - a_low, b_high - b), difference + reach(a_high - a, b - b_low)

@@ -23,10 +23,11 @@ from analysis.multistate import (
     joint_variance,
     live_pearson,
 )
-from analysis.multistate_limits import difference_limits, share_limits
+from analysis.multistate_limits import share_limits
 from analysis.numerics.panel_markov import PanelFit
 from analysis.numerics.panel_markov_likelihood import Kind, PanelMoves
 from analysis.numerics.panel_markov_prediction import mix, restricted_mean_time, row_probabilities
+from analysis.numerics.share_limits import difference_limits
 from analysis.reduction import gathered
 from analysis.result import check, row
 from registry.errors import NotEstimable

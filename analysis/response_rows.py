@@ -12,6 +12,7 @@ from analysis.cohort import Stratum
 from analysis.numerics.interval import NPMLE, IntervalData
 from analysis.numerics.interval_test import interval_test
 from analysis.numerics.resampling import interval_of_probability
+from analysis.numerics.share_limits import difference_limits
 from analysis.result import REGIONS, check, diagnostics_of, frame_of, row
 
 Floats = NDArray[np.float64]
@@ -121,11 +122,7 @@ def _contrasts(
     strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, samples: dict[str, Floats] | None,
     days: Floats, confidence: float,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Differences of incidence from the first stratum that has anybody.
-
-    Limits are recovered from those of the two sides (Zou & Donner 2008 Stat Med 27:1693), so that they stay within -1
-    and 1 and do not vanish where nobody responded.
-    """
+    """Differences of incidence from the first stratum that has anybody, with limits from those of the two sides."""
     present = [s for s in strata if fits[s.code] is not None]
     at = np.searchsorted(grid_of(days), days)
     latest = {s.code: followed_to(cells.filter(pl.col("stratum") == s.code)) for s in present}
@@ -135,14 +132,13 @@ def _contrasts(
         assert fit is not None
         estimate = fit.incidence(days)
         drawn = None if samples is None else samples[s.code][0][:, at]
-        sides[s.code] = (estimate, *_limits(estimate, drawn, confidence, fit.n), fit.n)
+        sides[s.code] = (estimate, *_limits(estimate, drawn, confidence, fit.n)), fit.n
     rows = []
     for s in present[1:]:
-        one, low_one, high_one, n_one = sides[s.code]
-        other, low_other, high_other, n_other = sides[present[0].code]
-        difference = one - other
-        low = difference - np.hypot(one - low_one, high_other - other)
-        high = difference + np.hypot(high_one - one, other - low_other)
+        one, n_one = sides[s.code]
+        other, n_other = sides[present[0].code]
+        difference = one[0] - other[0]
+        low, high = difference_limits(one, other)
         name, both = f"{s.code} - {present[0].code}", min(latest[s.code], latest[present[0].code])
         for i, day in enumerate(days):
             limits: dict[str, Any] = {"estimate": float(difference[i]), "low": float(low[i]), "high": float(high[i])}

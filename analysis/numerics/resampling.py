@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from analysis.numerics.share_limits import wilson
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -70,11 +72,13 @@ def resampled_incidence(day: Floats, cause: Ints, drawn: Floats, at: Floats, cau
 
 
 def interval_of_probability(estimate: Floats, replicates: Floats, confidence: float, n: float) -> tuple[Floats, Floats]:
-    """Return percentile limits for probabilities from bootstrap replicates.
+    """Return limits for probabilities from bootstrap replicates.
 
     Percentiles, not a multiple of the standard deviation: where the curve jumps, replicates fall on either side of the
-    jump and nothing about them is normal. Where nothing (or everything) happened no replicate differs, and the exact
-    binomial limit stands in: zero events of n leave ``1 - (alpha / 2) ** (1 / n)`` possible (Clopper & Pearson 1934).
+    jump and nothing about them is normal. Of few courses percentiles are too narrow on the side of a half; they reach
+    as far as Wilson's limits of a share that varies as the replicates do. Where nothing (or everything) happened no
+    replicate differs, and the exact binomial limit stands in: zero events of n leave ``1 - (alpha / 2) ** (1 / n)``
+    possible (Clopper & Pearson 1934).
 
     Parameters
     ----------
@@ -87,6 +91,10 @@ def interval_of_probability(estimate: Floats, replicates: Floats, confidence: fl
     """
     alpha = 1 - confidence
     low, high = np.nanquantile(replicates, [alpha / 2, 1 - alpha / 2], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        told_by = estimate * (1 - estimate) / np.nanvar(replicates, axis=0)
+    least, most = wilson(estimate, np.where(np.isfinite(told_by), told_by, 1e12), confidence)
+    low, high = np.fmin(low, least), np.fmax(high, most)
     least = 1 - (alpha / 2) ** (1 / max(n, 1))
     nothing, everything = estimate <= 1e-6, estimate >= 1 - 1e-6
     low = np.where(nothing, 0.0, np.where(everything, 1 - least, np.minimum(low, estimate)))

@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose
 from statsmodels.stats.proportion import proportion_confint
 
 from analysis.multistate import logit_interval
-from analysis.multistate_limits import difference_limits, followed, share_limits, wilson
+from analysis.multistate_limits import followed, share_limits
+from analysis.numerics.share_limits import difference_limits, wilson
 
 MOVES = pl.DataFrame(
     {

@@ -1,0 +1,42 @@
+"""Limits of shares from what is known of their precision, and of differences from the limits of the two sides."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.numerics.laws import normal_quantile
+
+Floats = NDArray[np.float64]
+
+
+def wilson(share: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Return Wilson's (1927) limits of shares seen in `n`, which need not be whole; shapes alike."""
+    z = normal_quantile(0.5 + confidence / 2)
+    n = np.maximum(n, 1e-9)
+    centre, scale = share + z**2 / (2 * n), 1 + z**2 / n
+    reach = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return (centre - reach) / scale, (centre + reach) / scale
+
+
+def difference_limits(
+    one: tuple[Floats, Floats, Floats], other: tuple[Floats, Floats, Floats], correlation: Floats | float = 0.0
+) -> tuple[Floats, Floats]:
+    """Return limits of `one` minus `other` from the limits of each (MOVER: Newcombe 1998; Zou & Donner 2008).
+
+    They stay within -1 and 1, and do not vanish where nothing happened on one side.
+
+    Parameters
+    ----------
+    one, other
+        Estimate, low and high, (T,).
+    correlation
+        Of the two estimates, (T,): a patient's two targets may be in two strata.
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = one, other
+    difference = a - b
+
+    def reach(x: Floats, y: Floats) -> Floats:
+        return np.asarray(np.sqrt(np.maximum(x**2 + y**2 - 2 * correlation * x * y, 0.0)))
+
+    return difference - reach(a - a_low, b_high - b), difference + reach(a_high - a, b - b_low)

@@ -85,7 +85,7 @@ def new_session() -> duckdb.DuckDBPyConnection:
     ceiling = os.environ.get(MEMORY, "").strip()
     if ceiling:
         if not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", ceiling, flags=re.I):
-            raise UsageError(f"{MEMORY} is {ceiling!r}: write an amount of memory, e.g. 4GB or 800MB.")
+            raise UsageError(f"{MEMORY} (--memory) is {ceiling!r}: write an amount of memory, e.g. 4GB or 800MB.")
         con.execute(f"set memory_limit = '{ceiling}'")
     if secret is not None:
         encryption.prepare(con)

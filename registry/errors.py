@@ -106,7 +106,7 @@ def of_engine(error: Exception) -> str:
     if isinstance(error, duckdb.OutOfMemoryException):
         return (
             "The engine needs more memory than it may use. Nothing half done was kept. Close other programs, or raise "
-            "the ceiling in CATAMNESIS_MEMORY, e.g. CATAMNESIS_MEMORY=4GB."
+            "the ceiling: --memory 4GB before the command, or CATAMNESIS_MEMORY."
         )
     if isinstance(error, duckdb.Error) and "AES tag" in str(error):
         return "What is encrypted does not prove itself: it was damaged or altered. Restore a backup, or the data cut."

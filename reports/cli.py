@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +60,16 @@ def main() -> None:
             raise
         typer.secho(str(error), err=True, fg="red")
         raise SystemExit(int(error.exit_code)) from None
+
+
+@app.callback()
+def _for_every_command(
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Most memory the engine takes, e.g. 4GB; what is more goes to disk.")
+    ] = None,
+) -> None:
+    if memory is not None:
+        os.environ["CATAMNESIS_MEMORY"] = memory  # where registry.connection looks for it
 
 
 @app.command()

@@ -145,12 +145,10 @@ def test_a_memory_ceiling_is_kept_to_or_said_and_nothing_half_done_stays(templat
     monkeypatch.setenv("CATAMNESIS_MEMORY", "lots")
     with pytest.raises(UsageError, match="write an amount of memory"):
         load(path, [template_folder])
-    monkeypatch.setenv("CATAMNESIS_MEMORY", "12MB")
-    done = subprocess.run(
-        [sys.executable, "-m", "reports.cli", "load", str(path), str(template_folder)], capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "reports.cli", "--memory", "12MB", "load", str(path), str(template_folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr[-500:]
-    assert "CATAMNESIS_MEMORY" in done.stderr
+    assert "--memory 4GB" in done.stderr
     monkeypatch.setenv("CATAMNESIS_MEMORY", "600MB")
     assert Registry.open(path).counts()["patient"] == 0
     assert load(path, [template_folder]).rejected == 0

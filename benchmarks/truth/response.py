@@ -78,38 +78,48 @@ def reduce_sample(world: World) -> dict[str, pl.DataFrame]:
     return found
 
 
-def one(task: tuple[Scenario, int, int, int]) -> dict[str, Any]:
+def one(task: tuple[Scenario, int, int, int, tuple[str, ...]]) -> dict[str, Any]:
     """Return estimates and limits of one sample by quantity and stratum, and the simple numbers beside them."""
-    scenario, courses, seed, resamples = task
+    scenario, courses, seed, resamples, wanted = task
     world = make(scenario, courses, seed)
     made = reduce_sample(world)
     rows: dict[str, list[dict[str, Any]]] = {}
+    seen = _nonparametric(made, resamples, seed) if any("NPMLE" in q for q in wanted) else []
+    ever, lost, held = _multistate(made) if any("NPMLE" not in q for q in wanted) else ([], [], [])
+    for name, found in zip(QUANTITIES, (seen, seen, ever, lost, held, held), strict=True):
+        rows[name] = found
+    out: dict[str, Any] = {"naive": naive(world)}
+    for name in wanted:
+        quantity, contrast, _ = QUANTITIES[name]
+        of = [(s, quantity) for s in STAGES] + [(c, contrast) for c in CONTRASTS if contrast]
+        out[name] = [_numbers_of(rows[name], stratum, q) for stratum, q in of]
+    return out
+
+
+Rows = list[dict[str, Any]]
+
+
+def _nonparametric(made: dict[str, pl.DataFrame], resamples: int, seed: int) -> Rows:
     cells, patterns = made["response_cell"], made["response_cluster"]
     fits: dict[str, NPMLE | None] = {s: fit_intervals(cells.filter(stratum=s)) for s in STAGES}
     days = np.array([RESPONSE])
     samples = bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
-    seen = numbers(STRATA, fits, cells, patterns, samples, days, 0.95).rows(named=True)
+    return numbers(STRATA, fits, cells, patterns, samples, days, 0.95).rows(named=True)
+
+
+def _multistate(made: dict[str, pl.DataFrame]) -> tuple[Rows, Rows, Rows]:
+    """Return rows of response seen or not, of its loss, and of shares and mean days in response."""
     try:
         fitted = fit_cohort(
             STRATA, made["panel_cell"], made["panel_cluster"], _NO_SHARES, np.array(CHANGE_DAYS, dtype=float), 0.95
         )
-        after = np.array([AFTER])
-        lost = [r for s in STAGES for r in loss_rows(fitted, s, after, LANDMARK)] + loss_contrasts(
-            fitted, after, LANDMARK
-        )
-        horizon = np.array([HORIZON])
-        held = [r for s in STAGES for r in [*share_rows(fitted, s, horizon), *mean_rows(fitted, s, HORIZON)]]
-        held += share_contrasts(fitted, horizon)
-        ever = [r for s in STAGES for r in share_rows(fitted, s, days)]
     except NotEstimable:
-        lost, held, ever = [], [], []
-    for name, found in zip(QUANTITIES, (seen, seen, ever, lost, held, held), strict=True):
-        rows[name] = found
-    out: dict[str, Any] = {"naive": naive(world)}
-    for name, (quantity, contrast, _) in QUANTITIES.items():
-        wanted = [(s, quantity) for s in STAGES] + [(c, contrast) for c in CONTRASTS if contrast]
-        out[name] = [_numbers_of(rows[name], stratum, q) for stratum, q in wanted]
-    return out
+        return [], [], []
+    after, horizon, days = np.array([AFTER]), np.array([HORIZON]), np.array([RESPONSE])
+    lost = [r for s in STAGES for r in loss_rows(fitted, s, after, LANDMARK)]
+    held = [r for s in STAGES for r in [*share_rows(fitted, s, horizon), *mean_rows(fitted, s, HORIZON)]]
+    ever = [r for s in STAGES for r in share_rows(fitted, s, days)]
+    return ever, lost + loss_contrasts(fitted, after, LANDMARK), held + share_contrasts(fitted, horizon)
 
 
 def _numbers_of(rows: list[dict[str, Any]], stratum: str, quantity: str | None) -> list[float]:
@@ -154,12 +164,16 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, day: float) -> float:
     return float(held)
 
 
-def study(scenario: Scenario, courses: int, seeds: int, resamples: int, pool: Any) -> list[dict[str, Any]]:
-    """Return bias and coverage of each quantity over `seeds` samples of `courses` courses."""
+def study(
+    scenario: Scenario, courses: int, seeds: int, resamples: int, wanted: tuple[str, ...], pool: Any
+) -> list[dict[str, Any]]:
+    """Return bias and coverage of each quantity wanted over `seeds` samples of `courses` courses."""
     known = truth(scenario)
-    found = list(pool.map(one, [(scenario, courses, 1000 + i, resamples) for i in range(seeds)], chunksize=4))
+    tasks = [(scenario, courses, 1000 + i, resamples, wanted) for i in range(seeds)]
+    found = list(pool.map(one, tasks, chunksize=4))
     rows = []
-    for name, (_, contrast, called) in QUANTITIES.items():
+    for name in wanted:
+        _, contrast, called = QUANTITIES[name]
         true = known[called]
         if contrast:
             true = np.concatenate([true, true[1:] - true[0]])
@@ -225,19 +239,26 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--scenarios", nargs="+", default=[s.name for s in SCENARIOS])
-    parser.add_argument("--add", action="store_true", help="Keep the rows of the file for other scenarios and sizes.")
+    parser.add_argument("--add", action="store_true", help="Keep the other rows of the file.")
+    parser.add_argument("--quantities", nargs="+", default=list(QUANTITIES), help="Parts of their names, e.g. NPMLE.")
     parser.add_argument("--out", type=Path, default=OUT / "response.json")
     a = parser.parse_args()
     rows: list[dict[str, Any]] = json.loads(a.out.read_text(encoding="utf-8"))["rows"] if a.add else []
     command = f"python benchmarks/truth/response.py --seeds {a.seeds} --resamples {a.resamples}"
+    wanted = tuple(name for name in QUANTITIES if any(part in name for part in a.quantities))
+    order = [s.name for s in SCENARIOS]
     a.out.parent.mkdir(parents=True, exist_ok=True)
     # Forked processes inherit locks of the engine's threads, and may wait for ever.
     with ProcessPoolExecutor(a.processes, mp_context=get_context("spawn")) as pool:
         for courses in a.courses:
             for scenario in (s for s in SCENARIOS if s.name in a.scenarios):
-                rows = [r for r in rows if (r["scenario"], r["courses"]) != (scenario.name, courses)]
-                rows += study(scenario, courses, a.seeds, a.resamples, pool)
-                print(json.dumps(rows[-len(QUANTITIES) :]), flush=True)
+                new = study(scenario, courses, a.seeds, a.resamples, wanted, pool)
+                made_anew = {(scenario.name, courses, name) for name in wanted}
+                rows = [r for r in rows if (r["scenario"], r["courses"], r["quantity"]) not in made_anew] + new
+                rows.sort(
+                    key=lambda r: (order.index(r["scenario"]), -r["courses"], list(QUANTITIES).index(r["quantity"]))
+                )
+                print(json.dumps(new), flush=True)
                 made = {"command": command, "resamples": a.resamples, "rows": rows}
                 a.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
                 a.out.with_suffix(".md").write_text(page(made), encoding="utf-8")

@@ -155,6 +155,7 @@ def _unmatched(files: list[Path], tables: list[reading.Sheet], plan: mapping.Map
 
 
 def _begin(con: duckdb.DuckDBPyConnection, day: dt.date, plan: mapping.Mapping, key: bytes) -> _Load:
+    pseudonyms.same_key(con, key)
     pseudonyms.prepare(con, key)
     con.execute("create temp table incoming_people (number varchar, pseudonym varchar, patient_id bigint)")
     (load_id,) = con.sql("select coalesce(max(load_id), 0) + 1 from log.load").fetchone() or (1,)

@@ -89,9 +89,10 @@ def with_dates(registry: Registry, datasets: list[Dataset], courses: pl.DataFram
     Raises
     ------
     CatamnesisError
-        When the registry's secret is not at hand.
+        When the registry's secret is not at hand, or is not that of the shared record.
     """
     key = pseudonyms.read_key(registry.path)
+    pseudonyms.same_key(registry.con, key)
     held = registry.sql(
         "select course.course_id, course.programme, course.index_date, patient.patient_key "
         "from course.course as course join record.patient as patient on course.patient_id = patient.id"

@@ -118,7 +118,7 @@ def growth(
     --------
     >>> curve = growth(knees, scale="pain", horizon_day=(183, 365))
     >>> curve.settings["random"]
-    'its own level and pace'
+    'its own curve'
     """
     check_confidence(confidence)
     if knots not in KNOT_SHARES:

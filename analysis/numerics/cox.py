@@ -352,7 +352,7 @@ def _event_time_transform(rows: RiskSets, transform: TimeTransform) -> Floats:
         curve = kaplan_meier(count_events(rows.stop, died, count=rows.weight, entry=rows.start))
         return 1.0 - step_values(curve.time, curve.estimate, np.nextafter(rows.time, -np.inf), before=1.0)
     if transform == "rank":
-        from scipy.stats import rankdata  # a second and a half to import, for this alone
+        from scipy.stats import rankdata  # most of a second to import, for this alone
 
         return np.asarray(rankdata(rows.stop)[rows.dead[np.unique(rows.dead_at, return_index=True)[1]]])
     if transform not in ("log", "identity"):

@@ -1,7 +1,7 @@
 """Quantiles and tails of the laws that limits and tests need, from :mod:`scipy.special`.
 
-The same numbers as :mod:`scipy.stats` gives (a test compares them): that module takes a second and a half to import,
-which is most of what a short command takes.
+The same numbers as :mod:`scipy.stats` gives (a test compares them): that module takes most of a second to import,
+which a short command would wait for.
 """
 
 from __future__ import annotations

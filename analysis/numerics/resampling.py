@@ -92,7 +92,9 @@ def interval_of_probability(estimate: Floats, replicates: Floats, confidence: fl
     alpha = 1 - confidence
     low, high = np.nanquantile(replicates, [alpha / 2, 1 - alpha / 2], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        told_by = estimate * (1 - estimate) / np.nanvar(replicates, axis=0)
+        # Replicates of a curve that jumps may vary more than a share at the estimate can: theirs counts then.
+        mean = np.nanmean(replicates, axis=0)
+        told_by = np.maximum(estimate * (1 - estimate), mean * (1 - mean)) / np.nanvar(replicates, axis=0)
     least, most = wilson(estimate, np.where(np.isfinite(told_by), told_by, 1e12), confidence)
     low, high = np.fmin(low, least), np.fmax(high, most)
     least = 1 - (alpha / 2) ** (1 / max(n, 1))

@@ -98,7 +98,10 @@ def definition_of(courses: Courses, name: str | None) -> Definition:
                 f"{', '.join(p for p, _, _ in found)}. Select one: registry.courses(programme=…), or name a definition."
             )
         if not defaults or None in defaults:
-            nobody = "No course is selected: there is nothing to judge."
+            why = courses.reasons()
+            nobody = (
+                f"No course is left to analyse. {why}" if why else "No course is selected: there is nothing to judge."
+            )
             raise NotEstimable(found[0][2] or "The programme has no response definition." if found else nobody)
         name = defaults.pop()
     known = [r[0] for r in con.sql("select definition from catalogue.definition order by 1").fetchall()]

@@ -91,8 +91,7 @@ def ask(
     for name in adjust:
         choose(name, allowed(Adjust), "adjust =")
     if len(courses) == 0:
-        why = "; ".join(f"{n} {reason}" for reason, n in courses.flow()[1:-1].iter_rows())
-        raise NotEstimable(f"No course is left to analyse. {why or 'None was selected.'}")
+        raise NotEstimable(f"No course is left to analyse. {courses.reasons() or 'None was selected.'}")
     choose(policies["unit"], allowed(Unit), "unit =")
     for name in ("end_policy", "booster_policy"):
         choose(policies[name], allowed(IntercurrentPolicy), f"{name} =")

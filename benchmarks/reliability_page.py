@@ -59,7 +59,8 @@ def _rate(rate: dict[str, float]) -> list[str]:
     return [
         f"**Load rate.** {rate['rows']:,.0f} rows from CSV into an empty registry took {rate['seconds']:.1f} s, of "
         f"which the digests of the chain took {rate['digest']:.2f} s ({100 * rate['digest'] / rate['seconds']:.0f} %): "
-        f"{rate['rows'] / rate['seconds']:,.0f} rows a second, history included."
+        f"{rate['rows'] / rate['seconds']:,.0f} rows a second with history and chain, "
+        f"{rate['rows'] / (rate['seconds'] - rate['digest']):,.0f} with the chain left out."
     ]
 
 

@@ -168,6 +168,10 @@ class Courses:
         head, tail = (pl.DataFrame([e], schema={"reason": pl.String, "n": pl.UInt32}, orient="row") for e in ends)
         return pl.concat([head, left.cast({"n": pl.UInt32}), tail])
 
+    def reasons(self) -> str:
+        """Return why courses left, in a line: number and reason of each, "" if none did."""
+        return "; ".join(f"{n} {reason}" for reason, n in self.flow()[1:-1].iter_rows())
+
     def exclude(self, ids: pl.DataFrame) -> Courses:
         """Return the selection without the courses of `ids` (``course_id, reason``), the reason in the attrition."""
         if {"course_id", "reason"} - set(ids.columns):

@@ -183,3 +183,10 @@ def test_a_programme_without_a_response_definition_says_so_once(six_programmes):
     with pytest.raises(NotEstimable, match=r"^No response definition is agreed and the evidence is thin") as told:
         time_to_response(six_programmes.courses(programme="wellness"))
     assert str(told.value).count("No response definition") == 1
+
+
+def test_a_selection_that_nobody_is_left_of_says_why_each_course_left(six_programmes):
+    with pytest.raises(
+        NotEstimable, match=r"No course is left to analyse\. \d+ younger than 119; \d+ another programme"
+    ):
+        time_to_response(six_programmes.courses(programme="osteoarthritis", min_age=119))

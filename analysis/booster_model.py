@@ -25,7 +25,7 @@ from registry.progress import steps
 
 Floats = NDArray[np.float64]
 
-# Patients of a bag and number of bags, where there are more patients than all bags hold.
+# Patients of a bag, and the most bags.
 _BAG = 10_000
 _BAGS = 5
 
@@ -112,18 +112,18 @@ def _hazard(
 def bootstrap(data: Prepared, whole: Estimate, times: int, seed: int) -> tuple[Floats, Floats]:
     """Resample patients and refit every model; return curves of both strategies, each (times, s, d).
 
-    A patient drawn twice counts twice in every model: weights, not copies (multinomial counts). Of more than 50,000
-    patients five random bags of 10,000 are resampled, each to the size of the whole (the bag of little bootstraps,
-    Kleiner et al. 2014 JRSS B 76:795): the cost of a resample no longer grows with the registry. Each bag's resamples
-    are moved to the estimate of the whole; how far they scatter is what they say.
+    A patient drawn twice counts twice in every model: weights, not copies (multinomial counts). Of 20,000 patients or
+    more as many random bags of 10,000 as they fill, five at most, are resampled, each to the size of the whole (the bag
+    of little bootstraps, Kleiner et al. 2014 JRSS B 76:795): the cost of a resample no longer grows with the registry.
+    Each bag's resamples are moved to the estimate of the whole; how far they scatter is what they say.
     """
     rng = np.random.default_rng(seed)
     patients = int(data.patient.max()) + 1
     shape = (times, *whole.curves.treated.shape)
     one, other = np.full(shape, np.nan), np.full(shape, np.nan)
-    many = patients > _BAG * _BAGS
+    many = patients >= 2 * _BAG
     order = rng.permutation(patients) if many else np.arange(patients)
-    bags = np.array_split(np.arange(times), _BAGS if many else 1)
+    bags = np.array_split(np.arange(times), min(_BAGS, patients // _BAG) if many else 1)
     # Small systems: a second thread would only wait for the first.
     with threadpool_limits(1):
         for k, turns in enumerate(bags):

@@ -348,7 +348,7 @@ def live_pearson(f: StratumFit) -> LivePearson:
     """
     assert f.fit is not None and f.likelihood is not None
     moves, model = f.likelihood.moves, f.fit.model
-    chance = f.likelihood.arrivals(f.fit.theta, derivatives=False)[0][f.likelihood.pair][:, :ENDED]
+    chance = f.likelihood.arrivals(f.fit.theta)[f.likelihood.pair][:, :ENDED]
     chance /= chance.sum(axis=1, keepdims=True)
     # From waiting, lost looks like waiting.
     unseen = moves.from_state == WAITING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from analysis.cohort import Stratum, patient_clusters
 from analysis.multistate import (
@@ -109,29 +111,58 @@ def fit_cohort(
     NotEstimable
         When no stratum can be fitted; the message says why for each.
     """
-    fits: dict[str, StratumFit] = {}
-    why: dict[str, str] = {}
-    rows: list[Ints] = []
-    for s in strata:
-        mine = cells.filter(pl.col("stratum") == s.code)
-        seen = count_of(mine.filter(pl.col("start_day") == 0, pl.col("kind") == "visit"))
-        if mine.height == 0:
-            why[s.code] = "nobody in this stratum"
-        elif seen < FEWEST_COURSES:
-            why[s.code] = f"{seen} courses were seen after treatment; at least {FEWEST_COURSES} are needed"
-        else:
-            try:
-                fits[s.code] = fit_stratum(_moves(mine), change_day)
-                rows.append(mine["cell"].to_numpy().astype(np.int64) - 1)
-            except ValueError as error:
-                why[s.code] = str(error)
+    names = [s.code for s in strata]
+    key = _key(names, cells, patterns, change_day)
+    if key not in _KEPT:
+        # What is put in last is at the end; the first is what was asked for longest ago.
+        for old in list(_KEPT)[: max(len(_KEPT) - _KEPT_FITS + 1, 0)]:
+            del _KEPT[old]
+        # Small systems: a second thread would only wait for the first.
+        with threadpool_limits(1):
+            _KEPT[key] = _fit(names, cells, patterns, change_day)
+    fits, why, variance = _KEPT[key]
     if not fits:
         reasons = "; ".join(f"{code}: {reason}" for code, reason in why.items())
         raise NotEstimable(f"States over time cannot be estimated. {reasons or 'No course is selected.'}")
-    gathered = patient_clusters(cells, patterns)
-    variance = joint_variance(list(fits.values()), rows, gathered.content, gathered.patients)
     ends = np.cumsum([0, *(f.n_parameters for f in fits.values())])
     return Fitted(strata, cells, shares, fits, why, variance, dict(zip(fits, ends.tolist(), strict=False)), confidence)
+
+
+_Fits = tuple[dict[str, StratumFit], dict[str, str], Floats]
+# Loss of response and time in response ask the same model of the same moves: the last fits are kept, by all they rest
+# on, so that the second question does not fit again.
+_KEPT_FITS = 4
+_KEPT: dict[bytes, _Fits] = {}
+
+
+def _key(names: list[str], cells: pl.DataFrame, patterns: pl.DataFrame, change_day: Floats) -> bytes:
+    told = hashlib.sha256(repr((names, change_day.tolist(), cells.schema, patterns.schema)).encode())
+    for frame in (cells, patterns):
+        told.update(frame.hash_rows().to_numpy().tobytes())
+    return told.digest()
+
+
+def _fit(names: list[str], cells: pl.DataFrame, patterns: pl.DataFrame, change_day: Floats) -> _Fits:
+    fits: dict[str, StratumFit] = {}
+    why: dict[str, str] = {}
+    rows: list[Ints] = []
+    for code in names:
+        mine = cells.filter(pl.col("stratum") == code)
+        seen = count_of(mine.filter(pl.col("start_day") == 0, pl.col("kind") == "visit"))
+        if mine.height == 0:
+            why[code] = "nobody in this stratum"
+        elif seen < FEWEST_COURSES:
+            why[code] = f"{seen} courses were seen after treatment; at least {FEWEST_COURSES} are needed"
+        else:
+            try:
+                fits[code] = fit_stratum(_moves(mine), change_day)
+                rows.append(mine["cell"].to_numpy().astype(np.int64) - 1)
+            except ValueError as error:
+                why[code] = str(error)
+    if not fits:
+        return {}, why, np.zeros((0, 0))
+    gathered = patient_clusters(cells, patterns)
+    return fits, why, joint_variance(list(fits.values()), rows, gathered.content, gathered.patients)
 
 
 def weighed(

@@ -5,6 +5,7 @@ It describes what became of similar courses. It recommends nothing, and refuses 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from analysis.outlook_likeness import (
     alike,
     is_tissue,
     known_of,
-    weighted_quantile,
+    sorted_quantile,
 )
 from analysis.outlook_validation import validate
 from analysis.result import Result, diagnostics_of, frame_of, row
@@ -31,9 +32,13 @@ from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 _CASES = {"failure_case": 0.10, "typical_case": 0.50, "best_case": 0.90}
+_SHARES = np.array(list(_CASES.values()))
 _STATES = ("in_response", "response_lost")
+# Resamples whose weights are in memory together.
+_AT_ONCE = 25
 
 
 def outlook(
@@ -227,21 +232,42 @@ def _by_visit(rows: pl.DataFrame, likeness: pl.DataFrame) -> list[Seen]:
     return out
 
 
-def _numbers(at: Seen, weight: Floats, worse: float) -> Floats:
-    """Return the three cases, then shares in response, sustained, lost, worse and ended; nan where none was seen."""
+@dataclass(frozen=True)
+class _Judged:
+    """What the numbers of a visit are made of, put in order once for all resamples.
+
+    Attributes: `by` (n, 9), indicators of the sums of weights that shares are of; `scored`, the places of those with a
+    change in order of it, and `change` itself.
+    """
+
+    by: Floats
+    scored: Ints
+    change: Floats
+
+    def numbers(self, weight: Floats) -> Floats:
+        """Return by row of `weight` (times, n) the three cases, then the shares in response, sustained, lost, worse
+        and ended, (times, 8); nan where none was seen.
+        """
+        whole, over, ended, going, held, lost, told, kept, worse = (weight @ self.by).T
+        scored = weight[:, self.scored]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            goes_on = 1 - over / whole
+            shares = [goes_on * held / going, goes_on * kept / told, goes_on * lost / going,
+                      goes_on * worse / scored.sum(axis=1), ended / whole]  # fmt: skip
+        cases = np.stack([sorted_quantile(self.change[w > 0], w[w > 0], _SHARES) for w in scored])
+        numbers = np.column_stack([cases, *shares])
+        return np.asarray(np.where(np.isnan(cases[:, :1]), np.nan, numbers))
+
+
+def _judged(at: Seen, worse: float) -> _Judged:
     over = np.isin(at.state, OVER)
-    scored = ~np.isnan(at.improvement) & ~over & (weight > 0)
-    going = (at.state != "not_seen") & ~over & (weight > 0)
-    if not scored.any() or not going.any():
-        return np.full(8, np.nan)
-    cases = weighted_quantile(at.improvement[scored], weight[scored], np.array(list(_CASES.values())))
-    goes_on = 1 - weight[over].sum() / weight.sum()
-    held, lost = (goes_on * weight[going & (at.state == s)].sum() / weight[going].sum() for s in _STATES)
-    told = going & ~np.isnan(at.sustained)
-    kept = goes_on * weight[told] @ at.sustained[told] / weight[told].sum() if told.any() else np.nan
-    worsened = goes_on * weight[scored & (at.improvement <= -worse)].sum() / weight[scored].sum()
-    ended = weight[at.state == "ended"].sum() / weight.sum()
-    return np.asarray(np.r_[cases, held, kept, lost, worsened, ended], dtype=float)
+    has_change, going = ~np.isnan(at.improvement) & ~over, (at.state != "not_seen") & ~over
+    told, held = going & ~np.isnan(at.sustained), [going & (at.state == s) for s in _STATES]
+    by = [np.ones(len(over)), over, at.state == "ended", going, *held, told, np.where(told, at.sustained, 0.0),
+          has_change & (at.improvement <= -worse)]  # fmt: skip
+    scored = np.flatnonzero(has_change)
+    scored = scored[np.argsort(at.improvement[scored], kind="stable")]
+    return _Judged(np.column_stack(by).astype(float), scored, at.improvement[scored])
 
 
 def _counts(at: Seen, worse: float) -> list[tuple[int, int]]:
@@ -272,15 +298,20 @@ def _rows_of(
             for q, (n, of) in zip(names, counts, strict=True)
         ]
         return [*empty, {**similar, "estimate": None}], [why]
-    value = _numbers(at, at.likeness, worse)
-    patients = int(at.patient.max()) + 1
-    drawn = rng.multinomial(patients, np.full(patients, 1 / patients), size=resamples)
-    again = np.stack([_numbers(at, at.likeness * d[at.patient], worse) for d in drawn])
+    judged, patients = _judged(at, worse), int(at.patient.max()) + 1
+    value = judged.numbers(at.likeness[None])[0]
+    again: list[Floats] = []
+    for i in range(0, resamples, _AT_ONCE):
+        times = min(_AT_ONCE, resamples - i)
+        drawn = rng.integers(0, patients, (times, patients)) + patients * np.arange(times)[:, None]
+        count = np.bincount(drawn.ravel(), minlength=times * patients).reshape(times, patients)
+        again.append(judged.numbers(at.likeness * count[:, at.patient]))
     tail = (1 - confidence) / 2
     low, high = np.full((2, len(value)), np.nan)
-    low[:3], high[:3] = np.nanquantile(again[:, :3], [tail, 1 - tail], axis=0)
+    drawn_again = np.concatenate(again)
+    low[:3], high[:3] = np.nanquantile(drawn_again[:, :3], [tail, 1 - tail], axis=0, method="weibull")
     known = np.flatnonzero(~np.isnan(value[3:])) + 3
-    low[known], high[known] = interval_of_probability(value[known], again[:, known], confidence, effective)
+    low[known], high[known] = interval_of_probability(value[known], drawn_again[:, known], confidence, effective)
     rows = [
         row("all", q, time_day=at.day, estimate=float(value[i]), low=float(low[i]), high=float(high[i]),
             n=counts[i][0], denominator=counts[i][1],

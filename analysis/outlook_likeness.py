@@ -76,6 +76,12 @@ def alike(known: dict[str, NDArray[Any]], one: dict[str, Any]) -> Floats:
 def weighted_quantile(values: Floats, weight: Floats, shares: Floats) -> Floats:
     """Return quantiles at `shares` (k,) of `values` (n,) with weights (n,): linear between middles of their weights."""
     order = np.argsort(values, kind="stable")
-    held = weight[order]
-    place = (np.cumsum(held) - held / 2) / held.sum()
-    return np.asarray(np.interp(shares, place, values[order]), dtype=float)
+    return sorted_quantile(values[order], weight[order], shares)
+
+
+def sorted_quantile(values: Floats, weight: Floats, shares: Floats) -> Floats:
+    """Return :func:`weighted_quantile` of `values` that are in order; nan where there is none."""
+    if not len(values):
+        return np.full(len(shares), np.nan)
+    place = (np.cumsum(weight) - weight / 2) / weight.sum()
+    return np.asarray(np.interp(shares, place, values), dtype=float)

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.numerics.weighting import effective_sample_size
-from analysis.outlook_likeness import FEWEST_EFFECTIVE, OVER, Floats, Seen, alike, known_of, weighted_quantile
+from analysis.outlook_likeness import FEWEST_EFFECTIVE, OVER, Floats, Seen, alike, known_of, sorted_quantile
 from analysis.result import check
 
 Bools = NDArray[np.bool_]
@@ -31,17 +31,20 @@ def validate(
     rng = np.random.default_rng(0)
     fold = rng.integers(0, _FOLDS, int(at.patient.max()) + 1)[at.patient]
     test = scored if len(scored) <= _MOST_HELD_OUT else rng.choice(scored, _MOST_HELD_OUT, replace=False)
+    scored = scored[np.argsort(at.improvement[scored], kind="stable")]
+    trains = [scored[fold[scored] != f] for f in range(_FOLDS)]
+    responded = at.state == "in_response"
     inside, predicted, truth, folds = [], [], [], []
     for i in test:
-        train = scored[fold[scored] != fold[i]]
+        train = trains[fold[i]]
         one = {name: values[i] for name, values in known.items()}
         weight = alike({n: v[train] for n, v in known.items()}, one) if known else np.ones(len(train))
         if effective_sample_size(weight) < FEWEST_EFFECTIVE:
             continue
-        low, high = weighted_quantile(at.improvement[train], weight, np.array([0.1, 0.9]))
+        low, high = sorted_quantile(at.improvement[train], weight, np.array([0.1, 0.9]))
         inside.append(low <= at.improvement[i] <= high)
-        predicted.append(weight[at.state[train] == "in_response"].sum() / weight.sum())
-        truth.append(at.state[i] == "in_response")
+        predicted.append(weight[responded[train]].sum() / weight.sum())
+        truth.append(responded[i])
         folds.append(fold[i])
     checks = [check("courses predicted from others", len(inside), ">= 30", len(inside) >= 30, at.visit)]
     if len(inside) < 30:

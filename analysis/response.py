@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from analysis import figures
 from analysis.cohort import (
@@ -221,9 +222,11 @@ def bootstrap_incidence(
         # Coarser ends move the estimate and its resamples alike: what they say is how far a resample is from it.
         moved = _both(fit, grid) - _both(whole, grid)
         curves = np.full((2, times, len(grid)), np.nan)
-        for b in steps(np.flatnonzero(counts.sum(axis=1) > 0), f"resamples of {code}"):
-            one = npmle(replace(data, count=counts[b]), start=whole, max_steps=_RESAMPLE_STEPS, certify=False)
-            curves[:, b] = np.clip(moved + _both(one, grid), 0, 1)
+        # Small systems: a second thread would only wait for the first.
+        with threadpool_limits(1):
+            for b in steps(np.flatnonzero(counts.sum(axis=1) > 0), f"resamples of {code}"):
+                one = npmle(replace(data, count=counts[b]), start=whole, max_steps=_RESAMPLE_STEPS, certify=False)
+                curves[:, b] = np.clip(moved + _both(one, grid), 0, 1)
         out[code] = curves
     return out
 

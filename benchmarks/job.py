@@ -1,9 +1,10 @@
-"""The whole job, from files to answers and report, as patients grow: ours beside pandas, lifelines and statsmodels.
+"""The whole job, from files to answers and report, as patients grow: ours beside pandas with lifelines, and R.
 
     python benchmarks/job.py --patients 1000 10000 100000 1000000
 
 The same files in one run, each side in a process of its own: CPU seconds of each step over all threads, wall time and
-peak memory. Writes docs/performance.md, docs/performance.json and docs/figures/performance.svg.
+peak memory. R is left out where there is none, or not its packages. Writes docs/performance.md, docs/performance.json
+and docs/figures/performance.svg.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,20 +39,34 @@ BESIDE = {
     "report": None,
 }
 WHAT = {
-    "import": ("libraries", "libraries"),
-    "load": ("every row judged, history, hash chain", "read_csv"),
-    "derive": ("29 models in SQL, six programmes' endpoints", "baseline, response, ends"),
+    "import": ("libraries", "libraries", "libraries"),
+    "load": ("every row judged, history, hash chain", "read_csv", "read.csv"),
+    "derive": ("29 models in SQL, six programmes' endpoints", "baseline, response, ends", "the same"),
     "time_to_response": (
         "NPMLE with competing ends, limits from 200 resamples, test",
         "Turnbull, ends censored, no limits",
+        "npsurv, ends censored, no limits",
     ),
-    "loss_of_response": ("multi-state model of states at visits", "Kaplan–Meier of visit dates"),
-    "time_in_response": ("the same, occupation and mean time", "–"),
-    "joint_replacement": ("Aalen–Johansen, Gray's test, limits by patient", "Aalen–Johansen"),
-    "booster_effect": ("sequential trials, five weight models, 200 resamples, gate", "one weight model, WLS, sandwich"),
-    "trajectories": ("unstructured MMRM, Kenward–Roger", "random intercept"),
-    "report": ("HTML page of all", "–"),
+    "loss_of_response": (
+        "multi-state model of states at visits",
+        "Kaplan–Meier of visit dates",
+        "msm, three states, no ends",
+    ),
+    "time_in_response": ("the same, occupation and mean time", "–", "–"),
+    "joint_replacement": ("Aalen–Johansen, Gray's test, limits by patient", "Aalen–Johansen", "cuminc"),
+    "booster_effect": (
+        "sequential trials, five weight models, 200 resamples, gate",
+        "one weight model, WLS, sandwich",
+        "the same",
+    ),
+    "trajectories": (
+        "unstructured MMRM, sandwich by patient, degrees of freedom",
+        "random intercept",
+        "gls, unstructured",
+    ),
+    "report": ("HTML page of all", "–", "–"),
 }
+PACKAGES = ("npsurv", "msm", "cmprsk", "nlme", "jsonlite")
 
 
 def ours(folder: Path, report: bool) -> dict[str, Any]:
@@ -112,10 +128,19 @@ def measure(patients: int, limit: int, theirs: bool) -> dict[str, Any]:
         subprocess.run([sys.executable, __file__, "--draw", str(patients), "--folder", str(folder)], check=True)
         size = sum(p.stat().st_size for p in folder.iterdir())
         mine = apart([sys.executable, __file__, "--ours", "--folder", str(folder)])
-        other = None
+        other = in_r = None
         if theirs:
             other = apart([sys.executable, str(HERE / "job_pandas.py"), str(folder), "--limit", str(limit)])
-    return {"patients": patients, "bytes": size, "ours": mine, "theirs": other}
+            in_r = apart(["Rscript", str(HERE / "job.R"), str(folder), str(limit)]) if has_r() else None
+    return {"patients": patients, "bytes": size, "ours": mine, "theirs": other, "r": in_r}
+
+
+def has_r() -> bool:
+    """Return whether there is an R with the packages that its side of the job needs."""
+    if shutil.which("Rscript") is None:
+        return False
+    asked = f"quit(status = !all(c({', '.join(map(repr, PACKAGES))}) %in% rownames(installed.packages())))"
+    return subprocess.run(["Rscript", "-e", asked], capture_output=True, check=False).returncode == 0
 
 
 def whole(r: dict[str, Any]) -> float:
@@ -135,39 +160,36 @@ def page(made: dict[str, Any]) -> str:
         "![CPU seconds of the whole job by number of patients](figures/performance.svg)",
         "",
         "| patients | rows | CPU s, ours | of which load | derive | report | six questions apart | wall s | peak MB "
-        "| pandas: CPU s | peak MB |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| pandas: CPU s | peak MB | R: CPU s | peak MB |",
+        "|" + "---|" * 13,
     ]
     for r in made["rows"]:
         s = {k: v[0] for k, v in r["ours"]["steps"].items()}
         asked = sum(v for k, v in s.items() if k not in ("import", "load", "derive", "report"))
-        other = r["theirs"]
-        cut = "" if other is None or not other["cut"] else f" (cut: {', '.join(other['cut'])})"
-        beside = (
-            "| – | – |" if other is None else f"| {sum(other['steps'].values()):.1f}{cut} | {other['peak_mb']:,.0f} |"
-        )
         memory = f"{r['ours']['wall']:.0f} | {r['ours']['peak_mb']:,.0f}"
         lines.append(
             f"| {r['patients']:,} | {r['ours']['rows']:,} | {whole(r):.1f} | {s['load']:.1f} "
-            f"| {s['derive']:.1f} | {s['report']:.1f} | {asked:.1f} | {memory} {beside}"
+            f"| {s['derive']:.1f} | {s['report']:.1f} | {asked:.1f} | {memory} | {_sum(r['theirs'])} {_sum(r['r'])}"
         )
     lines += ["", *made["text"], ""]
     for r in made["rows"]:
         if r["theirs"] is None:
             continue
         lines += ["", f"## {r['patients']:,} patients, step by step", ""]
-        lines += ["| step | ours | CPU s | pandas, lifelines, statsmodels | CPU s |", "|---|---|---|---|---|"]
+        lines += ["| step | ours | CPU s | pandas, lifelines, statsmodels | CPU s | R | CPU s |", "|" + "---|" * 7]
         for name, other in BESIDE.items():
             if name not in r["ours"]["steps"]:
                 continue
-            took = r["theirs"]["steps"].get(other) if other else None
-            mark = " (cut)" if other in r["theirs"]["cut"] else ""
-            shown = "–" if took is None else f"{took:.2f}{mark}"
             label, own = name.replace("_", " "), r["ours"]["steps"][name][0]
-            lines.append(f"| {label} | {WHAT[name][0]} | {own:.2f} | {WHAT[name][1]} | {shown} |")
-        theirs, mine = r["theirs"]["answers"].get("response", {}), r["ours"]["answers"]["response"]
-        told = ", ".join(f"{s} {mine[s]:.3f} / {theirs[s]:.3f}" for s in theirs if mine.get(s) is not None)
-        lines += ["", f"Response by 12 months, ours / theirs: {told}."]
+            what = WHAT[name]
+            beside = f"{what[1]} | {_took(r['theirs'], other)} | {what[2]} | {_took(r['r'], other)}"
+            lines.append(f"| {label} | {what[0]} | {own:.2f} | {beside} |")
+        sides = [r["ours"], *(side for side in (r["theirs"], r["r"]) if side)]
+        answers = [side["answers"].get("response") or {} for side in sides]
+        told = ", ".join(
+            f"{s} {' / '.join(f'{a[s]:.3f}' for a in answers)}" for s in answers[1] if all(a.get(s) for a in answers)
+        )
+        lines += ["", f"Response by 12 months, ours / pandas{' / R' if r['r'] else ''}: {told}."]
         one = r["theirs"]["steps"].get("response")
         if one and "response" not in r["theirs"]["cut"]:
             ratio = 200 * one / r["ours"]["steps"]["time_to_response"][0]
@@ -176,6 +198,19 @@ def page(made: dict[str, Any]) -> str:
             )
             lines[-1] += f"{ratio:,.0f} times ours."
     return "\n".join([*lines, ""])
+
+
+def _sum(side: dict[str, Any] | None) -> str:
+    if side is None:
+        return "– | – |"
+    cut = f" (cut: {', '.join(side['cut'])})" if side["cut"] else ""
+    return f"{sum(side['steps'].values()):.1f}{cut} | {side['peak_mb']:,.0f} |"
+
+
+def _took(side: dict[str, Any] | None, step: str | None) -> str:
+    if side is None or step is None or step not in side["steps"]:
+        return "–"
+    return f"{side['steps'][step]:.2f}{' (cut)' if step in side['cut'] else ''}"
 
 
 def figure(made: dict[str, Any], path: Path) -> None:
@@ -205,16 +240,16 @@ def figure(made: dict[str, Any], path: Path) -> None:
         lowest = max(y_end, 1.5 * lowest)
         place = {"xytext": (x[-1] * 1.15, lowest), "va": "center", "color": "#0b5394"}
         ax.annotate(name, (x[-1], y_end), **place)
-    theirs = [(r["patients"], sum(r["theirs"]["steps"].values())) for r in made["rows"] if r["theirs"]]
-    ax.plot(*zip(*theirs, strict=True), color="#a61c1c", marker="s", markersize=3)
-    ax.annotate(
-        "pandas: fewer questions,\nno limits, no checks",
-        theirs[-1],
-        xytext=(-10, 10),
-        textcoords="offset points",
-        color="#a61c1c",
-        ha="right",
-    )
+    for side, colour, said, place in (
+        ("theirs", "#a61c1c", "pandas: fewer questions,\nno limits, no checks", (-10, 10)),
+        ("r", "#7a5c00", "R: no limits from\nresamples, no checks", (10, -4)),
+    ):
+        beside = [(r["patients"], sum(r[side]["steps"].values())) for r in made["rows"] if r[side]]
+        if not beside:
+            continue
+        ax.plot(*zip(*beside, strict=True), color=colour, marker="s", markersize=3)
+        away = {"xytext": place, "textcoords": "offset points", "ha": "right" if place[0] < 0 else "left"}
+        ax.annotate(said, beside[-1], color=colour, **away)
     ax.set(xscale="log", yscale="log", xlabel="patients", ylabel="CPU seconds")
     ax.set_xlim(right=x[-1] * 4)
     ax.spines[["top", "right"]].set_visible(False)
@@ -240,13 +275,14 @@ def text_of(rows: list[dict[str, Any]]) -> list[str]:
     lines.append(
         "The pandas job is the smaller one: no row is judged or kept with its reason, the response has no limits, loss "
         "is taken on visit dates, the mixed model has a random intercept only. For small registries it is therefore "
-        "done sooner; what it leaves out is what this project is for."
+        "done sooner; what it leaves out is what this project is for. R has the models, each its own; it judges no row "
+        "either, gives no limits by resamples, and its mixed model and msm know nothing of two knees of one patient."
     )
     lines.append(
         "Peak memory at a million patients is mostly the engine's cache: it takes what the machine has, up to four "
         "fifths, unless `--memory` sets a ceiling (with 700MB at 100,000 patients the load takes 15 % more "
         "CPU time). Not reached yet: a million patients in a minute of CPU. Most of it is the load (judging and "
-        "hashing rows), the derivation of every rule of loss, and the clustered variance of the trajectories."
+        "hashing rows) and the derivation of every rule of loss."
     )
     return lines
 
@@ -289,7 +325,8 @@ def write(a: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         "command": f"python benchmarks/job.py --patients {' '.join(map(str, a.patients))}",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": f"Python {platform.python_version()}, duckdb {duckdb.__version__}, pandas {pd.__version__}, "
-        f"lifelines {lifelines.__version__}, statsmodels {statsmodels.__version__}",
+        f"lifelines {lifelines.__version__}, statsmodels {statsmodels.__version__}"
+        + "".join(f"; {r['r']['versions']}" for r in rows[:1] if r["r"]),
         "rows": rows,
         "text": text_of(rows),
     }

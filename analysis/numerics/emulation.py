@@ -82,7 +82,11 @@ class Visits:
     @property
     def dummies(self) -> Floats:
         """Indicators of the strata, shape (n, s)."""
-        return np.asarray(self.stratum[:, None] == np.arange(self.n_strata), dtype=float)
+        return self.dummies_of(slice(None))
+
+    def dummies_of(self, rows: Ints | slice) -> Floats:
+        """Indicators of the strata of these rows, shape (rows, s)."""
+        return np.asarray(self.stratum[rows, None] == np.arange(self.n_strata), dtype=float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +297,7 @@ def decision_weights(start: Ints, visits: Visits, chances: Chances, weight: Floa
         Case weights of the visits, shape (n,); they enter the shares, not the result.
     """
     p, treated, mass = chances.treated[start], visits.treated[start], weight[start]
-    strata, decided = visits.dummies[start], ~visits.ended_early[start]
+    strata, decided = visits.dummies_of(start), ~visits.ended_early[start]
     size = np.maximum(strata.T @ (mass * decided), 1e-300)
     share = np.clip(strata @ ((strata.T @ (mass * treated)) / size), 1e-9, 1 - 1e-9)
     x = np.column_stack([strata, visits.x[start]])

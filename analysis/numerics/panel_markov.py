@@ -78,7 +78,7 @@ def fit_panel_markov(
     impossible = ~np.isfinite(problem.log_terms(theta)[0])
     if bool(impossible.any()):
         raise ValueError(f"the transitions of the model give no way to make the moves in rows {bad_rows(impossible)}")
-    theta, information, iterations = maximise(problem.evaluate, theta, scale, max_iterations, problem.by_parameter())
+    theta, information, iterations = maximise(problem.evaluate, problem.by_parameter(), theta, scale, max_iterations)
     loglik, gradient, _ = problem.evaluate(theta)
     decrement = float(gradient @ np.linalg.pinv(information, hermitian=True) @ gradient)
     covariance, undetermined = invert(information, scale)

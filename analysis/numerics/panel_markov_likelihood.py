@@ -14,10 +14,11 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from analysis.numerics.panel_markov_numerics import Evaluate, exponential
+from analysis.numerics.panel_markov_numerics import Gradient, exponential
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Kind(IntEnum):
@@ -72,7 +73,7 @@ class PanelModel:
     base_map: Ints
     effect_map: Ints
     change_points: Floats = field(default_factory=lambda: np.empty(0))
-    state_sets: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 0), dtype=bool))
+    state_sets: Bools = field(default_factory=lambda: np.empty((0, 0), dtype=bool))
 
     def __post_init__(self) -> None:
         moves, m, n_bands = self.transitions.tolist(), len(self.transitions), len(self.change_points) + 1
@@ -138,7 +139,9 @@ class Likelihood:
 
     Attributes: `design` (C, B, m, p); `exposure` (n_rows, B), time in each band; `last_band` (n_rows,), band of `stop`;
     `segment` (n_segments, 2) cell, band and `length` (n_segments,); `origin` (n_pairs,) from-state and `steps`
-    (n_pairs, B) segment in each band or -1; `pair` (n_rows,); `ends` (n_rows, K), states a move may have arrived in.
+    (n_pairs, B) segment in each band or -1; `pair` (n_rows,); `ends` (n_rows, K), states a move may have arrived in;
+    `kept` (K,) bool, states on the way to one of these: the likelihood asks for no other (an end is known to the day).
+    Segments are in order of their bands.
     """
 
     model: PanelModel
@@ -152,53 +155,40 @@ class Likelihood:
     steps: Ints
     pair: Ints
     ends: Floats
+    kept: Bools
 
-    def arrivals(self, theta: Floats, *, derivatives: bool = True) -> tuple[Floats, Floats]:
-        """Return P(start, stop)[from_state, :] of each pair, (n_pairs, K), and its derivatives (n_pairs, p, K)."""
-        model, (cell, band) = self.model, self.segment.T
-        q = model.intensities(self.design, theta)[cell, band]
-        edges = model.transitions if derivatives else model.transitions[:0]
-        step, slope = exponential(model.generator(q) * self.length[:, None, None], self.length, edges)
-        row = np.eye(model.n_states)[self.origin]
-        drow = np.zeros((len(row), self.design.shape[-1], model.n_states))
-        # What a band's parameters are, and which had come before it: the rest of a derivative is zero.
-        used = (self.design != 0).any(axis=(0, 2))
-        begun, earlier = np.zeros(len(row), dtype=bool), np.zeros(used.shape[1], dtype=bool)
-        for b in range(self.steps.shape[1]):
-            on = np.flatnonzero(self.steps[:, b] >= 0)
-            index = self.steps[on, b]
-            if derivatives:
-                later = begun[on]
-                carried, known = on[later][:, None], np.flatnonzero(earlier)
-                drow[carried, known] = drow[carried, known] @ step[index[later]]
-                new = np.flatnonzero(used[b])
-                along = np.einsum("gi,gimk->gmk", row[on], slope[index]) * q[index][:, :, None]
-                drow[on[:, None], new] += self.design[cell[index], b][:, :, new].transpose(0, 2, 1) @ along
-            row[on] = np.einsum("gi,gik->gk", row[on], step[index])
-            begun[on], earlier = True, earlier | used[b]
-        return row, drow
+    def arrivals(self, theta: Floats) -> Floats:
+        """Return P(start, stop)[from_state, :] of each pair, (n_pairs, K)."""
+        cell, band = self.segment.T
+        matrix = self.model.generator(self.model.intensities(self.design, theta)[cell, band])
+        step, _ = exponential(matrix * self.length[:, None, None], self.length, self.model.transitions[:0])
+        return self._walk(step, np.eye(self.model.n_states)[self.origin])[1]
 
     def log_terms(self, theta: Floats) -> tuple[Floats, Floats]:
         """Return the log-likelihood of one move of each row, (n_rows,), and its score, (n_rows, p)."""
-        moves, model = self.moves, self.model
-        q = model.intensities(self.design, theta)
-        row, drow = (part[self.pair] for part in self.arrivals(theta))
-        ends, dends = self.ends.copy(), np.zeros(len(self.ends))[:, None] + np.zeros(len(theta))
-        for m, (r, s) in enumerate(model.transitions):
-            dead = np.flatnonzero((moves.kind == Kind.DEATH) & (moves.to_state == s))
-            at = moves.cell[dead], self.last_band[dead], m
-            ends[dead, r] = q[at]
-            dends[dead] += (row[dead, r] * q[at])[:, None] * self.design[at]
-        chance = np.einsum("nk,nk->n", row, ends)
+        q = self.model.intensities(self.design, theta)
+        step, slopes = self._exponentials(q)
+        befores, row = self._walk(step, self._begin())
+        after, scores = self._ends(q, row)
+        chance = np.einsum("nk,nk->n", row[self.pair], after)
+        for b in reversed(range(len(befores))):
+            index = self.steps[self.pair, b]
+            on = np.flatnonzero(index >= 0)
+            new, slope, first = slopes[b]
+            here, before, then = index[on] - first, befores[b][self.pair[on]], after[on]
+            told = np.zeros((len(on), len(new)))
+            # State by state: most of these little matrices are zero, and none need be gathered whole.
+            for i, k in np.argwhere((slope != 0).any(axis=(0, 2))):
+                told += (before[:, i] * then[:, k])[:, None] * slope[:, i, :, k][here]
+            scores[on[:, None], new] += told
+            after[on] = np.einsum("gik,gk->gi", step[index[on]], then)
         with np.errstate(divide="ignore", invalid="ignore"):
-            logs, scores = np.log(chance), (np.einsum("npk,nk->np", drow, ends) + dends) / chance[:, None]
-        for m, (r, s) in enumerate(model.transitions):
-            stays = np.flatnonzero((moves.kind == Kind.EXACT) & (moves.from_state == r))
-            risk = self.exposure[stays] * q[moves.cell[stays], :, m]
+            logs, scores = np.log(chance), scores / chance[:, None]
+        for m, stays, jumps in self._exact():
+            risk = self.exposure[stays] * q[self.moves.cell[stays], :, m]
             logs[stays] -= risk.sum(axis=1)
-            scores[stays] -= np.einsum("nb,nbp->np", risk, self.design[moves.cell[stays], :, m])
-            jumps = stays[moves.to_state[stays] == s]
-            at = moves.cell[jumps], self.last_band[jumps], m
+            scores[stays] -= np.einsum("nb,nbp->np", risk, self.design[self.moves.cell[stays], :, m])
+            at = self.moves.cell[jumps], self.last_band[jumps], m
             with np.errstate(divide="ignore"):
                 logs[jumps] += np.log(q[at])
             scores[jumps] += self.design[at]
@@ -210,12 +200,93 @@ class Likelihood:
         count = self.moves.count
         return float(count @ logs), count @ scores, (scores.T * count) @ scores
 
-    def by_parameter(self) -> list[Evaluate]:
-        """Return for each parameter the evaluation of the moves alone that depend on it, (p,)."""
+    def gradient(self, theta: Floats) -> Floats:
+        """Return the gradient (p,) alone: what the moves weigh is summed by segment, and no move has its own score."""
+        q = self.model.intensities(self.design, theta)
+        step, slopes = self._exponentials(q)
+        befores, row = self._walk(step, self._begin())
+        ends, dends = self._ends(q, row)
+        weight = self.moves.count / np.einsum("nk,nk->n", row[self.pair], ends)
+        after = _sums(self.pair, weight[:, None] * ends, len(row))
+        total = np.asarray(weight @ dends)
+        for b in reversed(range(len(befores))):
+            on = np.flatnonzero(self.steps[:, b] >= 0)
+            new, slope, first = slopes[b]
+            index, n = self.steps[on, b], row.shape[1]
+            both = (befores[b][on][:, :, None] * after[on][:, None, :]).reshape(len(on), n * n)
+            by_segment = _sums(index - first, both, len(slope)).reshape(len(slope), n, n)
+            total[new] += np.einsum("gik,gipk->p", by_segment, slope)
+            after[on] = np.einsum("gik,gk->gi", step[index], after[on])
+        for m, stays, jumps in self._exact():
+            risk = self.moves.count[stays, None] * self.exposure[stays] * q[self.moves.cell[stays], :, m]
+            total -= np.einsum("nb,nbp->p", risk, self.design[self.moves.cell[stays], :, m])
+            total += self.moves.count[jumps] @ self.design[self.moves.cell[jumps], self.last_band[jumps], m]
+        return total
+
+    def _begin(self) -> Floats:
+        return np.asarray(np.eye(self.model.n_states)[self.origin][:, self.kept])
+
+    def _exponentials(self, q: Floats) -> tuple[Floats, list[tuple[Ints, Floats, int]]]:
+        """Return the exponential of each segment, (n_segments, k, k) of the kept states; by band its slopes.
+
+        Of a band: the parameters it has, (P,); the derivatives along them, (segments of the band, k, P, k); and the
+        number of its first segment.
+        """
+        (cell, band), place = self.segment.T, np.where(self.kept, np.cumsum(self.kept) - 1, -1)
+        leaving = np.flatnonzero(self.kept[self.model.transitions[:, 0]])
+        edges = place[self.model.transitions[leaving]]
+        of = q[cell, band]
+        matrix = self.model.generator(of)[:, self.kept][:, :, self.kept]
+        step, along = exponential(matrix * self.length[:, None, None], self.length, edges)
+        slopes = []
+        for b in range(self.steps.shape[1]):
+            first, last = np.searchsorted(band, [b, b + 1])
+            new = np.flatnonzero((self.design[:, b] != 0).any(axis=(0, 1)))
+            weight = of[first:last, leaving, None] * self.design[cell[first:last], b][:, leaving][:, :, new]
+            slopes.append((new, np.einsum("gimk,gmp->gipk", along[first:last], weight, optimize=True), int(first)))
+        return step, slopes
+
+    def _walk(self, step: Floats, row: Floats) -> tuple[list[Floats], Floats]:
+        """Return the row of each pair before each band, and after the last."""
+        befores = []
+        for b in range(self.steps.shape[1]):
+            befores.append(row)
+            on = np.flatnonzero(self.steps[:, b] >= 0)
+            row = row.copy()
+            row[on] = np.einsum("gi,gik->gk", row[on], step[self.steps[on, b]])
+        return befores, row
+
+    def _ends(self, q: Floats, row: Floats) -> tuple[Floats, Floats]:
+        """Return what the arrivals of each move weigh, (n_rows, k), and the derivatives of that by theta, (n_rows, p).
+
+        The derivatives are of the weighted row; only ends from an unknown state have any.
+        """
+        moves, ends = self.moves, self.ends[:, self.kept]
+        place, slope = np.cumsum(self.kept) - 1, np.zeros((len(ends), self.design.shape[-1]))
+        for m, (r, s) in enumerate(self.model.transitions):
+            dead = np.flatnonzero((moves.kind == Kind.DEATH) & (moves.to_state == s))
+            if not len(dead):
+                continue
+            at = moves.cell[dead], self.last_band[dead], m
+            ends[dead, place[r]] = q[at]
+            slope[dead] += (row[self.pair[dead], place[r]] * q[at])[:, None] * self.design[at]
+        return ends, slope
+
+    def _exact(self) -> list[tuple[int, Ints, Ints]]:
+        """Return for each transition the rows whose whole path is known in its origin, and those that end in it."""
+        moves, found = self.moves, []
+        for m, (r, s) in enumerate(self.model.transitions):
+            stays = np.flatnonzero((moves.kind == Kind.EXACT) & (moves.from_state == r))
+            if len(stays):
+                found.append((m, stays, stays[moves.to_state[stays] == s]))
+        return found
+
+    def by_parameter(self) -> list[Gradient]:
+        """Return for each parameter the gradient of the moves alone that depend on it, (p,)."""
         used, found = (self.design != 0).any(axis=(0, 2)), {}
         for bands in {tuple(np.flatnonzero(column)) for column in used.T}:
             touched = (self.exposure[:, bands] > 0).any(axis=1) | np.isin(self.last_band, bands)
-            found[bands] = (self if touched.all() else self.of_rows(np.flatnonzero(touched))).evaluate
+            found[bands] = (self if touched.all() else self.of_rows(np.flatnonzero(touched))).gradient
         return [found[tuple(np.flatnonzero(column))] for column in used.T]
 
     def of_rows(self, rows: Ints) -> Likelihood:
@@ -230,7 +301,7 @@ class Likelihood:
         steps = steps.reshape(len(pairs), -1) - none
         return Likelihood(self.model, moves, self.design, self.exposure[rows], self.last_band[rows],
                           self.segment[kept[none:]], self.length[kept[none:]], self.origin[pairs], steps, pair,
-                          self.ends[rows])  # fmt: skip
+                          self.ends[rows], self.kept)  # fmt: skip
 
 
 def arrange(model: PanelModel, moves: PanelMoves, covariates: Floats) -> Likelihood:
@@ -254,7 +325,7 @@ def arrange(model: PanelModel, moves: PanelMoves, covariates: Floats) -> Likelih
     pairs, pair = np.unique(keys, axis=0, return_inverse=True)
     overlap = _time_in_bands(model, pairs[:, 2], pairs[:, 3])
     on, band = np.nonzero(overlap)
-    segment, index = np.unique(np.column_stack([pairs[on, 0], band, overlap[on, band]]), axis=0, return_inverse=True)
+    segment, index = np.unique(np.column_stack([band, pairs[on, 0], overlap[on, band]]), axis=0, return_inverse=True)
     steps = np.full(overlap.shape, -1)
     steps[on, band] = index
     states, allowed = np.eye(model.n_states), model.generator(np.ones(len(model.transitions))) != 0
@@ -266,8 +337,24 @@ def arrange(model: PanelModel, moves: PanelMoves, covariates: Floats) -> Likelih
         ends[of_set] = model.state_sets[moves.to_state[of_set]]
     last = np.searchsorted(model.change_points, moves.stop)
     exposure = _time_in_bands(model, moves.start, moves.stop)
-    return Likelihood(model, moves, model.design(covariates), exposure, last, segment[:, :2].astype(np.int64),
-                      segment[:, 2], pairs[:, 1].astype(np.int64), steps, pair, ends)  # fmt: skip
+    return Likelihood(model, moves, model.design(covariates), exposure, last, segment[:, [1, 0]].astype(np.int64),
+                      segment[:, 2], pairs[:, 1].astype(np.int64), steps, pair, ends,
+                      _on_the_way(model, moves, ends, allowed))  # fmt: skip
+
+
+def _on_the_way(model: PanelModel, moves: PanelMoves, ends: Floats, allowed: Bools) -> Bools:
+    """Return which states lead to one that some move may have arrived in, (K,)."""
+    wanted: Bools = np.asarray((ends > 0).any(axis=0))
+    for r, s in model.transitions:
+        wanted[r] |= bool(((moves.kind == Kind.DEATH) & (moves.to_state == s)).any())
+    for _ in range(model.n_states):
+        wanted = np.asarray(wanted | (allowed & wanted).any(axis=1))
+    return wanted
+
+
+def _sums(group: Ints, values: Floats, groups: int) -> Floats:
+    """Return the sums of values (n, k) by group (n,), shape (groups, k)."""
+    return np.column_stack([np.bincount(group, column, groups) for column in values.T])
 
 
 def _time_in_bands(model: PanelModel, start: Floats, stop: Floats) -> Floats:

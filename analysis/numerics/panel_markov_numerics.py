@@ -24,7 +24,7 @@ def exponential(a: Floats, scale: Floats, edges: Ints) -> tuple[Floats, Floats]:
 
     Parameters
     ----------
-    a : (g, n, n); scale : (g,); edges : (m, 2), direction m is ``scale (E_rs - E_rr)``
+    a : (g, n, n); scale : (g,); edges : (m, 2), direction m is ``scale (E_rs - E_rr)``, without E_rs where s is -1
 
     Returns
     -------
@@ -46,11 +46,11 @@ def exponential(a: Floats, scale: Floats, edges: Ints) -> tuple[Floats, Floats]:
 
 def _series(b: Floats, h: Floats, lam: Floats, edges: Ints, squarings: int) -> tuple[Floats, Floats]:
     (g, n, _), m = b.shape, len(edges)
-    r, s, index = edges[:, 0], edges[:, 1], np.arange(len(edges))
+    r, s, index, inside = edges[:, 0], edges[:, 1], np.arange(len(edges)), (edges[:, 1] >= 0)[:, None]
     x, dx = np.broadcast_to(np.eye(n), b.shape), np.zeros((g, n, m, n))
     for term in range(_TERMS, 0, -1):
         dx = (b @ dx.reshape(g, n, m * n)).reshape(g, n, m, n)
-        dx[:, r, index] += h[:, None, None] * (x[:, s] - x[:, r])
+        dx[:, r, index] += h[:, None, None] * (x[:, s] * inside - x[:, r])
         x, dx = np.eye(n) + b @ x / term, dx / term
     x, dx = x * np.exp(-lam)[:, None, None], dx * np.exp(-lam)[:, None, None, None]
     for _ in range(squarings):
@@ -60,15 +60,16 @@ def _series(b: Floats, h: Floats, lam: Floats, edges: Ints, squarings: int) -> t
 
 
 Evaluate = Callable[[Floats], tuple[float, Floats, Floats]]
+Gradient = Callable[[Floats], Floats]
 
 
 def maximise(
-    evaluate: Evaluate, theta: Floats, scale: Floats, limit: int, parts: Sequence[Evaluate] | None = None
+    evaluate: Evaluate, gradients: Sequence[Gradient], theta: Floats, scale: Floats, limit: int
 ) -> tuple[Floats, Floats, int]:
     """Climb by scoring with the empirical information, and by Newton with the observed one once it is near.
 
     `evaluate` takes theta (p,) to log-likelihood, gradient (p,) and empirical information (p, p); `scale` (p,) is the
-    largest entry of the design for each parameter; `parts` as in `observed_information`. Returns theta, observed
+    largest entry of the design for each parameter; `gradients` as in `observed_information`. Returns theta, observed
     information (p, p), iterations used.
     """
     exact, fresh, last, (value, gradient, information) = False, False, np.inf, evaluate(theta)
@@ -79,7 +80,7 @@ def maximise(
         if not exact and (gradient @ step < 1e-3 or iteration in (25, limit)):
             exact = stale = True
         if stale or (exact and iteration == limit):
-            information, fresh = observed_information(evaluate, theta, scale, parts), True
+            information, fresh = observed_information(gradients, theta, scale), True
             step = _ascent(information, gradient, scale)
         last = float(gradient @ step)
         # With the Hessian of this place the last step squares the error; with an earlier one it takes a tenth of it.
@@ -105,7 +106,7 @@ def maximise(
             continue
         theta, (value, gradient, empirical) = theta + step, trial
         information, fresh = (information if exact else empirical), False
-    return theta, information if fresh else observed_information(evaluate, theta, scale, parts), iteration
+    return theta, information if fresh else observed_information(gradients, theta, scale), iteration
 
 
 def _ascent(information: Floats, gradient: Floats, scale: Floats) -> Floats:
@@ -115,18 +116,16 @@ def _ascent(information: Floats, gradient: Floats, scale: Floats) -> Floats:
     return np.asarray(vectors @ ((vectors.T @ (gradient / scale)) / size) / scale)
 
 
-def observed_information(
-    evaluate: Evaluate, theta: Floats, scale: Floats, parts: Sequence[Evaluate] | None = None
-) -> Floats:
-    """Minus the Hessian, (p, p): central differences of the analytic gradient (arguments as in `maximise`).
+def observed_information(gradients: Sequence[Gradient], theta: Floats, scale: Floats) -> Floats:
+    """Minus the Hessian, (p, p): central differences of the analytic gradient.
 
-    `parts` (p,) may give for each parameter the evaluation of those rows alone that depend on it: the others' gradients
-    do not change, and their difference is zero exactly.
+    `gradients` (p,) gives for each parameter the gradient of the rows that depend on it: the others' do not change, and
+    their difference is zero exactly.
     """
     hessian = np.empty((len(theta), len(theta)))
     for j, width in enumerate(3e-5 / scale):
-        shift, change = np.eye(len(theta))[j] * width, evaluate if parts is None else parts[j]
-        hessian[j] = (change(theta + shift)[1] - change(theta - shift)[1]) / (2 * width)
+        shift = np.eye(len(theta))[j] * width
+        hessian[j] = (gradients[j](theta + shift) - gradients[j](theta - shift)) / (2 * width)
     return np.asarray(-(hessian + hessian.T) / 2)
 
 

@@ -107,7 +107,7 @@ def pearson_fit(fit: PanelFit, likelihood: Likelihood, group: Ints) -> PearsonFi
     observed = np.zeros((int(group.max()) + 1, model.n_states, model.n_states))
     expected = np.zeros_like(observed)
     np.add.at(observed, (group, moves.from_state, moves.to_state), moves.count)
-    chance = likelihood.arrivals(fit.theta, derivatives=False)[0][likelihood.pair]
+    chance = likelihood.arrivals(fit.theta)[likelihood.pair]
     np.add.at(expected, (group, moves.from_state), moves.count[:, None] * chance)
     statistic, possible = float(_deviation(observed, expected).sum()), expected > 0
     # An absorbing row has one possible cell and so none that is free.

@@ -22,6 +22,8 @@ from analysis.numerics.repeated import MmrmFit
 from analysis.numerics.repeated_sums import pattern_keys, subject_arrays
 
 SandwichKind = Literal["CR0", "CR2", "CR3"]
+# Patients whose products stay in cache together.
+_PART = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,22 @@ class Sandwich:
 
 @dataclass(frozen=True, slots=True)
 class _Cluster:
-    """Patients of one pattern with m observed visits: X (n, m, p), residuals (n, m), V^-1/2 L: V^-1 = L L'."""
+    """Patients of one pattern with m observed visits: X (n, m, p), residuals (n, m), V^-1/2 L: V^-1 = L L'.
+
+    `rows` (n,) are their places in the arrays; each stands for `count` (n,) that are alike.
+    """
 
     rows: IntArray
     x: FloatArray
     residual: FloatArray
     lower: FloatArray
+    count: FloatArray
+
+    def parts(self, size: int) -> "Iterator[_Cluster]":
+        """Yield at most `size` patients at a time."""
+        for i in range(0, len(self.rows), size):
+            at = slice(i, i + size)
+            yield _Cluster(self.rows[at], self.x[at], self.residual[at], self.lower[at], self.count[at])
 
 
 def sandwich(
@@ -102,21 +114,26 @@ def sandwich_degrees_of_freedom(
     """Satterthwaite degrees of freedom (r,) of contrasts (r, p) under the sandwich; Pustejovsky & Tipton (2018).
 
     tr(G)^2 / tr(G^2) for the n x n matrix G of the quadratic form under the working model. G is diagonal minus a
-    matrix of rank p, so that it is never formed. Arguments and errors as for `sandwich`.
+    matrix of rank p, so that it is never formed; outcomes do not enter, so that patients of the same covariates, weight
+    and visits count together. Arguments and errors as for `sandwich`.
     """
     chosen, matrix = _kind(kind), contrast_matrix(fit, rows)
-    diagonal, tilt = [], []
-    for cluster in _clusters(fit, z, y, group, weights):
-        scaled = np.swapaxes(cluster.lower, 1, 2) @ cluster.x
-        u = _adjustment(fit, cluster, chosen) @ scaled @ (fit.covariance @ matrix.T)
-        diagonal.append(np.einsum("nmr,nmr->nr", u, u))
-        tilt.append(np.einsum("nmr,nmp->nrp", u, scaled))
-    d, v = np.concatenate(diagonal), np.concatenate(tilt)
-    inner = np.einsum("nrp,nrq->rpq", v, v, optimize=True) @ fit.covariance
-    trace = d.sum(axis=0) - np.trace(inner, axis1=1, axis2=2)
-    cross = np.einsum("nr,nrp,pq,nrq->r", d, v, fit.covariance, v, optimize=True)
-    square = (d**2).sum(axis=0) - 2 * cross + np.einsum("rpq,rqp->r", inner, inner)
-    return np.asarray(trace**2 / square)
+    (r, p), phi = matrix.shape, fit.covariance
+    trace, square, cross, inner = np.zeros(r), np.zeros(r), np.zeros(r), np.zeros((r, p, p))
+    for whole in _clusters(fit, z, y, group, weights, alike=True):
+        for cluster in whole.parts(_PART):
+            n, m = cluster.residual.shape
+            scaled = np.swapaxes(cluster.lower, 1, 2) @ cluster.x
+            u = _adjustment(fit, cluster, chosen) @ (scaled.reshape(n * m, p) @ (phi @ matrix.T)).reshape(n, m, r)
+            d, v = np.einsum("nmr,nmr->rn", u, u), (np.swapaxes(u, 1, 2) @ scaled).transpose(1, 0, 2)
+            counted = np.swapaxes(v * cluster.count[:, None], 1, 2)
+            trace += d @ cluster.count
+            square += d**2 @ cluster.count
+            inner += counted @ v
+            cross += np.einsum("rpq,pq->r", (counted * d[:, None]) @ v, phi)
+    inner = inner @ phi
+    trace -= np.trace(inner, axis1=1, axis2=2)
+    return np.asarray(trace**2 / (square - 2 * cross + np.einsum("rpq,rqp->r", inner, inner)))
 
 
 def _kind(kind: str) -> SandwichKind:
@@ -131,8 +148,9 @@ def _clusters(
     y: ArrayLike,
     group: Sequence[object] | NDArray[np.generic] | None,
     weights: ArrayLike | None,
+    alike: bool = False,
 ) -> Iterator[_Cluster]:
-    """Patients pattern by pattern."""
+    """Patients pattern by pattern; with `alike` one of each covariates and weight, with how many they are."""
     patients = subject_arrays(z, y, group, weights)
     y_, labels = patients.y, patients.labels
     if int((~np.isnan(y_)).sum()) != fit.sums.n_observations or not set(labels) <= set(fit.sums.groups):
@@ -142,11 +160,25 @@ def _clusters(
     _, cell = np.unique(pattern_keys(observed, codes)[seen], return_inverse=True)
     order = np.argsort(cell, kind="stable")
     for part in np.split(seen[order], np.flatnonzero(np.diff(cell[order])) + 1):
+        count = np.ones(len(part))
+        if alike:
+            part, count = _distinct(part, np.column_stack([patients.weights[part], patients.z[part]]))
         at = np.flatnonzero(observed[part[0]])
         x = np.einsum("nq,tqp->ntp", patients.z[part], fit.design.maps[at])
         lower = np.linalg.cholesky(np.linalg.inv(fit.sigma[codes[part[0]]][np.ix_(at, at)]))
         root = np.sqrt(patients.weights[part])[:, None, None]
-        yield _Cluster(part, x, y_[part][:, at] - x @ fit.beta, root * lower)
+        yield _Cluster(part, x, y_[part][:, at] - x @ fit.beta, root * lower, count)
+
+
+def _distinct(rows: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return one of the `rows` (n,) for each distinct row of `values` (n, k), and how many there are of it."""
+    key = np.zeros(len(rows), dtype=np.int64)
+    # Column by column: sorting numbers is quicker than sorting rows.
+    for column in values.T:
+        _, place = np.unique(column, return_inverse=True)
+        _, key = np.unique(key * (int(place.max()) + 1) + place, return_inverse=True)
+    _, first, count = np.unique(key, return_index=True, return_counts=True)
+    return rows[first], count.astype(float)
 
 
 def _adjustment(fit: MmrmFit, cluster: _Cluster, kind: SandwichKind) -> FloatArray:

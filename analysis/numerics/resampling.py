@@ -90,7 +90,9 @@ def interval_of_probability(estimate: Floats, replicates: Floats, confidence: fl
         Observations behind the estimate.
     """
     alpha = 1 - confidence
-    low, high = np.nanquantile(replicates, [alpha / 2, 1 - alpha / 2], axis=0)
+    # The (R + 1) p-th of R replicates in order, not the one between: of 100 that would cover 93 of 100 (Davison &
+    # Hinkley 1997, section 5.2.1).
+    low, high = np.nanquantile(replicates, [alpha / 2, 1 - alpha / 2], axis=0, method="weibull")
     with np.errstate(divide="ignore", invalid="ignore"):
         # Replicates of a curve that jumps may vary more than a share at the estimate can: theirs counts then.
         mean = np.nanmean(replicates, axis=0)

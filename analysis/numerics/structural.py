@@ -111,7 +111,7 @@ def standardise(
         and a target that ended is not in response.
     """
     nodes = model.nodes
-    stratum, strata, x, mass = visits.stratum[start], visits.dummies[start], visits.x[start], weight[start]
+    stratum, strata, x, mass = visits.stratum[start], visits.dummies_of(start), visits.x[start], weight[start]
     s, k, p = strata.shape[1], len(nodes), x.shape[1]
     size = np.maximum(strata.T @ mass, 1e-300)
     b = model.fit.coefficients
@@ -279,7 +279,7 @@ def end_free(
 
     Between the bounds of intervals the survival is linear.
     """
-    strata, x = visits.dummies[start], visits.x[start]
+    strata, x = visits.dummies_of(start), visits.x[start]
     between_bounds = hats(days, bounds)
     arms = []
     for arm in (1.0, 0.0):
@@ -297,7 +297,7 @@ def standardise_risk(
     fit: Logistic, start: Ints, visits: Visits, weight: Floats, bounds: Floats, *, interact: bool
 ) -> Curves:
     """Return the cumulative risk of the end at each bound after 0 over all trials of a stratum, by strategy."""
-    strata, mass = visits.dummies[start], weight[start]
+    strata, mass = visits.dummies_of(start), weight[start]
     size = np.maximum(strata.T @ mass, 1e-300)
     arms = []
     for free in end_free(fit, start, visits, bounds, bounds[1:], interact=interact):

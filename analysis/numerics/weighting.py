@@ -278,7 +278,7 @@ def e_value(ratio: float) -> float:
 
 def _deviance(outcome: Floats, mean: Floats, weight: Floats) -> float:
     mean = np.clip(mean, 1e-300, 1 - 1e-16)
-    return float(-2 * (weight * (special.xlogy(outcome, mean) + special.xlogy(1 - outcome, 1 - mean))).sum())
+    return float(-2 * (weight @ (outcome * np.log(mean) + (1 - outcome) * np.log(1 - mean))))
 
 
 def solve(matrix: Floats, right: Floats) -> Floats:

@@ -255,6 +255,20 @@ def test_every_rule_of_loss_is_answered_and_named(real, loss):
     assert result.settings["loss"] == loss and result.settings["loss_source"]
 
 
+def test_the_second_question_about_the_same_moves_fits_nothing_again(monkeypatch):
+    fitted = []
+    monkeypatch.setattr("analysis.multistate_rows._fit", lambda *given: fitted.append(given) or ({}, {}, None))
+    days = np.array([100.0])
+    cells = pl.DataFrame({"cell": [1], "stratum": "early", "kind": "visit", "from_state": "no_response_yet",
+                          "to_state": "in_response", "start_day": [0], "stop_day": [91], "n": [20.0]})  # fmt: skip
+    patterns = pl.DataFrame({"pattern": [1], "cell": [1], "n_courses": [1], "n_patients": [20]})
+    more = cells.with_columns(n=pl.lit(21.0))
+    for given in (cells, cells.clone(), more, cells):
+        with pytest.raises(NotEstimable):
+            fit_cohort([Stratum("early", "early", "#000000")], given, patterns, pl.DataFrame(), days, 0.95)
+    assert len(fitted) == 2
+
+
 def test_stages_differ_in_loss_and_the_contrast_says_by_how_much(lost):
     assert number(lost, "loss_intensity_ratio", "moderate - early")["estimate"] > 1
     test = number(lost, "test", "all")

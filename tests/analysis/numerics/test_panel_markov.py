@@ -156,6 +156,24 @@ def test_scores_of_every_kind_of_move_agree_with_numeric_differences():
         np.testing.assert_allclose(scores[:, j], slope, atol=1e-9)  # truncation 1e-10 and rounding 1e-16 / 1e-5
 
 
+def test_gradient_summed_by_segment_is_the_sum_of_the_scores_of_every_kind_of_move():
+    problem = mixed_problem()
+    theta = np.random.default_rng(2).normal(-1.5, 0.4, problem.design.shape[-1])
+    np.testing.assert_allclose(problem.gradient(theta), problem.evaluate(theta)[1], rtol=1e-11)
+
+
+def test_states_that_no_move_asks_for_change_nothing():
+    # Ends are known to the day: the state after them is left out of the matrices, and comes back if somebody asks.
+    model = model_of(NAMES, LOSS, sets=[[1, 1, 1, 0]])
+    rows = [(0, 0, 1, 0, 3, 0), (0, 1, 2, 3, 12, 0), (0, 1, 3, 3, 7.5, 2), (0, 0, 0, 3, 10, 3)]
+    theta = np.random.default_rng(3).normal(-1.5, 0.4, 6)
+    without = arrange(model, moves_of(rows), no_covariates())
+    every = arrange(model, moves_of([*rows, (0, 2, 3, 0, 3, 0)]), no_covariates())
+    assert without.kept.tolist() == [True, True, True, False] and every.kept.all()
+    for one, other in zip(without.log_terms(theta), every.log_terms(theta), strict=True):
+        np.testing.assert_allclose(one, other[:4], rtol=1e-13)
+
+
 def simulated(n=400, seed=5, points=(), rates=(0.16, 0.01, 0.09, 0.02, 0.05, 0.03)):
     """Courses of the loss-of-response model seen about every three months; ends on their day; effect log 2 on 0→1."""
     generator, rows, patients = np.random.default_rng(seed), [], []
@@ -469,6 +487,6 @@ def test_curvature_from_the_moves_that_a_parameter_bears_on_is_the_curvature():
     theta, scale = np.full(model.n_parameters, -2.5), np.ones(model.n_parameters)
     parts = problem.by_parameter()
     assert any(part.__self__ is not problem for part in parts)
-    whole = observed_information(problem.evaluate, theta, scale)
+    whole = observed_information([problem.gradient] * len(theta), theta, scale)
     # The rest of a gradient does not change: its difference is zero but for the rounding of larger sums.
-    np.testing.assert_allclose(observed_information(problem.evaluate, theta, scale, parts), whole, atol=1e-5)
+    np.testing.assert_allclose(observed_information(parts, theta, scale), whole, atol=1e-5)

@@ -241,6 +241,20 @@ def test_the_sandwich_and_its_degrees_of_freedom_equal_their_definitions(
     assert df[0] == pytest.approx(np.trace(form) ** 2 / (form**2).sum(), rel=EXACT)
 
 
+@pytest.mark.parametrize("kind", ["CR0", "CR2"])
+def test_patients_that_are_alike_count_together_in_the_degrees_of_freedom(kind: str) -> None:
+    # Ages to ten years, equal weights, one group: most patients share their covariates and visits with others.
+    data = random_data(8, n=400, groups=1)
+    z = np.column_stack([data.z[:, :2], data.z[:, 2].round(-1)])
+    assert len(np.unique(np.column_stack([z, np.isnan(data.y)]), axis=0)) < 200
+    fit = fit_mmrm(pattern_sums(z, data.y), DESIGN)
+    contrast = np.eye(fit.beta.size)[1]
+    # With weights that differ in the last digit nobody is alike, and nothing else changes.
+    apart = np.random.default_rng(0).uniform(1, 1 + 1e-13, len(z))
+    together = sandwich_degrees_of_freedom(fit, contrast, z, data.y, kind=kind)
+    assert together == pytest.approx(sandwich_degrees_of_freedom(fit, contrast, z, data.y, None, apart, kind), rel=1e-9)
+
+
 def test_the_jackknife_sandwich_is_what_leaving_each_patient_out_gives(fitted: tuple[Data, MmrmFit]) -> None:
     data, fit = fitted
     full = dense(data, DESIGN, fit.sigma, fit.sums.groups)

@@ -35,6 +35,8 @@ def ask(courses: Courses, outcome: str | None, definition: str) -> dict[str, Any
         domain = str(loss.pop("domain"))
     else:
         domain = next((d for d in ("pain", "function", "global") if d in domains), domains[0] if domains else None)
+    if len(courses) == 0:
+        raise NotEstimable(f"No course is left to analyse. {courses.reasons() or 'None was selected.'}")
     if scale is None and domain is None:
         raise NotEstimable("The programme names no scale by which a situation could be known. Name one: outcome='…'.")
     con.execute(

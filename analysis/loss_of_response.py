@@ -240,6 +240,8 @@ def _fitted(
     points = np.array(change_day, dtype=float)
     if (np.diff(points, prepend=0.0) <= 0).any():
         raise UsageError(f"change_day = {change_day} must be days after treatment, each later than the one before.")
+    if not reduction.strata:
+        raise NotEstimable(f"No course is left to analyse. {reduction.why_nobody()}")
     moves, patterns, shares = weighed(*(reduction.frames[name] for name in PANEL))
     fitted = fit_cohort(list(reduction.strata), moves, patterns, shares, points, confidence)
     settings = {

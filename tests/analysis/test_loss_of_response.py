@@ -6,12 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.booster import booster_effect
 from analysis.cohort import Stratum
 from analysis.figures import png
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.loss_rows import loss_rows, mean_rows, share_rows
 from analysis.multistate_figures import occupation
 from analysis.multistate_rows import checks_of, fit_cohort
+from analysis.trajectories import trajectories
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
@@ -288,6 +290,18 @@ def test_one_patient_is_refused_with_the_number_needed(tmp_path):
     registry, _ = registry_of(Design(patients=1, seed=3, boosters=False), tmp_path)
     with pytest.raises(NotEstimable, match="at least 10 are needed"):
         time_in_response(registry.courses(), by="all")
+
+
+def test_where_nobody_has_a_stage_every_question_says_that_this_is_why_nobody_is_left(tmp_path):
+    write_template(simulate(Design(patients=3, seed=3)), tmp_path / "files")
+    (tmp_path / "files" / "stages.csv").unlink()
+    Registry.create(tmp_path / "knees.duckdb", key=b"0123456789abcdef").close()
+    load(tmp_path / "knees.duckdb", [tmp_path / "files"])
+    derive(tmp_path / "knees.duckdb")
+    courses = Registry.open(tmp_path / "knees.duckdb").courses(programme="osteoarthritis")
+    for ask in (time_in_response, loss_of_response, booster_effect, trajectories):
+        with pytest.raises(NotEstimable, match=r"No course is left to analyse\. \d no stage recorded"):
+            ask(courses)
 
 
 def test_figures_tell_the_same_without_being_seen_and_have_the_same_bytes(by_rule, lost):

@@ -79,7 +79,7 @@ def loss_contrasts(fitted: Fitted, days: Floats, landmark: float) -> list[dict[s
 
 
 def _judged(fitted: Fitted, code: str, value: Floats, gradient: Floats, told_by: Floats) -> Judged:
-    low, high = share_limits(value, fitted.error(gradient, code), told_by, fitted.confidence)
+    low, high = share_limits(value, fitted.error(gradient, code), told_by, fitted.confidence, fitted.courses(code))
     return value, gradient, low, high
 
 
@@ -171,10 +171,10 @@ def _mean_judged(fitted: Fitted, code: str, horizon: float) -> Judged:
     """Return the mean days with limits on the logit scale of their share of the horizon."""
     value, gradient = mean_days(fitted.fits[code].fit, horizon)
     mean, slope = value[[RESPONSE]], gradient[[RESPONSE]]
-    low, high = logit_interval(mean, fitted.error(slope, code), horizon, fitted.confidence)
+    told_by = followed(fitted.of(code), np.array([horizon]))
+    low, high = logit_interval(mean, fitted.error(slope, code), horizon, fitted.confidence, fitted.courses(code))
     # Where nobody was seen in response: as if those who may have been were so for the whole time.
-    most = horizon * share_limits(np.zeros(1), np.zeros(1), followed(fitted.of(code), np.array([horizon])),
-                                  fitted.confidence)[1]  # fmt: skip
+    most = horizon * share_limits(np.zeros(1), np.zeros(1), told_by, fitted.confidence)[1]
     return mean, slope, np.where(mean <= 0, 0.0, low), np.where(mean <= 0, most, high)
 
 

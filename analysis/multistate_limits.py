@@ -40,12 +40,15 @@ def followed(moves: pl.DataFrame, days: Floats, since: float = 0.0, *, origin: s
     return np.asarray((n * seen).sum(axis=0) / (upto[0] - since))
 
 
-def share_limits(value: Floats, error: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
+def share_limits(
+    value: Floats, error: Floats, n: Floats, confidence: float, courses: float = np.inf
+) -> tuple[Floats, Floats]:
     """Return limits of probabilities `value` with standard errors `error`, told by `n` courses; shapes alike.
 
-    On the logit scale, but not narrower than Wilson's; where nothing was seen to happen, or all, exact (binomial).
+    `courses` is how many the model was fitted to. On the logit scale, but not narrower than Wilson's; where nothing was
+    seen to happen, or all, exact (binomial).
     """
-    low, high = logit_interval(value, error, 1.0, confidence)
+    low, high = logit_interval(value, error, 1.0, confidence, courses)
     least, most = wilson(np.clip(value, 0.0, 1.0), n, confidence)
     bound = ((1 - confidence) / 2) ** (1 / np.maximum(n, 1e-9))
     low = np.where(value <= 0, 0.0, np.where(value >= 1, bound, np.fmin(low, least)))

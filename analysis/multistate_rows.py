@@ -261,7 +261,7 @@ def state_rows(
     rows = []
     for name, state in quantities.items():
         error = fitted.error(gradient[:, state], code)
-        low, high = share_limits(value[:, state], error, told_by, fitted.confidence)
+        low, high = share_limits(value[:, state], error, told_by, fitted.confidence, fitted.courses(code))
         low, high = np.where(days > 0, low, 0.0), np.where(days > 0, high, 0.0)  # on day 0 nothing has happened yet
         for i, day in enumerate(days):
             late = day > beyond

@@ -113,7 +113,8 @@ FORTY_OF_A_HUNDRED = [("all", "visit", WAIT, WAIT, 0, 100, 60), ("all", "visit",
 
 def test_forty_of_a_hundred_seen_in_response_give_the_binomial_share_and_its_interval():
     (share, *_) = share_rows(cohort(FORTY_OF_A_HUNDRED), "all", np.array([100.0]))
-    logit = np.log(0.4 / 0.6) + np.array([-1, 1]) * 1.959963984540054 / np.sqrt(100 * 0.4 * 0.6)
+    # t on 99 degrees of freedom is 1.984217; sqrt(100 / 99) for the divisor.
+    logit = np.log(0.4 / 0.6) + np.array([-1, 1]) * 1.9842169515 * np.sqrt(100 / 99) / np.sqrt(100 * 0.4 * 0.6)
     assert share["estimate"] == pytest.approx(0.4, abs=1e-9)  # optimiser
     assert [share["low"], share["high"]] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-5)  # differenced Hessian
     assert (share["n"], share["denominator"]) == (40, 100)

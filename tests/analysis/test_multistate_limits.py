@@ -40,7 +40,15 @@ def test_a_curvature_that_says_too_much_is_not_believed_and_one_that_says_less_i
     assert_allclose(low, wilson(np.array([0.997]), np.array([8.0]), 0.95)[0])
     assert high > 0.999
     wide = np.array([0.4]), np.array([0.2])
-    assert_allclose(share_limits(*wide, np.array([500.0]), 0.95), logit_interval(*wide, 1.0, 0.95))
+    assert_allclose(share_limits(*wide, np.array([500.0]), 0.95, 40), logit_interval(*wide, 1.0, 0.95, 40))
+
+
+def test_of_few_courses_an_error_is_itself_an_estimate_and_its_limits_reach_further():
+    # t on 9 degrees of freedom is 2.262157; sqrt(10 / 9) for the divisor: on the logit scale, error 0.1 / (0.4 x 0.6).
+    low, high = logit_interval(np.array([0.4]), np.array([0.1]), 1.0, 0.95, 10.0)
+    width = 2.262157 * np.sqrt(10 / 9) * 0.1 / 0.24
+    assert_allclose(np.log(high / (1 - high)), np.log(0.4 / 0.6) + width, rtol=1e-6)
+    assert_allclose(np.log(low / (1 - low)), np.log(0.4 / 0.6) - width, rtol=1e-6)
 
 
 def test_where_nothing_happened_or_all_the_limit_is_exact():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -17,12 +17,14 @@ from analysis.numerics.exact import exact_share
 from analysis.numerics.gee import GeeFit, Working, fit_gee
 from analysis.numerics.laws import f_above, t_quantile
 from analysis.result import Result, check, diagnostics_of, frame_of, row
+from analysis.weighted_at_visits import Weighted, weigh, weighted_shares
 from registry import Courses
-from registry.errors import NotEstimable, choose
+from registry.errors import NotEstimable, UsageError, choose
 
 Floats = NDArray[np.float64]
 # A cell is a stratum at a planned visit: its code and the visit's position.
 Cell = tuple[str, int]
+Unseen = Literal["alike", "weighted"]
 
 FEWEST = 5
 # Fewer courses in response, or fewer not, and the log odds are far from normal.
@@ -70,21 +72,28 @@ def response_at_visits(
     confirmation: Confirmation = "confirmed",
     booster_policy: BoosterPolicy = "treatment_policy",
     working: Working = "independence",
+    unseen: Unseen | None = None,
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the share of courses in response at each planned visit by stratum, and differences between strata.
 
     Generalised estimating equations with a log odds for each stratum at each visit, clustered by patient: visits of a
-    course and courses of a patient may correlate in any way. Ended targets and the dead are not in response. Nothing is
-    said of courses that were not seen: they are taken to be like those of their stratum that were.
+    course and courses of a patient may correlate in any way. Ended targets and the dead are not in response. Courses
+    that were not seen are taken to be like those that had gained as much when last seen, or like all of their stratum,
+    as `unseen` says.
 
     Parameters
     ----------
     courses, definition, loss, by, confirmation, booster_policy
         As :func:`analysis.loss_of_response`.
     working
-        Working correlation of answers of one patient: under ``independence`` estimates are the shares seen, under
+        Working correlation of answers of one patient: under ``independence`` estimates are shares, under
         ``exchangeable`` visits lend to each other what a patient's other answers say. Limits hold under either.
+    unseen
+        ``weighted``: who was seen counts 1 / (the probability of being seen), from models of leaving and of missing a
+        visit by stratum and improvement last seen; right where leaving depends on no more than that. ``alike``: whoever
+        came stands for the stratum, right where leaving has nothing to do with the course. Default: weighted under
+        ``independence``, alike under ``exchangeable``.
 
     Returns
     -------
@@ -112,7 +121,11 @@ def response_at_visits(
     'independence'
     """
     choose(working, allowed(Working), "working =")
+    unseen = unseen or ("weighted" if working == "independence" else "alike")
+    choose(unseen, allowed(Unseen), "unseen =")
     check_confidence(confidence)
+    if unseen == "weighted" and working != "independence":
+        raise UsageError("Weights for being seen stand in the place of a working correlation: working='independence'.")
     placed = reduce_states(
         courses, "state_visit", "state_pattern", question="response_at_visits", definition=definition, loss=loss, by=by,
         confirmation=confirmation, booster_policy=booster_policy,
@@ -124,29 +137,45 @@ def response_at_visits(
     settings = {
         **placed.settings,
         "working": seen.working,
+        "unseen": unseen,
         "confidence": confidence,
         "visits": seen.visits,
         "variance": "sandwich clustered by patient",
         "estimand": "share of courses in response at each planned visit, ends counted as not in response",
     }
-    frame = frame_of([*shares(strata, seen, confidence), *differences(strata, seen, confidence),
-                      _test(strata, seen)])  # fmt: skip
+    found = [*shares(strata, seen, confidence), *differences(strata, seen, confidence)]
+    made = None
+    if unseen == "weighted":
+        held = [s.code for s in strata if s.code in seen.patients]
+        made = weighted_shares(visit_rows, seen.cells, held, confidence)
+        found = weigh(found, made, {float(v["day"]): v["position"] for v in seen.visits})
+    frame = frame_of([*found, _test(strata, seen)])
     return Result(
         question="response_at_visits",
         title=f"In response at planned visits by {by}: {settings['definition_label']}, loss: {settings['loss_label']}",
         frame=frame,
         settings=settings,
         attrition=placed.flow,
-        diagnostics=_diagnostics(seen),
+        diagnostics=_diagnostics(seen, made),
         curves=frame.filter(pl.col("quantity") == "share_in_response", pl.col("estimate").is_not_null()),
         at_risk=frame.filter(pl.col("quantity") == "seen"),
         notes=(
             *fallback(working, seen),
-            "Who was not seen is taken to be like those of the stratum who were (missing completely at random within "
-            "stratum and visit); time_in_response() lets it depend on the states seen before.",
+            _ALIKE if made is None else _WEIGHTED,
         ),
         draw=trajectory_figures.share_at_visits,
     )
+
+
+_ALIKE = (
+    "Who was not seen is taken to be like those of the stratum who were (missing completely at random within stratum "
+    "and visit): too high where those who gain little stay away. unseen='weighted' and time_in_response() let it "
+    "depend on what was seen before."
+)
+_WEIGHTED = (
+    "Who was seen counts for those with as much improvement when last seen who were not (missing at random given the "
+    "stratum and that improvement). The test is that of the shares of those seen."
+)
 
 
 def fitted(rows: pl.DataFrame, patterns: pl.DataFrame, working: Working) -> Seen:
@@ -270,13 +299,19 @@ def _test(strata: list[Stratum], seen: Seen) -> dict[str, Any]:
     return row("all", "test", estimate=float(f_above(f, r, left)), denominator=int(seen.fit.n_clusters), note=note)
 
 
-def _diagnostics(seen: Seen) -> pl.DataFrame:
+def _diagnostics(seen: Seen, made: Weighted | None) -> pl.DataFrame:
     last = seen.visits[-1]
     checks = [
         check("converged", None, "yes", seen.fit.converged, "change of coefficients and correlation below 1e-10"),
         check("correlation within a patient", seen.fit.correlation, "stated", True, "of answers at any two visits"),
         check("patients in the model", seen.fit.n_clusters, "stated", True, "with a known state at one visit or more"),
     ]
+    if made:
+        checks += [
+            check(f"largest weight at {v['visit']}", made.largest[v["position"]], "<= 10",
+                  made.largest[v["position"]] <= 10, "how many courses not seen the one least like them stands for")
+            for v in seen.visits if v["position"] in made.largest
+        ]  # fmt: skip
     for code in seen.patients:
         _, n, due = seen.counts.get((code, last["position"]), (0, 0, 0))
         share = n / due if due else None

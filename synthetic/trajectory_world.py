@@ -238,5 +238,7 @@ def response_states(world: World) -> pl.DataFrame:
             "planned_visit": np.array([name for name, _, _ in VISITS])[visit],
             "target_day": np.array([day for _, day, _ in VISITS])[visit],
             "in_response": np.where(world.seen[course, visit], held, -1),
+            "over": 0,
+            "improvement": np.where(world.seen[course, visit], world.change[course, visit], np.nan),
         }
-    ).with_columns(pl.col("in_response").replace(-1, None))  # fmt: skip
+    ).with_columns(pl.col("in_response").replace(-1, None), pl.col("improvement").fill_nan(None))  # fmt: skip

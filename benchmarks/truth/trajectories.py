@@ -37,6 +37,7 @@ from analysis.trajectories import enough_visits
 from analysis.trajectory_model import Inference, clustered, fit_with_fallback
 from analysis.trajectory_rows import numbers
 from analysis.trajectory_sums import Sums, Visit, design_of, returned_of, rows_of
+from analysis.weighted_at_visits import weigh, weighted_shares
 from registry import sqlmodels
 from registry.errors import NotEstimable
 from synthetic.trajectory_world import (
@@ -60,7 +61,7 @@ PLANNED = [Visit(name, k + 1, float(day)) for k, (name, day, _) in enumerate(VIS
 SHOWN = ("6 months", "12 months", "24 months")
 IMPUTED = "12 months"
 WEIGHTED = "weighted for observation"
-GROWTH, COMPLETE = "growth", "in response, complete case"
+GROWTH, COMPLETE, SEEN_WEIGHTED = "growth", "in response, complete case", "in response, weighted for observation"
 WORKING = {"in response, independence": "independence", "in response, exchangeable": "exchangeable"}
 ASSUMED: dict[str, tuple[Rule, float]] = {
     "imputed at random": ("missing_at_random", 0.0),
@@ -69,7 +70,7 @@ ASSUMED: dict[str, tuple[Rule, float]] = {
 PARTS: dict[str, tuple[str, ...]] = {
     "planned": ("mean change", "observed case", "complete case", *ASSUMED, WEIGHTED),
     "growth": (GROWTH,),
-    "response": (*WORKING, COMPLETE),
+    "response": (*WORKING, SEEN_WEIGHTED, COMPLETE),
 }
 _WORLDS = {
     "at_random": "`at_random`: normal changes; the chance of leaving depends on the change last seen.",
@@ -171,6 +172,13 @@ def _responding(world: World) -> dict[str, Any]:
             rows = [*shares(STRATA, seen, 0.95), *differences(STRATA, seen, 0.95)]
             found = _table(rows, "share_in_response", list(STAGES)) + _table(rows, "difference", CONTRASTS)
             out[name] = (100 * np.array(found)).tolist()
+    with suppress(NotEstimable):
+        seen = fitted_shares(states, patterns, "independence")
+        made = weighted_shares(states, seen.cells, list(STAGES), 0.95)
+        days = {float(v["day"]): v["position"] for v in seen.visits}
+        rows = weigh([*shares(STRATA, seen, 0.95), *differences(STRATA, seen, 0.95)], made, days)
+        found = _table(rows, "share_in_response", list(STAGES)) + _table(rows, "difference", CONTRASTS)
+        out[SEEN_WEIGHTED] = (100 * np.array(found)).tolist()
     out[COMPLETE] = [[_complete(world, s, k) for k, v in enumerate(PLANNED) if v.name in SHOWN] for s in range(3)]
     return out
 
@@ -227,7 +235,10 @@ def summary(
         **{name: (np.concatenate([own, gaps])[:, at], SHOWN, every) for name in ("mean change", GROWTH)},
         **dict.fromkeys(("observed case", "complete case"), (own[:, at], SHOWN, every)),
         **{name: (np.concatenate([alike, gaps])[:, [_MONTH]], (IMPUTED,), imputed) for name in (*ASSUMED, WEIGHTED)},
-        **{name: (np.concatenate([share, share[1:] - share[0]])[:, at], SHOWN, every) for name in WORKING},
+        **{
+            name: (np.concatenate([share, share[1:] - share[0]])[:, at], SHOWN, every)
+            for name in (*WORKING, SEEN_WEIGHTED)
+        },
         COMPLETE: (share[:, at], SHOWN, every),
     }
     rows = []
@@ -274,9 +285,9 @@ def page(made: dict[str, Any]) -> str:
         "*observed case*: whoever came to the visit; *complete case*: whoever came to every visit of the model (both "
         "for comparison only); *growth*: the curve in actual time, from the same scores on days about the visit's; "
         f"*in response*: {ENOUGH:.0f} points better than at baseline, in per cent, by estimating equations "
-        "(`response_at_visits`) with either working correlation, and of those who came to every visit up to then. "
-        "Coverage is of 95 % limits among the samples that gave a number (`answered`), with its "
-        "Monte-Carlo error; where fewer samples are shown than the command asks for, it was stopped.",
+        "(`response_at_visits`) with either working correlation, weighted for observation (the default), and of those "
+        "who came to every visit up to then. Coverage is of 95 % limits among the samples that gave a number "
+        "(`answered`), with its Monte-Carlo error; where fewer samples are shown than the command asks for, it was stopped.",
         "",
         "| scenario | courses | samples | quantity | stratum | visit | truth | bias (MC error) | SD | coverage "
         "| answered |",

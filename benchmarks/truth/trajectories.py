@@ -287,7 +287,8 @@ def page(made: dict[str, Any]) -> str:
         f"*in response*: {ENOUGH:.0f} points better than at baseline, in per cent, by estimating equations "
         "(`response_at_visits`) with either working correlation, weighted for observation (the default), and of those "
         "who came to every visit up to then. Coverage is of 95 % limits among the samples that gave a number "
-        "(`answered`), with its Monte-Carlo error; where fewer samples are shown than the command asks for, it was stopped.",
+        "(`answered`), with its Monte-Carlo error; "
+        "where fewer samples are shown than the command asks for, it was stopped.",
         "",
         "| scenario | courses | samples | quantity | stratum | visit | truth | bias (MC error) | SD | coverage "
         "| answered |",

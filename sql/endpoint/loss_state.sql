@@ -44,24 +44,26 @@ judged as (
 
 shown as (
     select
-        judged.course_id, judged.definition, judged.loss, rules.confirmation, judged.day, judged.source_id,
-        case when judged.lost then 0 when judged.met then 1 end as shows,
-        lead(judged.day) over sequence is not null as has_next,
-        lead(case when judged.lost then 0 when judged.met then 1 end) over sequence as next_shows
+        course_id, definition, loss, day, source_id,
+        case when lost then 0 when met then 1 end as shows,
+        lead(day) over sequence is not null as has_next,
+        lead(case when lost then 0 when met then 1 end) over sequence as next_shows
     from judged
-    cross join rules
-    where judged.known
-    window sequence as (partition by judged.course_id, judged.definition, judged.loss, rules.confirmation order by judged.day)
+    where known
+    window sequence as (partition by course_id, definition, loss order by day)
 ),
 
 settled as (
     select
-        shown.*,
-        coalesce(last_value(case when confirmation = 'first' or shows = next_shows then shows end ignore nulls) over (
-            partition by course_id, definition, loss, confirmation
-            order by day rows between unbounded preceding and current row
+        shown.*, rules.confirmation,
+        coalesce(last_value(
+            case when rules.confirmation = 'first' or shown.shows = shown.next_shows then shown.shows end ignore nulls
+        ) over (
+            partition by shown.course_id, shown.definition, shown.loss, rules.confirmation
+            order by shown.day rows between unbounded preceding and current row
         ), 0) as responding
     from shown
+    cross join rules
 ),
 
 before as (
@@ -69,13 +71,17 @@ before as (
         settled.*,
         lag(responding, 1, 0) over (
             partition by course_id, definition, loss, confirmation order by day
-        ) as responded
+        ) as responded,
+        max(responding) over (
+            partition by course_id, definition, loss, confirmation
+            order by day rows between unbounded preceding and current row
+        ) as ever
     from settled
 )
 
 select
     course_id, definition, loss, confirmation, day,
-    case when responding = 1 then 'in_response' when max(responding) over so_far = 1 then 'response_lost'
+    case when responding = 1 then 'in_response' when ever = 1 then 'response_lost'
         else 'no_response_yet' end as state,
     case when shows = 1 and responded = 0 then 'in_response'
         when shows = 0 and responded = 1 then 'response_lost' end as shown_state,
@@ -83,7 +89,3 @@ select
         then responding = shows end as agreed,
     'staging.score' as source_table, source_id
 from before
-window so_far as (
-    partition by course_id, definition, loss, confirmation
-    order by day rows between unbounded preceding and current row
-)

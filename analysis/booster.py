@@ -341,4 +341,4 @@ def _notes(
         "No unmeasured reason for the booster is assumed, given what was known at the decision. Not randomised: see "
         "the E-value, the negative control and docs/methods/booster.md."
     )
-    return (*notes, *explanation(table, strata, plan.outcome, plan.days[-1]))
+    return (*notes, *explanation(table, strata, plan.outcome))

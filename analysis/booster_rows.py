@@ -214,22 +214,26 @@ def naive_rows(data: Prepared, cells: pl.DataFrame, strata: list[Stratum], confi
     return rows
 
 
-def explanation(frame: pl.DataFrame, strata: list[Stratum], outcome: str, last: float) -> tuple[str, ...]:
+def explanation(frame: pl.DataFrame, strata: list[Stratum], outcome: str) -> tuple[str, ...]:
     """Return a sentence a stratum on why the naive number differs, in words for a clinician."""
     lines = []
     unit = "points" if outcome == "mean" else "percentage points"
     scale = 1.0 if outcome == "mean" else 100.0
     for s in strata:
         mine = frame.filter(pl.col("stratum") == s.code)
-        ours = mine.filter(pl.col("quantity") == "difference", pl.col("time_day") == last)["estimate"]
+        ours = mine.filter(pl.col("quantity") == "difference", pl.col("estimate").is_not_null()).sort("time_day")
         naive = mine.filter(pl.col("quantity") == "naive_ever_against_never")["estimate"]
-        if not len(ours) or not len(naive) or ours[0] is None or naive[0] is None:
+        if not ours.height or not len(naive) or naive[0] is None:
             continue
+        told = "; ".join(
+            f"day {r['time_day']:.0f}: {_signed(scale * r['estimate'])} "
+            f"({_signed(scale * r['low'])} to {_signed(scale * r['high'])})"
+            for r in ours.iter_rows(named=True)
+        )
         lines.append(
             f"{s.label}: courses ever boosted differed from those never boosted by {_signed(scale * naive[0])} {unit}; "
-            "compared at the decision, in like situations, a booster changed the outcome by "
-            f"{_signed(scale * ours[0])} at day {last:.0f}. The first number is not the effect: those who were boosted "
-            "were already losing, or had not responded."
+            f"compared at the decision, in like situations, the estimated difference is {told}. The first number is "
+            "not the effect: those who were boosted were already losing, or had not responded."
         )
     return tuple(lines)
 

@@ -89,7 +89,9 @@ def loss_of_response(
     Result
         Quantities ``response_lost``, ``end_before_loss``, ``share_dead_before_loss`` (shares of 1, ``time_day`` counts
         from the landmark), ``difference`` of the first between strata, ``loss_intensity_ratio``, and the ``test`` of
-        equal loss intensities. `n` counts losses seen by then, `denominator` the courses seen in response.
+        equal loss intensities. `n` counts losses seen by then, `denominator` the courses ever seen in response; in
+        ``at_risk``, `n` is who was last seen in response on the day: who responds after the landmark tells of later
+        days too, so that it may rise.
 
     Raises
     ------

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES, Proportional, logit_interval, proportional_loss
+from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES, logit_interval
 from analysis.multistate_limits import followed, share_limits
 from analysis.multistate_rows import (
     Fitted,
@@ -23,6 +23,7 @@ from analysis.multistate_rows import (
 )
 from analysis.numerics.exact import exact_share
 from analysis.numerics.laws import chi2_above, normal_quantile
+from analysis.proportional_loss import Proportional, proportional_loss
 from analysis.result import check, row
 
 Floats = NDArray[np.float64]
@@ -31,12 +32,7 @@ Floats = NDArray[np.float64]
 def loss_rows(fitted: Fitted, code: str, days: Floats, landmark: float) -> list[dict[str, Any]]:
     """Return what becomes of those in response on day `landmark`, by days since it."""
     quantities = {"response_lost": LOST, "end_before_loss": ENDED, "share_dead_before_loss": DEAD}
-    moves = fitted.of(code)
-    responded = count_of(
-        moves.filter(
-            pl.col("from_state") == "no_response_yet", pl.col("to_state").is_in(["in_response", "response_lost"])
-        )
-    )
+    moves, responded = fitted.of(code), _responded(fitted, code)
     why = fitted.why_not.get(code)
     if why is None and responded == 0:
         why = "no response was seen: there is nothing to lose"
@@ -58,6 +54,12 @@ def loss_rows(fitted: Fitted, code: str, days: Floats, landmark: float) -> list[
     )  # fmt: skip
 
 
+def _responded(fitted: Fitted, code: str) -> int:
+    """Return how many courses of a stratum were ever seen in response."""
+    first = pl.col("to_state").is_in(["in_response", "response_lost"])
+    return count_of(fitted.of(code).filter(pl.col("from_state") == "no_response_yet", first))
+
+
 def _followed_in_response(fitted: Fitted, code: str, days: Floats, landmark: float) -> Floats:
     """Return how many courses in response were followed from the landmark on, (T,)."""
     return followed(fitted.of(code), days, landmark, origin="in_response")
@@ -75,7 +77,8 @@ def loss_contrasts(fitted: Fitted, days: Floats, landmark: float) -> list[dict[s
         enters = fitted.of(code).filter(pl.col("to_state") == "in_response").height > 0
         return not enters or landmark + (day or 0) > fitted.last_day(code)
 
-    return difference_rows(fitted, "difference", days.tolist(), of, unknown) + _intensities(fitted)
+    found = difference_rows(fitted, "difference", days.tolist(), of, unknown, lambda code: _responded(fitted, code))
+    return found + _intensities(fitted)
 
 
 def _judged(fitted: Fitted, code: str, value: Floats, gradient: Floats, told_by: Floats) -> Judged:
@@ -96,8 +99,12 @@ def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
     z = normal_quantile(0.5 + fitted.confidence / 2)
     rows = []
     for code, log, spread in zip(codes[1:], found.log_ratio, np.sqrt(np.diag(found.covariance)), strict=True):
-        low, high = np.exp(log - z * spread), np.exp(log + z * spread)
         n = fitted.courses(code) + fitted.courses(codes[0])
+        if np.isnan(log):
+            note = f"{code} and {codes[0]} show losses in different days: no ratio is told"
+            rows.append(row(f"{code} - {codes[0]}", "loss_intensity_ratio", denominator=n, note=note))
+            continue
+        low, high = np.exp(log - z * spread), np.exp(log + z * spread)
         note = f"ratio of {code} to {codes[0]} at all times"
         rows.append(
             row(
@@ -108,8 +115,9 @@ def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
     note = (
         f"Wald test of equal loss intensities on {found.df} df, chi-squared {found.statistic:.2f}, clustered by patient"
     )
-    if len(codes) < len(fitted.strata):
-        note += f"; only strata with losses: {', '.join(codes)}"
+    compared = [codes[0], *(c for c, log in zip(codes[1:], found.log_ratio, strict=True) if not np.isnan(log))]
+    if len(compared) < len(fitted.strata):
+        note += f"; only strata with losses in the same days: {', '.join(compared)}"
     return [*rows, row("all", "test", estimate=found.p, denominator=sum(map(fitted.courses, codes)), note=note)]
 
 

@@ -282,56 +282,6 @@ def logit_interval(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proportional:
-    """Loss intensities as a common course over the bands times one factor a stratum.
-
-    Attributes: `log_ratio` (S-1,) against the first stratum and its `covariance` (S-1, S-1); `statistic`, Wald
-    chi-squared of all ratios being 1 on `df`; `p`; `lack_of_fit` and `lack_df`, chi-squared of what the factors leave.
-    """
-
-    log_ratio: Floats
-    covariance: Floats
-    statistic: float
-    df: int
-    p: float
-    lack_of_fit: float
-    lack_df: int
-
-
-def proportional_loss(fits: list[StratumFit], variance: Floats) -> Proportional:
-    """Summarise loss intensities by one factor a stratum: minimum distance with the joint covariance.
-
-    Generalised least squares of the log intensities on bands and strata is asymptotically the fit that constrains them
-    (Ferguson 1958), and unlike a likelihood ratio it stays right when courses of a patient are correlated.
-
-    Raises ValueError when fewer than two strata have a loss intensity that the data determine.
-    """
-    at, y, index, design = 0, [], [], []
-    for s, f in enumerate(fits):
-        for j in np.unique(f.bands[f.bands >= 0]):
-            assert f.fit is not None
-            band = (f.bands == j) / (f.bands == j).sum()
-            y.append(f.fit.theta[j])
-            index.append(at + j)
-            design.append(np.concatenate([band, np.arange(1, len(fits)) == s]))
-        at += f.n_parameters
-    if len({s for s, f in enumerate(fits) if (f.bands >= 0).any()}) < len(fits) or len(fits) < 2:
-        raise ValueError("two strata with losses are needed")
-    v, x = variance[np.ix_(index, index)], np.array(design, dtype=float)
-    if not np.isfinite(v).all():
-        raise ValueError("a loss intensity is not determined by the data")
-    weight = np.linalg.pinv(v)
-    covariance = np.linalg.pinv(x.T @ weight @ x)
-    beta = covariance @ x.T @ weight @ np.array(y)
-    rest = np.array(y) - x @ beta
-    ratio, own, df = beta[-(len(fits) - 1) :], covariance[-(len(fits) - 1) :, -(len(fits) - 1) :], len(fits) - 1
-    statistic = float(ratio @ np.linalg.solve(own, ratio))
-    lack_df = len(y) - int(np.linalg.matrix_rank(x))
-    p = float(chi2_above(statistic, df))
-    return Proportional(ratio, own, statistic, df, p, float(rest @ weight @ rest), lack_df)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class LivePearson:
     """Observed and expected moves between live states, given that the course was alive at the visit.
 

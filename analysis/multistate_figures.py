@@ -41,7 +41,7 @@ def loss_after_response(result: Result) -> Figure:
     """Draw the cumulative incidence of loss by stratum among those in response on the landmark day."""
     landmark, last = result.settings["landmark_day"], max(result.settings["after_day"])
     when = f"Months since day {landmark}, in response then"
-    figure = _lines(result, "response_lost", "Cumulative incidence of loss", when)
+    figure = _lines(result, "response_lost", "Cumulative incidence of loss", when, "In response")
     text = f"Cumulative incidence of loss in those in response on day {landmark}, "
     text += f"over {last / _DAYS_A_MONTH:.0f} months. At its end: "
     figure.alt_text = text + _at_end(result, "response_lost", last)  # type: ignore[attr-defined]
@@ -78,7 +78,7 @@ def occupation(result: Result) -> Figure:
     return figure
 
 
-def _lines(result: Result, quantity: str, label: str, when: str) -> Figure:
+def _lines(result: Result, quantity: str, label: str, when: str, risk: str = "At risk") -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
@@ -99,7 +99,7 @@ def _lines(result: Result, quantity: str, label: str, when: str) -> Figure:
         top.grid(axis="y", color="#e6e6e6", linewidth=0.6)
         top.set_axisbelow(True)
         top.tick_params(labelbottom=False)
-        _risk_table(table, result, shown)
+        _risk_table(table, result, shown, risk)
         table.set_xlabel(when)
     return figure
 

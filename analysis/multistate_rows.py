@@ -282,10 +282,13 @@ Judged = tuple[Floats, Floats, Floats, Floats]
 
 def difference_rows(
     fitted: Fitted, quantity: str, days: list[float | None], of: Callable[[str], Judged],
-    unknown: Callable[[str, float | None], bool],
+    unknown: Callable[[str, float | None], bool], counted: Callable[[str], int] | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return differences of a quantity (T,) from the first stratum fitted, with limits from those of the two."""
-    codes = list(fitted.fits)
+    """Return differences of a quantity (T,) from the first stratum fitted, with limits from those of the two.
+
+    `counted` gives of how many courses the quantity of a stratum is; all of them unless it is said.
+    """
+    codes, counted = list(fitted.fits), counted or fitted.courses
     rows = []
     base, base_gradient, base_low, base_high = of(codes[0])
     base_error = fitted.error(base_gradient, codes[0])
@@ -297,7 +300,7 @@ def difference_rows(
         low, high = difference_limits(
             (value, least, most), (base, base_low, base_high), np.clip(np.nan_to_num(alike), -1, 1)
         )
-        n = fitted.courses(code) + fitted.courses(codes[0])
+        n = counted(code) + counted(codes[0])
         for i, day in enumerate(days):
             if unknown(code, day) or unknown(codes[0], day):
                 rows.append(

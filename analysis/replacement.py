@@ -11,8 +11,11 @@ from scipy import special
 
 from analysis import figures
 from analysis.cohort import By, Stratum, common_settings, end_label, patient_clusters, place_courses, reduce
+from analysis.follow_up import settled_to
 from analysis.numerics.competing import cumulative_incidence
-from analysis.numerics.resampling import interval_of_probability, resampled_incidence
+from analysis.numerics.cox import likelihood_state, risk_sets, score_residuals
+from analysis.numerics.laws import chi2_above
+from analysis.numerics.resampling import Clusters, interval_of_probability, resampled_incidence
 from analysis.numerics.survival_counts import count_events, log_rank
 from analysis.reduction import Reduction
 from analysis.response import HORIZON_DAYS
@@ -111,7 +114,8 @@ def answer_replacement(
     days = np.array(sorted(set(horizon_day)), dtype=float)
     grid = np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 5.0)]))
     single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())
-    drawn = None if single else patient_clusters(cells, patterns).resample(resamples, seed)
+    patients = None if single else patient_clusters(cells, patterns)
+    drawn = None if patients is None else patients.resample(resamples, seed)
     rows: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for s in strata:
@@ -123,7 +127,7 @@ def answer_replacement(
         every = incidence_rows(s.code, mine, None if drawn is None else drawn[:, here], grid, confidence, _CAUSES)
         rows += [r for r in every if r["time_day"] in days]
         curves += [r for r in every if r["quantity"] == "end"]
-    rows.append(_test(strata, cells, single=single))
+    rows.append(_test(strata, cells, patients))
     return Result(
         question="joint_replacement",
         title=f"Cumulative incidence of {reduction.settings['end_label']} by {reduction.by}",
@@ -169,6 +173,7 @@ def incidence_rows(
     # Nobody left after the last event: the estimate stays what it is.
     last_event, last_free = (day[m].max(initial=-1.0) for m in (cause > 0, cause == 0))
     latest = np.inf if last_event > last_free else last_free
+    settled = settled_to(day, cause == 0, count)
     for k, name in enumerate(causes.values()):
         if not np.any(cause == k + 1) and k > 0:
             continue
@@ -177,14 +182,15 @@ def incidence_rows(
         else:
             low, high = interval_of_probability(estimate[:, k], again[:, :, k], confidence, n)
         for i, d in enumerate(days):
-            late = d > latest
+            late = d > min(latest, settled)
+            beyond = f"nobody was followed beyond day {latest:.0f}"
             happened = int(count[(cause == k + 1) & (day <= d)].sum())
             rows.append(
                 row(
                     code, name, time_day=float(d), n=happened, denominator=n,
                     estimate=None if late else float(estimate[i, k]),
                     low=None if late else float(low[i]), high=None if late else float(high[i]),
-                    note=f"nobody was followed beyond day {latest:.0f}" if late else None,
+                    note=None if not late else beyond if d > latest else f"settled up to day {settled:.0f} only",
                 )
             )  # fmt: skip
     return rows
@@ -213,18 +219,46 @@ def _log_log(estimate: Floats, spread: Floats, confidence: float, n: int) -> tup
     return low, high
 
 
-def _test(strata: list[Stratum], cells: pl.DataFrame, *, single: bool) -> dict[str, Any]:
+def _test(strata: list[Stratum], cells: pl.DataFrame, patients: Clusters | None) -> dict[str, Any]:
+    """Return the log-rank test of the cause-specific hazard; by `patients` where some have several courses."""
     order = {s.code: i for i, s in enumerate(strata)}
     group = cells["stratum"].replace_strict(order, return_dtype=pl.Int64).to_numpy()
     event = (cells["cause"] == "end").to_numpy().astype(int)
+    day, count = cells["day"].to_numpy().astype(float), cells["n"].to_numpy().astype(float)
     if len(np.unique(group)) < 2 or not event.any():
         return row("all", "test", note="a test needs two strata and at least one end")
-    if not single:
-        note = "no test: some patients have several courses, and the log-rank test would count them as independent"
-        return row("all", "test", denominator=int(cells["n"].sum()), note=note)
-    test = log_rank(cells["day"].to_numpy().astype(float), event, group, count=cells["n"].to_numpy().astype(float))
-    note = f"log-rank of the cause-specific hazard on {test.df} df, chi-squared {test.statistic:.4f}"
-    return row("all", "test", estimate=test.p_value, denominator=int(cells["n"].sum()), note=note)
+    if patients is None:
+        test = log_rank(day, event, group, count=count)
+        df, statistic, p, how = test.df, test.statistic, test.p_value, ""
+    else:
+        statistic, df = clustered_log_rank(day, event, group, count, patients)
+        p, how = float(chi2_above(statistic, df)), ", clustered by patient"
+    note = f"log-rank of the cause-specific hazard{how} on {df} df, chi-squared {statistic:.4f}"
+    return row("all", "test", estimate=p, denominator=int(count.sum()), note=note)
+
+
+def clustered_log_rank(
+    day: Floats, event: NDArray[np.int64], group: NDArray[np.int64], count: Floats, patients: Clusters
+) -> tuple[float, int]:
+    """Return the chi-squared of equal hazards in all groups and its degrees of freedom; clustered by patient.
+
+    The score of a Cox model of the groups at no difference is the log-rank statistic; its variance is that of the
+    patients' sums (Lee, Wei & Amato 1992).
+
+    Parameters
+    ----------
+    day, event, group, count
+        Of each cell, (cells,): day, event 1 or 0, group, and how many courses.
+    patients
+        Patients by the cells they contribute to.
+    """
+    x = (group[:, None] == np.unique(group)[1:]).astype(float)
+    rows = risk_sets(x, day, event, weight=count, ties="breslow")
+    score = np.zeros(x.shape)
+    score[rows.kept] = score_residuals(rows, likelihood_state(rows, np.zeros(x.shape[1])))[1]
+    each = patients.content @ score
+    total, spread = patients.patients @ each, (each * patients.patients[:, None]).T @ each
+    return float(total @ np.linalg.pinv(spread, hermitian=True) @ total), int(np.linalg.matrix_rank(spread))
 
 
 def _at_risk(strata: list[Stratum], cells: pl.DataFrame, days: Floats) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.cohort import Stratum
+from analysis.follow_up import settled_to
 from analysis.numerics.interval import NPMLE, IntervalData
 from analysis.numerics.interval_test import interval_test
 from analysis.numerics.resampling import interval_of_probability
@@ -99,12 +100,12 @@ def _limits(estimate: Floats, replicates: Floats | None, confidence: float, n: f
 
 
 def followed_to(cells: pl.DataFrame) -> float:
-    """Return the last day up to which the estimate is determined; infinite if nobody is left after the last event."""
-    censored = cells.filter(pl.col("kind") == "censored")["left_day"].max()
-    event = cells.filter(pl.col("kind") != "censored")["right_day"].max()
-    if censored is None or (event is not None and event > censored):  # type: ignore[operator]
-        return float("inf")
-    return float(censored)  # type: ignore[arg-type]
+    """Return the last day up to which the estimate is determined; infinite if most are known to the end."""
+    lost = (cells["kind"] == "censored").to_numpy()
+    last = np.where(lost, cells["left_day"].to_numpy(), cells["right_day"].to_numpy()).astype(float)
+    settled = settled_to(last, lost, cells["n"].to_numpy().astype(float))
+    censored, event = (float(last[m].max(initial=-1.0)) for m in (lost, ~lost))
+    return settled if event > censored else min(settled, censored)
 
 
 def _median(code: str, fit: NPMLE, n: int) -> dict[str, Any]:

@@ -53,7 +53,7 @@ WHAT = {
         "msm, three states, no ends",
     ),
     "time_in_response": ("the same, occupation and mean time", "–", "–"),
-    "joint_replacement": ("Aalen–Johansen, Gray's test, limits by patient", "Aalen–Johansen", "cuminc"),
+    "joint_replacement": ("Aalen–Johansen, log-rank test, limits by patient", "Aalen–Johansen", "cuminc"),
     "booster_effect": (
         "sequential trials, five weight models, 200 resamples, gate",
         "one weight model, WLS, sandwich",

@@ -40,10 +40,10 @@ _REASONS = (
     N_("nobody was followed beyond day %(day)s"),
     N_("none seen by then; %(n)s watched so long"),
     N_("not known in %(strata)s"),
-    N_("no test: some patients have several courses, and the log-rank test would count them as independent"),
     N_("generalised log-rank (Sun) on %(df)s df, chi-squared %(chi)s, variance clustered by patient; "
        "ends count as censored"),
     N_("log-rank of the cause-specific hazard on %(df)s df, chi-squared %(chi)s"),
+    N_("log-rank of the cause-specific hazard, clustered by patient on %(df)s df, chi-squared %(chi)s"),
 )  # fmt: skip
 
 _LEFT = (
@@ -150,8 +150,12 @@ _NOTES = (
     N_("No unmeasured reason for the booster is assumed, given what was known at the decision. Not randomised: see the "
        "E-value, the negative control and docs/methods/booster.md."),
     N_("%(stratum)s: courses ever boosted differed from those never boosted by %(naive)s points; compared at the "
-       "decision, in like situations, a booster changed the outcome by %(effect)s at day %(day)s. The first number is "
-       "not the effect: those who were boosted were already losing, or had not responded."),
+       "decision, in like situations, the estimated difference is %(effects)s. The first number is not the effect: "
+       "those who were boosted were already losing, or had not responded."),
+    N_("%(stratum)s: courses ever boosted differed from those never boosted by %(naive)s percentage points; compared "
+       "at the decision, in like situations, the estimated difference is %(effects)s. The first number is not the "
+       "effect: those who were boosted were already losing, or had not responded."),
+    N_("day %(day)s: %(value)s (%(low)s to %(high)s)"),
     N_("An end counts whenever it was reported; a course without one is censored at its last contact. Where ends are "
        "reported also of those no longer seen, the incidence is overstated."),
     N_("A description of similar courses, not a recommendation: they were not assigned their treatment at random."),

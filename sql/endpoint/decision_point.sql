@@ -2,13 +2,13 @@
 -- grain: course_id, definition, visit_day
 -- source: endpoint.assessment; course.decision, course.session; endpoint.end_event
 -- renewed: whole; whether a centre keeps a log shows in all of its decisions
--- A centre that records decisions against a booster keeps a log: its points are the first decision within 30 days after
--- a judged visit. Elsewhere each judged visit is a point. Nothing that happened later decides what is a point: neither
+-- A centre that records decisions against a booster keeps a log in that programme, from the first of them on: its points
+-- are the first decision within 30 days after a judged visit. Elsewhere, and before, each judged visit is a point. Nothing that happened later decides what is a point: neither
 -- whether the next visit agreed, nor how long the course went on.
 with visits as (
     select
         assessment.course_id, assessment.definition, assessment.day as visit_day, assessment.met, assessment.source_id,
-        course.patient_id, coalesce(ending.day, 100000) as end_day,
+        course.patient_id, course.programme, course.index_date, coalesce(ending.day, 100000) as end_day,
         coalesce(max(case when assessment.met then 1 else 0 end) over (
             partition by assessment.course_id, assessment.definition
             order by assessment.day rows between unbounded preceding and 1 preceding
@@ -26,10 +26,13 @@ with visits as (
 ),
 
 log_keeping as (
-    select distinct patient.centre_id
+    select patient.centre_id, course.programme, min(written.date) as since
     from course.decision as decision
+    inner join record.decision as written on decision.decision_id = written.id
+    inner join course.course as course on decision.course_id = course.course_id
     inner join record.patient as patient on decision.patient_id = patient.id
     where decision.decision <> 'booster'
+    group by patient.centre_id, course.programme
 ),
 
 logged as (
@@ -77,7 +80,10 @@ select
         as source_id
 from visits
 left join record.patient as patient on visits.patient_id = patient.id
-left join log_keeping on patient.centre_id = log_keeping.centre_id
+left join log_keeping
+    on patient.centre_id = log_keeping.centre_id and visits.programme = log_keeping.programme
+    -- The visit that the first decision was about came up to 30 days before it.
+    and date_diff('day', log_keeping.since, visits.index_date) + visits.visit_day >= -30
 left join logged
     on visits.course_id = logged.course_id and visits.definition = logged.definition
     and visits.visit_day = logged.visit_day

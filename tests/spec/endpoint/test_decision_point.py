@@ -90,17 +90,18 @@ def test_whether_the_course_goes_on_does_not_decide_what_is_a_point(given):
 
 LOGGED = """
         visit_day | day | situation    | origin       | asked | decided | cost_barrier
-        90        | 90  | insufficient | decision log | no    | -       | -
+        90        | 90  | insufficient | visits       | yes   | -       | -
         180       | 187 | insufficient | decision log | yes   | no      | yes
+        270       | 270 | insufficient | decision log | no    | -       | -
         365       | 365 | insufficient | decision log | yes   | yes     | -
 """
 
 
-def test_where_the_centre_logs_decisions_against_a_booster_its_log_is_the_risk_set(given):
+def test_where_the_centre_logs_decisions_against_a_booster_its_log_is_the_risk_set_from_the_first_of_them_on(given):
     points(
         given,
         LOGGED,
-        scores={90: 45, 180: 45, 365: 45},
+        scores={90: 45, 180: 45, 270: 45, 365: 45},
         decisions="Anna | left | 187 | wait | true\n        Anna | left | 365 | booster | -",
     )
 

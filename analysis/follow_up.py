@@ -1,0 +1,36 @@
+"""How far a stratum was followed: the day up to which a curve of it is worth a number."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# With fewer still followed one event moves the curve by a fifth of what is left of it, and more.
+FEWEST_FOLLOWED = 5
+
+
+def settled_to(day: Floats, lost: NDArray[np.bool_], count: Floats) -> float:
+    """Return the last day to which at least five are followed, or no more than half were lost from sight before.
+
+    A curve goes on to the last observation, and if that is an event it jumps by all that is left: of 221 courses, 28
+    with an event, the last one followed can make "97 %". Where most are known to the end it may well be that.
+
+    Parameters
+    ----------
+    day, lost, count
+        Last day of each observation, whether it was lost from sight then (rather than had its event), and how many
+        there are of it, each (n,).
+
+    References
+    ----------
+    Pocock, Clayton & Altman 2002 Lancet 359:1686: curves end where few are left.
+    """
+    days, place = np.unique(day, return_inverse=True)
+    here, gone = (np.bincount(place, weights=w, minlength=len(days)) for w in (count, count * lost))
+    followed, before = np.cumsum(here[::-1])[::-1], np.cumsum(gone) - gone
+    if 2 * gone.sum() <= here.sum():
+        return float("inf")
+    settled = days[(followed >= FEWEST_FOLLOWED) | (2 * before <= here.sum())]
+    return float(settled.max(initial=0.0))

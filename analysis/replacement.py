@@ -229,11 +229,14 @@ def _test(strata: list[Stratum], cells: pl.DataFrame, patients: Clusters | None)
         return row("all", "test", note="a test needs two strata and at least one end")
     if patients is None:
         test = log_rank(day, event, group, count=count)
-        df, statistic, p, how = test.df, test.statistic, test.p_value, ""
+        p, note = (
+            test.p_value,
+            f"log-rank of the cause-specific hazard on {test.df} df, chi-squared {test.statistic:.4f}",
+        )
     else:
-        statistic, df = clustered_log_rank(day, event, group, count, patients)
-        p, how = float(chi2_above(statistic, df)), ", clustered by patient"
-    note = f"log-rank of the cause-specific hazard{how} on {df} df, chi-squared {statistic:.4f}"
+        chi, df = clustered_log_rank(day, event, group, count, patients)
+        p = float(chi2_above(chi, df))
+        note = f"log-rank of the cause-specific hazard, clustered by patient on {df} df, chi-squared {chi:.4f}"
     return row("all", "test", estimate=p, denominator=int(count.sum()), note=note)
 
 

@@ -3,8 +3,8 @@
 -- source: endpoint.assessment; course.decision, course.session; endpoint.end_event
 -- renewed: whole; whether a centre keeps a log shows in all of its decisions
 -- A centre that records decisions against a booster keeps a log in that programme, from the first of them on: its points
--- are the first decision within 30 days after a judged visit. Elsewhere, and before, each judged visit is a point. Nothing that happened later decides what is a point: neither
--- whether the next visit agreed, nor how long the course went on.
+-- are the first decision within 30 days after a judged visit. Elsewhere, and before, each judged visit is a point. Nothing
+-- that happened later decides what is a point: neither whether the next visit agreed, nor how long the course went on.
 with visits as (
     select
         assessment.course_id, assessment.definition, assessment.day as visit_day, assessment.met, assessment.source_id,
@@ -13,9 +13,8 @@ with visits as (
             partition by assessment.course_id, assessment.definition
             order by assessment.day rows between unbounded preceding and 1 preceding
         ), 0) = 1 as met_before,
-        lead(assessment.day) over (
-            partition by assessment.course_id, assessment.definition order by assessment.day
-        ) as next_visit_day
+        lead(assessment.day) over (partition by assessment.course_id, assessment.definition order by assessment.day)
+            as next_visit_day
     from endpoint.assessment as assessment
     inner join course.course as course on assessment.course_id = course.course_id
     left join endpoint.end_event as ending on assessment.course_id = ending.course_id
@@ -51,8 +50,7 @@ logged as (
 
 -- A booster on the day of a visit was given after what the visit saw.
 boosters as (
-    select
-        visits.course_id, visits.definition, visits.visit_day,
+    select visits.course_id, visits.definition, visits.visit_day,
         min(case when session.day >= visits.visit_day then session.day end) as booster_day,
         count(*) filter (where session.day < visits.visit_day) as n_boosters_before
     from visits
@@ -74,10 +72,8 @@ select
     boosters.booster_day,
     coalesce(boosters.n_boosters_before, 0) as n_boosters_before,
     visits.next_visit_day,
-    case when logged.decision_id is null or log_keeping.centre_id is null then 'staging.score' else 'decision' end
-        as source_table,
-    case when log_keeping.centre_id is null then visits.source_id else coalesce(logged.decision_id, visits.source_id) end
-        as source_id
+    case when logged.decision_id is null or log_keeping.centre_id is null then 'staging.score' else 'decision' end as source_table,
+    case when log_keeping.centre_id is null then visits.source_id else coalesce(logged.decision_id, visits.source_id) end as source_id
 from visits
 left join record.patient as patient on visits.patient_id = patient.id
 left join log_keeping

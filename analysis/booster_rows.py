@@ -226,8 +226,8 @@ def explanation(frame: pl.DataFrame, strata: list[Stratum], outcome: str) -> tup
         if not ours.height or not len(naive) or naive[0] is None:
             continue
         told = "; ".join(
-            f"day {r['time_day']:.0f}: {_signed(scale * r['estimate'])} "
-            f"({_signed(scale * r['low'])} to {_signed(scale * r['high'])})"
+            f"{_signed(scale * r['estimate'])} ({_signed(scale * r['low'])} to {_signed(scale * r['high'])}) "
+            f"at day {r['time_day']:.0f}"
             for r in ours.iter_rows(named=True)
         )
         lines.append(

@@ -155,7 +155,7 @@ _NOTES = (
     N_("%(stratum)s: courses ever boosted differed from those never boosted by %(naive)s percentage points; compared "
        "at the decision, in like situations, the estimated difference is %(effects)s. The first number is not the "
        "effect: those who were boosted were already losing, or had not responded."),
-    N_("day %(day)s: %(value)s (%(low)s to %(high)s)"),
+    N_("%(value)s (%(low)s to %(high)s) at day %(day)s"),
     N_("An end counts whenever it was reported; a course without one is censored at its last contact. Where ends are "
        "reported also of those no longer seen, the incidence is overstated."),
     N_("A description of similar courses, not a recommendation: they were not assigned their treatment at random."),

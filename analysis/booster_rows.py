@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 NAMES = {"mean": "improvement", "share": "share_in_response", "risk": "end", "loss": "loss_or_end"}
 # Days of which the curve is a share: in response, or free of loss.
 _DAYS = {"share": "mean_days", "loss": "mean_days_free"}
-_NEAR_DAY = 46.0
+_VISIT_WINDOW_DAY = 46.0
 # Below it a ratio, and the E-value made from it, would rest on the prior.
 _SMALLEST_SHARE = 0.005
 
@@ -348,7 +348,7 @@ def _ever_never(data: Prepared, cells: pl.DataFrame, code: str, z: float) -> dic
 def _simple_rows(data: Prepared, stratum: int, code: str, z: float) -> list[dict[str, Any]]:
     """Before-after in the boosted, and the unadjusted difference at the decision, near the last day asked for."""
     records, day = data.records, data.plan.days[-1]
-    here = (data.stratum[records.trial] == stratum) & (np.abs(records.time - day) <= _NEAR_DAY)
+    here = (data.stratum[records.trial] == stratum) & (np.abs(records.time - day) <= _VISIT_WINDOW_DAY)
     change = data.y[records.row] - (data.y[records.start][records.trial] if data.plan.outcome == "mean" else 0.0)
     sides = [change[here & (records.arm == a)] for a in (1, 0)]
     rows = []

@@ -41,7 +41,7 @@ BESIDE = {
 WHAT = {
     "import": ("libraries", "libraries", "libraries"),
     "load": ("every row judged, history, hash chain", "read_csv", "read.csv"),
-    "derive": ("29 models in SQL, six programmes' endpoints", "baseline, response, ends", "the same"),
+    "derive": ("all models in SQL, six programmes' endpoints", "baseline, response, ends", "the same"),
     "time_to_response": (
         "NPMLE with competing ends, limits from 200 resamples, test",
         "Turnbull, ends censored, no limits",

@@ -6,6 +6,8 @@ import re
 
 import polars as pl
 
+# What small reasons are called where they are put together.
+FEW_REASONS = "other reasons, each of few courses"
 # A sign before a digit is a number and stays.
 _FORMULA = r"^(?:[=@\t\r]|[+-][^0-9.])"
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import polars as pl
 
 from analysis.result import SMALLEST_CELL, Result
+from analysis.told import rows_used
 from analysis.weighted_description import hide_between
 from registry.loadreport import html_table
 
@@ -70,11 +71,11 @@ class Description(Result):
     def __repr__(self) -> str:
         with pl.Config(tbl_rows=60, tbl_cols=9, tbl_width_chars=150, fmt_str_lengths=60, tbl_hide_dataframe_shape=True,
                        tbl_hide_column_data_types=True):  # fmt: skip
-            return "\n".join([self.title, self._rows_used(), *self.notes, str(self.table())])
+            return "\n".join([self.title, rows_used(self.attrition), *self.notes, str(self.table())])
 
     def _repr_html_(self) -> str:
         table, notes = self.table(), "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self.notes)
-        head = f"<div><b>{escape(self.title)}</b><div>{escape(self._rows_used())}</div>{notes}"
+        head = f"<div><b>{escape(self.title)}</b><div>{escape(rows_used(self.attrition))}</div>{notes}"
         return f"{head}{html_table(table.columns, table.iter_rows())}</div>"
 
     def suppress(self, smallest: int = SMALLEST_CELL) -> Description:

@@ -331,7 +331,7 @@ def _checks(
         [
             check("dose told by covariates (R²)", told, f"<= {_MOST_TOLD:g}", told <= _MOST_TOLD,
                   "where covariates tell the dose, like courses with another dose hardly exist"),
-            check("responses per parameter", per, ">= 5", per >= 5, f"{responses} responses"),
+            check("responses per parameter", per, "at least 5", per >= 5, f"{responses} responses"),
             check("Newton decrement", curve.fit.convergence.decrement, "<= 1e-8",
                   curve.fit.convergence.decrement <= 1e-8, ""),
             check("E-value", e_value(ratio), "information", True,

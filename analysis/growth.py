@@ -359,7 +359,7 @@ def _diagnostics(made: Grown, days: Floats) -> pl.DataFrame:
         [
             check("Newton decrement", fit.newton_decrement, "<= 1e-6", fit.newton_decrement <= 1e-6,
                   "twice the rise in log-likelihood that another step promises"),
-            check("random effects", float(len(fit.factor)), ">= 2", len(fit.factor) >= 2,
+            check("random effects", float(len(fit.factor)), "at least 2", len(fit.factor) >= 2,
                   f"each course has {_EFFECTS[len(fit.factor)]}"),
             check("ratio of standard errors", float(np.median(ratio)), "stated", True, note),
             check("scores analysed", float(fit.sums.count.sum()), "a count", True,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CASES = (("best_case", "best case", "#38761d", "--"), ("typical_case", "typical case", "#0b5394", "-"),
           ("failure_case", "failure case", "#a61c1c", ":"))  # fmt: skip
 _SHARES = (("share_in_response", "in\nresponse"), ("share_sustained", "sus-\ntained"),
-           ("share_response_lost", "response\nlost"), ("share_worse", "worse"), ("end", "ended"))  # fmt: skip
+           ("share_response_lost", "lost"), ("share_worse", "worse"), ("end", "ended"))  # fmt: skip
 
 
 def fan(result: Result) -> Figure:
@@ -32,8 +32,8 @@ def fan(result: Result) -> Figure:
     if known.filter(pl.col("quantity") == "typical_case").height == 0:
         raise NotEstimable("Every number is withheld or suppressed: there is nothing to draw.")
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(7.6, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+        figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
         for quantity, label, colour, line in _CASES:
             curve = known.filter(pl.col("quantity") == quantity).sort("time_day")
             months = curve["time_day"].to_numpy() / _DAYS_A_MONTH
@@ -47,6 +47,8 @@ def fan(result: Result) -> Figure:
         left.set_xlabel("Months since the first session")
         left.set_ylabel("Improvement (points of 100)")
         left.set_xlim(left=0)
+        visits = known.filter(pl.col("quantity") == "typical_case")["time_day"].sort().to_list()
+        left.set_xticks([d / _DAYS_A_MONTH for d in visits], [f"{d / _DAYS_A_MONTH:.0f}" for d in visits])
         left.grid(axis="y", color="#e6e6e6", linewidth=0.6)
         days = known.filter(pl.col("quantity") == "share_in_response")["time_day"].sort().to_list()
         shades = ("#cfe2f3", "#9fc5e8", "#6fa8dc", "#3d85c6", "#0b5394", "#073763")
@@ -61,9 +63,7 @@ def fan(result: Result) -> Figure:
                     for v, (q, _) in zip(value, _SHARES, strict=True)
                 ]
             ).T
-            right.bar(
-                place, value, width * 0.92, color=shades[k % len(shades)], label=f"{day / _DAYS_A_MONTH:.0f} months"
-            )
+            right.bar(place, value, width * 0.92, color=shades[k % len(shades)], label=_months(day))
             right.errorbar(place, value, np.maximum(reach, 0), fmt="none", ecolor="#555555", elinewidth=0.7)
         right.set_xticks(range(len(_SHARES)), [label for _, label in _SHARES])
         right.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
@@ -74,6 +74,11 @@ def fan(result: Result) -> Figure:
         f"{label} {known.filter(quantity=quantity, time_day=last)['estimate'].item():.0f}"
         for quantity, label, _, _ in _CASES
     )
-    text = f"{result.title}. Improvement by {last / _DAYS_A_MONTH:.0f} months in points of 100: {cases}."
+    text = f"{result.title}. Improvement by {_months(last)} in points of 100: {cases}."
     figure.alt_text = text  # type: ignore[attr-defined]
     return figure
+
+
+def _months(day: float) -> str:
+    n = round(day / _DAYS_A_MONTH)
+    return "1 month" if n == 1 else f"{n} months"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analysis.cells import given_away_by_the_rest, in_few, safe_for_spreadsheets
+from analysis.cells import FEW_REASONS, given_away_by_the_rest, in_few, safe_for_spreadsheets
+from analysis.told import headline, in_words, rows_used
 from registry.errors import NotEstimable, UsageError
 
 if TYPE_CHECKING:
@@ -40,12 +41,6 @@ REGIONS = {
     "low": pl.Float64,
     "high": pl.Float64,
 }
-
-# Questions whose differences are of shares.
-_OF_SHARES = (
-    "time_to_response", "adjusted_response", "dose_response", "loss_of_response", "time_in_response",
-    "joint_replacement", "response_at_visits",
-)  # fmt: skip
 
 # Fewer courses than this in a cell could point to a person: such numbers are withheld from what leaves the registry.
 SMALLEST_CELL = 5
@@ -144,7 +139,11 @@ class Result:
         def hide(frame: pl.DataFrame, small: pl.Expr) -> pl.DataFrame:
             covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n")]
             covered.append(pl.when(~((of > 0) & (of < smallest))).then(of).alias("denominator"))
-            note = pl.when(small).then(pl.lit(f"suppressed: fewer than {smallest}")).otherwise("note")
+            # Where there is no number to hide, the reason is the one that stands there; it holds no number either.
+            bare = pl.all_horizontal(pl.col("estimate", "low", "high", "n").is_null())
+            bare &= ~pl.col("note").str.contains(r"\d") & ~((of > 0) & (of < smallest)).fill_null(False)
+            told = pl.lit(f"suppressed: fewer than {smallest}")
+            note = pl.when(small & ~bare.fill_null(False)).then(told).otherwise("note")
             return frame.with_columns(*covered, note.alias("note"))
 
         cell = pl.struct("stratum", "time_day")
@@ -182,8 +181,8 @@ class Result:
         return tuple(f"{s['label']}: " for s in self.settings.get("strata", ()) if s["code"] in codes)
 
     def _shown_checks(self, smallest: int) -> pl.DataFrame:
-        """Return the checks with small counts blanked: those that count, or are to be at least so many."""
-        counts = pl.col("limit").str.starts_with(">= ") | (pl.col("limit") == "a count")
+        """Return the checks with small counts of people blanked, not shares, ratios or p; see :func:`check`."""
+        counts = pl.col("limit").str.contains(r"^>= \d+$") | (pl.col("limit") == "a count")
         few = (pl.col("value") > 0) & (pl.col("value") < smallest) & counts
         return self.diagnostics.with_columns(pl.when(~few).then("value").alias("value"))
 
@@ -208,6 +207,8 @@ class Result:
     def say(self, quantity: str, stratum: str = "all", time_day: float | None = None) -> str:
         """Return one number as text with its interval, e.g. ``54 % (95 % CI 49 to 59)``.
 
+        Differences of shares are said in percentage points, days as days with what is known of them.
+
         Raises
         ------
         UsageError
@@ -220,19 +221,7 @@ class Result:
             has = ", ".join(self.frame["quantity"].unique().sort())
             strata = ", ".join(self.frame["stratum"].unique().sort())
             raise UsageError(f"There is no {quantity!r} of {stratum!r}. Quantities: {has}. Strata: {strata}.")
-        row = rows.row(0, named=True)
-        if row["estimate"] is None:
-            return str(row["note"] or "not known")
-        level = round(100 * self.settings.get("confidence", 0.95))
-        share = is_share(quantity, self.settings)
-        shown = {
-            c: f"{100 * row[c]:.0f}" if share else f"{row[c]:.3g}"
-            for c in ("estimate", "low", "high")
-            if row[c] is not None
-        }
-        text = f"{shown['estimate']}{' %' if share else ''}"
-        what = "from" if quantity == "range" else f"{level} % CI"
-        return f"{text} ({what} {shown['low']} to {shown['high']})" if {"low", "high"} <= shown.keys() else text
+        return in_words(rows.row(0, named=True), self.settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for machines: ``question, frame, settings, attrition, diagnostics, notes, withheld``."""
@@ -255,18 +244,16 @@ class Result:
         safe_for_spreadsheets(self.suppress().frame).write_csv(path)
 
     def __repr__(self) -> str:
-        lines = [self.title, self._rows_used(), *(f"{k}: {v}" for k, v in self._headline().items())]
+        lines = [self.title, rows_used(self.attrition), *(f"{k}: {v}" for k, v in self._headline().items())]
         lines += [f"withheld: {w}" for w in self.withheld] + [f"note: {n}" for n in self.notes]
-        with pl.Config(tbl_rows=40, tbl_cols=9, tbl_width_chars=150, fmt_str_lengths=60, tbl_hide_dataframe_shape=True,
-                       tbl_hide_column_data_types=True, float_precision=3):  # fmt: skip
-            return "\n".join([*lines, str(self.frame)])
+        return "\n".join([*lines, *headline(self)])
 
     def _repr_html_(self) -> str:
         said = {k.replace("_", " "): str(v) for k, v in self._headline().items()}
         head = "".join(f"<div>{escape(k)}: {escape(v)}</div>" for k, v in said.items())
         mind = "".join(f"<div><b>Withheld.</b> {escape(w)}</div>" for w in self.withheld)
         mind += "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self.notes)
-        failed = self.diagnostics.filter(~pl.col("passed"))["check"].to_list()
+        failed = self.checks_made().filter(~pl.col("passed"))["check"].to_list()
         mind += f"<div><b>Checks not passed.</b> {escape(', '.join(failed))}</div>" if failed else ""
         columns = [c for c in self.frame.columns if c != "note" or self.frame["note"].is_not_null().any()]
         rows = "".join(
@@ -274,13 +261,24 @@ class Result:
         )
         names = "".join(f"<th>{escape(c)}</th>" for c in columns)
         return (
-            f"<div><b>{escape(self.title)}</b><div>{escape(self._rows_used())}</div>{head}{mind}"
+            f"<div><b>{escape(self.title)}</b><div>{escape(rows_used(self.attrition))}</div>{head}{mind}"
             f"<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table></div>"
         )
 
-    def _rows_used(self) -> str:
-        first, last = self.attrition.row(0, named=True), self.attrition.row(-1, named=True)
-        return f"used {last['n']:,} of {first['n']:,} courses"
+    @property
+    def empty_strata(self) -> list[str]:
+        """Codes of the strata that nobody is in; those whose numbers are suppressed are not among them."""
+        somebody = (pl.col("denominator").fill_null(0) > 0) | pl.col("estimate").is_not_null()
+        somebody |= pl.col("note").str.starts_with("suppressed").fill_null(False)
+        told = self.frame.group_by("stratum").agg(somebody.any(), (pl.col("denominator") == 0).any().alias("nobody"))
+        empty = told.filter(~pl.col("denominator"), "nobody")["stratum"].to_list()
+        return [s["code"] for s in self.settings.get("strata", ()) if s["code"] in empty]
+
+    def checks_made(self) -> pl.DataFrame:
+        """Return the diagnostics without those of strata that nobody is in, where there is nothing to check."""
+        about = tuple(f" {word} {code}" for code in self.empty_strata for word in ("in", "of"))
+        empty = [bool(about) and c.endswith(about) for c in self.diagnostics["check"]]
+        return self.diagnostics.filter(~pl.Series(empty, dtype=pl.Boolean))
 
     def _headline(self) -> dict[str, Any]:
         shown = ("definition", "definition_source", "confirmation", "data_cut")
@@ -321,14 +319,16 @@ def shown_flow(flow: pl.DataFrame, smallest: int = SMALLEST_CELL) -> pl.DataFram
         return flow
     joined = order.filter((pl.col("n") < smallest) | (pl.col("n").cum_sum().shift(1).fill_null(0) < smallest))
     rest = reasons.with_row_index().filter(~pl.col("index").is_in(joined["index"].to_list())).drop("index")
-    other = pl.DataFrame(
-        {"reason": ["other reasons, each of few courses"], "n": [joined["n"].sum()]}, schema=flow.schema
-    )
+    other = pl.DataFrame({"reason": [FEW_REASONS], "n": [joined["n"].sum()]}, schema=flow.schema)
     return pl.concat([flow[:1], rest, other, flow[-1:]])
 
 
 def check(name: str, value: float | None, limit: str, passed: bool, note: str = "") -> dict[str, Any]:
-    """Return one row of the diagnostics frame."""
+    """Return one row of the diagnostics frame.
+
+    A value that counts people, or what happened to them, has a limit in whole numbers (``>= 10``) or is ``a count``:
+    it is hidden when few. All else has another: ``>= 0.01`` of a p, ``at least 5`` of a ratio.
+    """
     return {"check": name, "value": value, "limit": limit, "passed": passed, "note": note}
 
 
@@ -346,19 +346,6 @@ def versions() -> dict[str, str]:
 def _rests_on(stratum: str, time_day: float | None, hidden: set[tuple[str, float | None]]) -> bool:
     """Say whether a stratum, or a side of a difference ``a - b``, is hidden on that day."""
     return any((side, time_day) in hidden for side in (stratum, *stratum.split(" - ")))
-
-
-def is_share(quantity: str, settings: dict[str, Any]) -> bool:
-    """Say whether a number is a share of 1, said in per cent."""
-    if "days" in quantity:
-        return False
-    if quantity.startswith(("difference", "naive")):
-        return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end", "loss")
-    starts = (
-        "response", "share", "end", "loss_or_end", "range", "courses_with_event", "first_event", "goal", "reached_as",
-        "death", "seen", "ever", "at_",
-    )  # fmt: skip
-    return quantity.startswith(starts) or " → " in quantity
 
 
 def _cell(value: Any) -> str:

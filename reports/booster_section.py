@@ -9,6 +9,7 @@ import polars as pl
 from analysis import Result
 from analysis.booster_protocol import target_trial
 from reports.drawn import drawn
+from reports.readers import readable
 from reports.words import Words
 
 
@@ -17,8 +18,8 @@ def booster_section(result: Result | None, prefix: str, words: Words) -> dict[st
     if result is None:
         return None
     last = max(result.settings["horizon_day"])
-    rows = []
-    for stratum in result.settings["strata"]:
+    rows, strata = [], result.settings["strata"]
+    for stratum in strata:
         mine = result.frame.filter(pl.col("stratum") == stratum["code"])
         numbers = {(r["quantity"], r["time_day"]): r for r in mine.select(pl.exclude("stratum")).to_dicts()}
         effect = numbers.get(("difference", float(last)))
@@ -34,9 +35,9 @@ def booster_section(result: Result | None, prefix: str, words: Words) -> dict[st
         "figure": drawn(result, prefix, words) if shown else None,
         "rows": rows,
         "last": last,
-        "withheld": list(result.withheld),
+        "withheld": [readable(w, strata) for w in result.withheld],
         "checks": [d for d in result.diagnostics.to_dicts() if " in " not in d["check"]],
-        "protocol": target_trial(result).to_dicts(),
-        "notes": list(result.notes),
+        "protocol": [{k: readable(v, strata) for k, v in p.items()} for p in target_trial(result).to_dicts()],
+        "notes": [readable(n, strata) for n in result.notes],
         "settings": result.settings,
     }

@@ -23,8 +23,8 @@ _YEAR, _TWO_YEARS = 365.0, 730.0
 def headlines(sections: list[Section]) -> list[dict[str, Any]]:
     """Return the headline numbers of each programme in which response was judged: a row a stage with somebody in it.
 
-    Each row has the courses (``n``, null if few) and three rows of the results frame as ``cells``, or null: responded
-    within a year, in response at a year, end of the target within two.
+    Each row has three rows of the results frame as ``cells``, or null: responded within a year, in response at a year,
+    end of the target within two. Each is of courses of its own, its denominator.
     """
     found = []
     for s in sections:
@@ -36,7 +36,7 @@ def headlines(sections: list[Section]) -> list[dict[str, Any]]:
         for stratum in s.response.settings["strata"]:
             cells = [_number(result, stratum["code"], quantity, day) for result, quantity, day in asked]
             if cells[0] is not None and cells[0]["denominator"] != 0:  # none is nobody; null is few
-                rows.append({**stratum, "n": cells[0]["denominator"], "cells": cells})
+                rows.append({**stratum, "cells": cells})
         end = s.replacement.settings["end_label"] if s.replacement is not None else None
         found.append({"id": s.programme, "label": s.label, "rows": rows, "end": end})
     return found

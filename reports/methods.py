@@ -7,9 +7,11 @@ import polars as pl
 from analysis import Result, estimand
 from analysis.description import Description
 from analysis.result import SMALLEST_CELL
+from analysis.told import not_selected
 from registry import Registry
 from registry.errors import UsageError
 from reports import disclosure
+from reports.readers import readable, readable_checks
 
 SETTING = "Setting and data"
 _DEFINED = {
@@ -43,20 +45,34 @@ def methods(registry: Registry, programme: str, found: dict[str, Result], left_o
     ]
     for result in found.values():
         lines += ["", f"## {result.title}", ""]
-        flow = result.attrition
-        left = "; ".join(f"{n:,} {reason}" for reason, n in flow[1:-1].iter_rows() if n)
-        lines.append(f"{flow['n'][-1]:,} of {flow['n'][0]:,} courses were used" + (f" ({left})." if left else "."))
+        lines.append(_used(result.attrition))
         try:
             lines += ["", "| attribute | value |", "|---|---|"]
             lines += [f"| {a} | {v} |" for a, v in estimand(result).iter_rows()]
         except UsageError:
             lines[-3:] = []
-        failed = result.diagnostics.filter(~pl.col("passed"))
-        checks = "; ".join(f"{r['check']} ({r['limit']})" for r in failed.to_dicts())
+        strata, failed = result.settings["strata"], result.checks_made().filter(~pl.col("passed"))
+        checks = "; ".join(f"{r['check']} ({r['limit']})" for r in readable_checks(failed.to_dicts(), strata))
         lines += ["", f"Checks that failed: {checks}." if checks else "All checks passed."]
+        empty = ", ".join(s["label"] for s in strata if s["code"] in result.empty_strata)
+        lines += [f"Nobody is in: {empty}."] if empty else []
         lines += [f"- {note}" for note in footnotes(result)[1:]]
     missing = [f"- {name.replace('_', ' ')}: {why}" for name, why in left_out.items()]
     return "\n".join([*lines, *(["", "## Not estimated", "", *missing] if missing else []), ""])
+
+
+def _used(flow: pl.DataFrame) -> str:
+    """Return how many courses were used of those selected, and why the others were not."""
+    others = not_selected(flow)
+    held, chosen = int(flow["n"][0]), int(flow["n"][0]) - int(others["n"].sum())
+    left = flow[1:-1].join(others, on="reason", how="anti", maintain_order="left")
+
+    def why(rows: pl.DataFrame) -> str:
+        told = "; ".join(f"{n:,} {reason}" for reason, n in rows.iter_rows() if n)
+        return f" ({told})" if told else ""
+
+    before = f"The registry holds {held:,} courses, of which {chosen:,} were selected{why(others)}. "
+    return (before if chosen < held else "") + f"{flow['n'][-1]:,} of {chosen:,} courses were used{why(left)}."
 
 
 def footnotes(result: Result) -> list[str]:
@@ -72,7 +88,7 @@ def footnotes(result: Result) -> list[str]:
             + ("" if any(str(s["definition_source"]) in n for n in result.notes) else f"; {s['definition_source']}")
             + ")."
         )
-    return [*lines, *result.notes]
+    return [*lines, *(readable(n, s["strata"]) for n in result.notes)]
 
 
 def _setting(registry: Registry, programme: str) -> list[str]:

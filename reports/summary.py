@@ -35,6 +35,7 @@ from reports.numbers import changes, numbers
 from reports.outlook_section import outlook_result, outlook_section
 from reports.phrases import N_
 from reports.printed import write_pdf
+from reports.readers import readable, readable_checks
 from reports.safety_section import safety_results, safety_section
 from reports.words import ENGLISH, Words, words_of
 
@@ -49,6 +50,7 @@ class Section:
     courses: Courses
     response: Result | None
     sizes: dict[str, int]
+    modelled: dict[str, int]
     in_response: Result | None
     replacement: Result | None
     trajectory: Result | None
@@ -115,9 +117,8 @@ def write_report(
                      record=str(registry.chain_head())[:12])  # fmt: skip
     replace_file(out / "numbers.json", json.dumps(found, default=str, ensure_ascii=False, indent=1))
     replace_file(out / "report.pdf", write_pdf(html, when=registry.data_cut, mark=mark))
-    page = out / "index.html"
-    replace_file(page, html)
-    return page
+    replace_file(out / "index.html", html)
+    return out / "index.html"
 
 
 def sections_of(registry: Registry) -> list[Section]:
@@ -183,11 +184,9 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
 
     described = answer(describe)
     response = answer(time_to_response)
-    sizes = dict(
-        registry.con.sql("select stratum, count(*) from reduction.response_course group by all").fetchall()
-        if response is not None
-        else []
-    )
+    sizes = _sizes(registry, "reduction.response_course") if response is not None else {}
+    trajectory = answer(trajectories)
+    modelled = _sizes(registry, "reduction.trajectory_course where reason is null") if trajectory is not None else {}
     has_end = registry.con.execute(
         "select count(*) from catalogue.programme_event where programme = ? and role = 'end'", [programme]
     ).fetchone()
@@ -198,9 +197,10 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         courses=courses,
         response=response,
         sizes=sizes,
+        modelled=modelled,
         in_response=answer(time_in_response) if response is not None else None,
         replacement=answer(joint_replacement) if has_end and has_end[0] else None,
-        trajectory=answer(trajectories),
+        trajectory=trajectory,
         booster=answer(booster_effect) if response is not None and _has_boosters(registry, programme) else None,
         outlook=outlook_result(courses, [s for s in response.settings["strata"] if s["code"] in sizes])
         if response
@@ -216,6 +216,11 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         ).pl(),
         withheld=withheld,
     )
+
+
+def _sizes(registry: Registry, rows: str) -> dict[str, int]:
+    """Return the courses by stratum of the question asked last."""
+    return dict(registry.con.sql(f"select stratum, count(*) from {rows} group by all").fetchall())
 
 
 def _has_boosters(registry: Registry, programme: str) -> bool:
@@ -238,20 +243,23 @@ def _completeness(registry: Registry, programme: str) -> pl.DataFrame:
 
 def _context(section: Section, words: Words) -> dict[str, Any]:
     """Return what the template needs of one programme."""
+    of, strata = section.programme, section.characteristics.settings["strata"] if section.characteristics else []
     return {
-        "id": section.programme,
+        "id": of,
         "label": section.label,
         "evidence": section.evidence,
-        "withheld": section.withheld,
+        "withheld": [readable(w, strata) for w in section.withheld],
         "n_courses": len(section.courses),
         "flow": _flow(section),
         "response": _answer(section.response, "response", section.programme + "-response", words),
         "in_response": _answer(section.in_response, "share_in_response", section.programme + "-in-response", words),
         "replacement": _answer(section.replacement, "end", section.programme + "-end", words),
-        "trajectory": _answer(section.trajectory, "mean_change", section.programme + "-trajectory", words),
+        "trajectory": _answer(
+            section.trajectory, "mean_change", section.programme + "-trajectory", words, section.modelled
+        ),
         "outlook": outlook_section(section.outlook),
         "harms": safety_section(section.harms, words),
-        "booster": booster_section(section.booster, section.programme + "-booster", words),
+        "booster": booster_section(section.booster, of + "-booster", words),
         "characteristics": characteristics(section.characteristics, words) if section.characteristics else None,
         "goals": goals_section(section.goals),
         "completeness": _visit_table(section.completeness),
@@ -260,35 +268,35 @@ def _context(section: Section, words: Words) -> dict[str, Any]:
     }
 
 
-def _answer(result: Result | None, quantity: str, prefix: str, words: Words) -> dict[str, Any] | None:
-    """Return figure, table by stratum and day, test and settings of one result."""
+def _answer(
+    result: Result | None, quantity: str, prefix: str, words: Words, courses: dict[str, int] | None = None
+) -> dict[str, Any] | None:
+    """Return figure, table by stratum and day, test and settings; `courses` where denominators are those seen."""
     if result is None:
         return None
-    rows = []
-    for stratum in result.settings["strata"]:
+    rows, strata = [], result.settings["strata"]
+    for stratum in strata:
         mine = result.frame.filter(pl.col("stratum") == stratum["code"], pl.col("quantity") == quantity)
         if mine.height:
-            rows.append({**stratum, "n": mine["denominator"].max(), "cells": mine.to_dicts()})
+            n = mine["denominator"].max() if courses is None else courses.get(stratum["code"], 0)
+            rows.append({**stratum, "n": n, "cells": mine.to_dicts()})
     test = result.frame.filter(pl.col("quantity") == "test")
+    drawable = result.draw is not None and result.frame["estimate"].is_not_null().any()
     return {
-        "figure": drawn(result, prefix, words) if _drawable(result) else None,
+        "figure": drawn(result, prefix, words) if drawable else None,
         "days": sorted({r["time_day"] for r in rows[0]["cells"]}) if rows else [],
         "rows": rows,
         "title": result.title,
-        "notes": list(result.notes),
+        "notes": [readable(n, strata) for n in result.notes],
         "mean_days": dict(
             result.frame.filter(pl.col("quantity") == "mean_days_in_response").select("stratum", "estimate").iter_rows()
         ),
         "contrasts": result.frame.filter(pl.col("quantity") == "difference", pl.col("time_day") == 365).to_dicts(),
-        "labels": {s["code"]: s["label"] for s in result.settings["strata"]},
+        "labels": {s["code"]: s["label"] for s in strata},
         "test": test.row(0, named=True) if test.height else None,
         "settings": result.settings,
-        "diagnostics": result.diagnostics.to_dicts(),
+        "diagnostics": readable_checks(result.checks_made().to_dicts(), strata),
     }
-
-
-def _drawable(result: Result) -> bool:
-    return result.draw is not None and result.frame.filter(pl.col("estimate").is_not_null()).height > 0
 
 
 def _flow(section: Section) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from analysis.cells import safe_for_spreadsheets
-from analysis.result import Result, is_share
+from analysis.result import Result
+from analysis.told import is_share
 
 _DAYS_A_MONTH = 30.4375
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -37,8 +37,9 @@ _PLACES |= {
     "stratum": "[^:;]+?",
     "most": r"[\d.,]*\d",
     "days": r"\d+(?:(?:, | and )\d+)*",
-    "before": r"\w+",
-    "after": r"\w+",
+    "before": r"[\w ]+?",
+    "after": r"[\w ]+",
+    "covariate": r"[\w -]+",
     "ends": ".*?",
 }
 # Places whose text is quoted whole: it is the words of somebody else.

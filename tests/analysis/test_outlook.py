@@ -1,8 +1,11 @@
 """What to expect: percentiles and chances of similar courses, validated, and refused without support."""
 
+import itertools
+
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis import outlook
 from analysis.outlook_likeness import weighted_quantile
@@ -115,3 +118,15 @@ def test_it_says_that_it_recommends_nothing_and_its_figure_says_its_numbers(knee
     result = outlook(knees, stage="early", age=55, resamples=20)
     assert "not a recommendation" in result.notes[0]
     assert "best case" in result.plot().alt_text
+
+
+def test_its_figure_has_its_ticks_at_the_visits_and_labels_that_do_not_touch(knees):
+    result = outlook(knees, stage="early", age=55, resamples=20)
+    figure = result.plot()
+    left, right = figure.axes
+    days = result.frame.filter(pl.col("estimate").is_not_null(), quantity="typical_case")["time_day"].sort()
+    assert [t.get_text() for t in left.get_xticklabels()] == [f"{d / 30.4375:.0f}" for d in days]
+    assert "1 month" in [t.get_text() for t in right.get_legend().get_texts()]
+    FigureCanvasAgg(figure).draw()
+    boxes = [t.get_window_extent() for t in right.get_xticklabels()]
+    assert all(a.x1 + 3 < b.x0 for a, b in itertools.pairwise(boxes))

@@ -3,14 +3,15 @@
 import polars as pl
 import pytest
 
-from analysis.result import Result, diagnostics_of, frame_of, row, shown_flow
+from analysis.result import Result, check, diagnostics_of, frame_of, row, shown_flow
+from analysis.told import not_selected, rows_used
 
 
-def result(*rows: dict, question: str = "adjusted_response") -> Result:
+def result(*rows: dict, question: str = "adjusted_response", checks: tuple[dict, ...] = ()) -> Result:
     flow = pl.DataFrame({"reason": ["courses", "selected"], "n": [100, 100]})
     strata = [{"code": c, "label": c, "colour": "#000000"} for c in ("early", "late")]
     settings = {"question": question, "strata": strata}
-    return Result(question, "A title", frame_of(list(rows)), settings, flow, diagnostics_of([]))
+    return Result(question, "A title", frame_of(list(rows)), settings, flow, diagnostics_of(list(checks)))
 
 
 def shown(found: Result) -> list[float | None]:
@@ -63,12 +64,116 @@ def test_small_reasons_are_put_together_until_the_totals_do_not_give_them_away(l
     assert kept == {"courses": 100, **expected, "selected": total}
 
 
-def test_shares_are_said_in_per_cent_and_a_range_is_not_called_an_interval():
+def test_shares_are_said_in_per_cent_their_differences_in_points_and_a_range_is_not_called_an_interval():
     found = result(
         row("late - early", "difference", time_day=365.0, estimate=-0.12, low=-0.2, high=-0.04),
         row("early", "range", time_day=365.0, estimate=0.4, low=0.31, high=0.62),
         row("early", "courses_with_event", estimate=0.05, low=0.01, high=0.1),
+        row("early", "end", estimate=0.004, low=-0.001, high=0.01),
     )
-    assert found.say("difference", "late - early") == "-12 % (95 % CI -20 to -4)"
+    assert found.say("difference", "late - early") == "-12 percentage points (95 % CI -20 to -4)"
     assert found.say("range", "early") == "40 % (from 31 to 62)"
     assert found.say("courses_with_event", "early") == "5 % (95 % CI 1 to 10)"
+    assert found.say("end", "early") == "0 % (95 % CI 0 to 1)"
+
+
+def test_a_difference_of_scores_has_no_per_cent():
+    found = result(row("late - early", "difference", estimate=-4.21, low=-5.57, high=-2.84), question="trajectories")
+    assert found.say("difference", "late - early") == "-4.21 (95 % CI -5.57 to -2.84)"
+
+
+def test_a_day_is_said_with_the_days_between_which_it_is_and_days_as_days():
+    note = "half had responded in (0, 71]; where inside, the visits do not say"
+    found = result(
+        row("early", "median_day", estimate=71.0, note=note),
+        row("late", "median_day", note="fewer than half are known to have responded"),
+        row("early", "mean_days_in_response", estimate=1433.2, low=1396.0, high=1468.0),
+    )
+    assert found.say("median_day", "early") == "day 71, in (0, 71]"
+    assert found.say("median_day", "late") == "fewer than half are known to have responded"
+    assert found.say("mean_days_in_response", "early") == "1,433 days (95 % CI 1,396 to 1,468)"
+
+
+def test_of_checks_small_counts_are_hidden_and_p_shares_and_ratios_are_not():
+    checks = (
+        check("negative control, p", 0.78, ">= 0.01", True),
+        check("seen at 24 months in early", 0.7, ">= 0.6", True),
+        check("responses per parameter", 3.5, "at least 5", False),
+        check("smallest curvature", 0.2, "> 0", True),
+        check("responses in early", 3, ">= 10", False),
+        check("responses in late", 0, ">= 10", False),
+        check("events reported after the last contact", 2, "a count", True),
+    )
+    kept = result(share("early", 91, 20), checks=checks).suppress().diagnostics["value"].to_list()
+    assert kept == [0.78, 0.7, 3.5, 0.2, None, 0.0, None]
+
+
+def test_a_row_without_a_number_to_hide_keeps_its_reason():
+    several, settled = "no test: some patients have several courses", "settled up to day 209 only"
+    rows = [share("early", 91, 2), row("all", "test", denominator=100, note=several),
+            row("late - early", "difference", time_day=91.0, denominator=100, note=settled)]  # fmt: skip
+    notes = result(*rows).suppress().frame["note"].to_list()
+    # That of the difference tells a day of the hidden side.
+    assert notes == ["suppressed: fewer than 5", several, "suppressed: fewer than 5"]
+    tested = [rows[0], row("all", "test", estimate=0.2, denominator=100, note="log-rank")]
+    assert result(*tested).suppress().frame["note"].to_list() == ["suppressed: fewer than 5"] * 2
+
+
+def flow_of(*rows: tuple[str, int]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=["reason", "n"], orient="row")
+
+
+def test_courses_used_are_told_of_those_selected():
+    kept = ("no baseline score", 61), ("selected", 725)
+    chosen = flow_of(("courses", 2243), ("another programme", 1059), ("another anatomical site", 398), *kept)
+    assert rows_used(chosen) == "used 725 of 786 selected courses (2,243 in the registry)"
+    assert rows_used(flow_of(("courses", 786), *kept)) == "used 725 of 786 courses"
+    joined = flow_of(("courses", 786), ("other reasons, each of few courses", 61), ("selected", 725))
+    assert rows_used(joined) == "used 725 of 786 courses"  # they may hold reasons of both kinds
+
+
+def test_every_reason_of_a_selection_is_known_as_one(six_programmes):
+    values = {"programme": "osteoarthritis", "site": "hip", "side": "left", "diagnosis": "primary_oa", "sex": "male"}
+    reasons = set()
+    for key, value in {**values, "first_course_only": True, "min_age": 60, "max_age": 60,
+                       "min_potential_follow_up_day": 900, "stage": "early"}.items():  # fmt: skip
+        held = (
+            six_programmes.sql(f"select distinct {key} from course.profile").to_series() if key in values else [value]
+        )
+        picked = value if value in list(held) else next(v for v in held if v is not None)
+        flow = six_programmes.courses(**{key: picked}).flow()
+        assert not_selected(flow)["n"].sum() == flow["n"][0] - flow["n"][-1], flow
+        reasons |= set(flow["reason"][1:-1])
+    assert {"younger than 60", "older than 60", "another severity stage"} <= reasons
+
+
+def test_in_a_stratum_that_nobody_is_in_nothing_failed():
+    checks = (check("courses in early", 0, "> 0", False), check("ends in late", 3, ">= 10", False))
+    nobody = row("early", "response", time_day=91.0, n=0, denominator=0, note="nobody in this stratum")
+    found = result(nobody, share("late", 91, 3), checks=checks)
+    assert found.empty_strata == ["early"] and found.checks_made()["check"].to_list() == ["ends in late"]
+    assert "courses in early" not in found._repr_html_()
+    # Hidden is not empty.
+    assert result(nobody, share("late", 91, 3, of=4)).suppress().empty_strata == ["early"]
+
+
+def test_printed_are_the_headline_numbers_of_every_stratum_with_somebody_in_it_on_a_screen():
+    days = (91.0, 183.0, 365.0, 730.0, 1095.0)
+    strata = [row("early", "response", time_day=d, n=0, denominator=0) for d in days]
+    strata += [share("late", d, 20) for d in days]
+    strata += [row("late", "other", time_day=d, estimate=0.5, note=f"reason {i}") for d in days for i in range(40)]
+    strata += [row("late", "difference_days", estimate=12.0, low=3.0, high=21.0, denominator=50)]
+    strata += [row("all", "test", estimate=0.00001, note="a test")]
+    text = repr(result(*strata)).splitlines()
+    assert max(map(len, text)) <= 100 and len(text) < 20
+    assert "  late                      50  40 (0 to 100)  40 (0 to 100)  40 (0 to 100)  40 (0 to 100)" in text
+    assert "  late                      50  12 (3 to 21)" in text and "test: p < 0.001: a test" in text
+    assert text[-2:] == ["nobody is in: early", "all numbers are in .frame, also other"]
+
+
+def test_what_is_not_known_is_printed_with_its_reason():
+    found = result(share("late", 91, 20), row("late", "response", time_day=365.0, denominator=50, note="too early"))
+    assert repr(found).splitlines()[-3:-1] == [
+        "  late            50  40 (0 to 100)        –",
+        "  – too early (late 365)",
+    ]

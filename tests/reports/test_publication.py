@@ -262,6 +262,16 @@ def test_an_effect_that_the_gate_closed_is_left_out_with_its_naive_numbers(made)
     assert "## Not estimated" in methods and package.left_out["booster_effect"] in methods
 
 
+def test_a_stage_that_nobody_is_in_is_no_failed_check_and_courses_are_of_those_selected(made):
+    registry, package = made
+    methods = (package.folder / "methods.md").read_text("utf-8")
+    assert "Nobody is in: Pre-radiographic." in methods and "pre_radiographic" not in methods
+    held, chosen = registry.counts()["course"], len(registry.courses(programme="osteoarthritis"))
+    told = set(re.findall(r"The registry holds ([\d,]+) courses, of which ([\d,]+) were selected", methods))
+    of = set(re.findall(r" of ([\d,]+) courses were used", methods))
+    assert told <= {(f"{held:,}", f"{chosen:,}")} and of <= {f"{held:,}", f"{chosen:,}"} and of
+
+
 def test_every_analysis_has_its_estimand_and_its_flow_in_the_methods(made):
     methods = (made[1].folder / "methods.md").read_text("utf-8")
     assert methods.count("| attribute | value |") == 5

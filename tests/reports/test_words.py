@@ -228,7 +228,7 @@ def test_numbers_and_days_are_written_as_in_the_language():
         ("suppressed: fewer than 5", "nicht ausgewiesen: weniger als 5"),
         ("fewer than 5 courses have a baseline and no score at any of these visits.",
          "weniger als 5 Verläufe haben einen Ausgangswert, aber an keiner dieser Visiten einen Messwert."),
-        ("early: never seen and left out of the model: response_lost → in_response, no_response_yet → dead",
+        ("Early: never seen and left out of the model: response lost → in response, no response yet → dead",
          "Früh: nie beobachtet und daher nicht im Modell: Ansprechen verloren → im Ansprechen, noch kein Ansprechen → verstorben"),
         ("KOOS pain", "KOOS Schmerz"),
         ("DASH", "DASH"),

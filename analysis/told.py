@@ -1,0 +1,187 @@
+"""A result as text: one number for a sentence, and the headline numbers as they are printed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from analysis.cells import FEW_REASONS
+
+if TYPE_CHECKING:
+    from analysis.result import Result
+
+# Questions whose differences are of shares.
+_OF_SHARES = (
+    "time_to_response", "adjusted_response", "dose_response", "loss_of_response", "time_in_response",
+    "joint_replacement", "response_at_visits",
+)  # fmt: skip
+_POINTS = "percentage points"
+# Why a course is not among those selected (registry.Courses.select); other reasons are the question's.
+_NOT_SELECTED = (
+    "^(another |the other side$|a later course |younger than |older than |treated less than |no session recorded$"
+    "|consent withdrawn for all data$)"
+)
+# What is printed first is cut to a screen; the frame has all.
+_WIDTH, _MARGIN, _LINES = 100, 36, 40
+
+
+def is_share(quantity: str, settings: dict[str, Any]) -> bool:
+    """Say whether a number is a share of 1, said in per cent."""
+    if "days" in quantity:
+        return False
+    if quantity.startswith(("difference", "naive")):
+        return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end", "loss")
+    starts = (
+        "response", "share", "end", "loss_or_end", "range", "courses_with_event", "first_event", "goal", "reached_as",
+        "death", "seen", "ever", "at_",
+    )  # fmt: skip
+    return quantity.startswith(starts) or " → " in quantity
+
+
+def unit_of(quantity: str, settings: dict[str, Any]) -> str:
+    """Return the unit that a number is said in: ``%``, ``percentage points`` of a difference, ``days``, or none."""
+    if is_share(quantity, settings):
+        return _POINTS if quantity.startswith(("difference", "naive")) else "%"
+    return "days" if "days" in quantity else ""
+
+
+def in_words(row: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Return one row of a frame for a sentence: number, unit and limits; the reason where there is no number."""
+    quantity = row["quantity"]
+    if row["estimate"] is None:
+        return str(row["note"] or "not known")
+    if quantity.endswith("_day"):
+        # The visits say between which days it is, and no more.
+        within = re.search(r"\(\d+, \d+\]", row["note"] or "")
+        return f"day {row['estimate']:.0f}" + (f", in {within[0]}" if within else "")
+    unit = unit_of(quantity, settings)
+    shown = {c: _number(row[c], unit) for c in ("estimate", "low", "high") if row[c] is not None}
+    text = f"{shown['estimate']} {unit}".rstrip()
+    what = "from" if quantity == "range" else f"{round(100 * settings.get('confidence', 0.95))} % CI"
+    return f"{text} ({what} {shown['low']} to {shown['high']})" if {"low", "high"} <= shown.keys() else text
+
+
+def not_selected(flow: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a flow (``reason, n``) of courses that were not selected; none where reasons are joined.
+
+    A joint row of small reasons may hold both, so that nobody can say how many were selected.
+    """
+    joined = FEW_REASONS in flow["reason"]
+    return flow.clear() if joined else flow.filter(pl.col("reason").str.contains(_NOT_SELECTED))
+
+
+def rows_used(flow: pl.DataFrame) -> str:
+    """Return how many courses of a flow were used, of those selected and of the registry."""
+    used, held, others = int(flow["n"][-1]), int(flow["n"][0]), int(not_selected(flow)["n"].sum())
+    if not others:
+        return f"used {used:,} of {held:,} courses"
+    return f"used {used:,} of {held - others:,} selected courses ({held:,} in the registry)"
+
+
+def headline(result: Result) -> list[str]:
+    """Return the headline numbers as lines of at most a hundred columns: a block a quantity, a line a stratum.
+
+    First come the quantity that the question is named for, single numbers and differences; what has no room is named.
+    Strata that nobody is in have a line together.
+    """
+    labels = {s["code"]: s["label"] for s in result.settings.get("strata", ())}
+    empty = result.empty_strata
+    frame = result.frame.filter(~pl.col("stratum").is_in(empty), pl.col("quantity") != "test")
+    blocks = {str(q): frame.filter(pl.col("quantity") == q) for q in frame["quantity"].unique(maintain_order=True)}
+    first = sorted(blocks, key=lambda q: not (q == next(iter(blocks)) or q.startswith("difference")
+                                              or blocks[q]["time_day"].is_null().all()))  # fmt: skip
+    lines = {q: _block(q, blocks[q], unit_of(q, result.settings), _margin(blocks, result)) for q in blocks}
+    shown: list[str] = []
+    for q in first:
+        if not shown or sum(len(lines[s]) for s in [*shown, q]) <= _LINES:
+            shown.append(q)
+    out = [line for q in blocks if q in shown for line in lines[q]]
+    for test in result.frame.filter(pl.col("quantity") == "test").iter_rows(named=True):
+        p = test["estimate"]
+        known = "" if p is None else "p < 0.001: " if p < 0.001 else f"p = {p:.3f}: "
+        out.append(f"test: {known}{test['note'] or 'not known'}")
+    if empty:
+        out.append(f"nobody is in: {', '.join(labels.get(e, e) for e in empty)}")
+    rest = [q for q in blocks if q not in shown]
+    more = f" and {len(rest) - 4} more" if len(rest) > 4 else ""
+    return [*out, f"all numbers are in .frame{', also ' if rest else ''}{', '.join(rest[:4])}{more}"]
+
+
+def _title(quantity: str, unit: str) -> str:
+    return f"{quantity}, {unit}" if unit else quantity
+
+
+def _margin(blocks: dict[str, pl.DataFrame], result: Result) -> int:
+    """Return how wide the names at the left are."""
+    names = [_title(q, unit_of(q, result.settings)) for q in blocks]
+    strata = [f"  {s}" for rows in blocks.values() for s in rows["stratum"].unique()]
+    return min(max(map(len, [*names, *strata]), default=0) + 1, _MARGIN)
+
+
+def _block(quantity: str, rows: pl.DataFrame, unit: str, first: int) -> list[str]:
+    """Return a quantity as a table of text: a line a stratum, a column a day; below, why a number is not known."""
+    days = rows["time_day"].unique().sort().to_list()
+    several = rows.select("stratum", "time_day").is_duplicated().any()
+    table: dict[str, dict[Any, str]] = {}
+    courses: dict[str, int] = {}
+    why: dict[str, list[str]] = {}
+    for r in rows.iter_rows(named=True):
+        name = f"{r['stratum']}: {r['note']}" if several else r["stratum"]
+        table.setdefault(name, {})[r["time_day"]] = _cell(r, unit)
+        courses[name] = max(courses.get(name, 0), r["denominator"] or 0)
+        if r["estimate"] is None and not several:
+            why.setdefault(r["note"] or "not known", []).append(_at(r))
+    heads = {d: "" if d is None else f"day {d:.0f}" for d in days}
+    width = {d: 2 + max(len(heads[d]), *(len(line.get(d, "")) for line in table.values())) for d in days}
+    out: list[str] = []
+    for part in _parts(days, width, _WIDTH - first - 8):
+        head = _title(quantity, unit)[: first - 1].ljust(first)
+        out.append(_line(head + "courses".rjust(8), [heads[d].rjust(width[d]) for d in part]))
+        for name, line in table.items():
+            of = f"{courses[name]:,}" if courses[name] else ""
+            out.append(_line(f"  {name}"[: first - 1].ljust(first) + of.rjust(8),
+                             [line.get(d, "").rjust(width[d]) for d in part]))  # fmt: skip
+    return [*out, *(f"  – {note} ({', '.join(at)})"[:_WIDTH] for note, at in why.items())]
+
+
+def _parts(days: list[Any], width: dict[Any, int], room: int) -> list[list[Any]]:
+    """Return the days in the order given, in parts that fit into a line."""
+    parts: list[list[Any]] = [[]]
+    for d in days:
+        if parts[-1] and sum(width[x] for x in [*parts[-1], d]) > room:
+            parts.append([])
+        parts[-1].append(d)
+    return parts
+
+
+def _line(head: str, cells: list[str]) -> str:
+    return (head + "".join(cells)).rstrip()
+
+
+def _at(row: dict[str, Any]) -> str:
+    return row["stratum"] if row["time_day"] is None else f"{row['stratum']} {row['time_day']:.0f}"
+
+
+def _cell(row: dict[str, Any], unit: str) -> str:
+    if row["estimate"] is None:
+        return "–"
+    if row["quantity"].endswith("_day"):
+        return in_words(row, {})
+    text = _number(row["estimate"], unit)
+    if row["low"] is None or row["high"] is None:
+        return text
+    return f"{text} ({_number(row['low'], unit)} to {_number(row['high'], unit)})"
+
+
+def _number(value: float, unit: str) -> str:
+    """Return a number in its unit; shares are given as shares of 1."""
+    if unit in ("%", _POINTS):
+        text = f"{100 * value:.0f}"
+    elif unit == "days":
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    # No change is not a negative one.
+    return "0" if text == "-0" else text

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis import time_to_response
+from registry import Registry
+
 ROOT = Path(__file__).parents[2]
 # Of the ten minutes the machine may have two: its CPU seconds, because it may be busy with other things.
 MACHINE = 120
@@ -55,6 +58,12 @@ def test_the_first_figure_of_ones_own_lists_comes_in_under_ten_minutes(terminal,
     shown = (ROOT / "docs" / "figures" / "tutorial.svg").read_text(encoding="utf-8")
     assert re.findall(r">([^<>]+)</text>", figure) == re.findall(r">([^<>]+)</text>", shown)
     assert "68 % (95 % CI 50 to 83)" in said
+    gap = time_to_response(Registry.open(folder / "knees.duckdb").courses()).frame.filter(
+        stratum="bone_on_bone - early", quantity="difference", time_day=365.0
+    )
+    below = [f"{-100 * gap[c][0]:.0f}" for c in ("estimate", "high", "low")]
+    page = " ".join((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").split())
+    assert "{} points below early ones, and that with limits from {} to {};".format(*below) in page
     assert "joint replacement" in (folder / "report" / "index.html").read_text(encoding="utf-8").lower()
 
 

@@ -25,14 +25,17 @@ from analysis.cohort import (
     BoosterPolicy,
     By,
     Confirmation,
+    Days,
     EarlyVisits,
     Stratum,
     allowed,
     check_confidence,
+    check_days,
     common_settings,
     definition_of,
     place,
     reduce,
+    several,
 )
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
@@ -50,13 +53,13 @@ _DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
 def adjusted_response(
     courses: Courses,
     *,
-    covariates: tuple[Covariate, ...] | None = None,
+    covariates: Covariate | tuple[Covariate, ...] | None = None,
     definition: str | None = None,
     by: By = "stage",
     confirmation: Confirmation = "confirmed",
     early_visits: EarlyVisits = "ignored",
     booster_policy: BoosterPolicy = "treatment_policy",
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the probability of response by stage, standardised over the covariates of the whole cohort.
@@ -70,8 +73,9 @@ def adjusted_response(
     courses, definition, by, confirmation, early_visits, booster_policy, horizon_day
         As :func:`analysis.time_to_response`.
     covariates
-        What was known at the first session; default: age, sex and baseline. Courses lacking one leave, with the
-        reason. `baseline` is that of pain, or of the programme's first domain, in points of 100, higher worse.
+        What was known at the first session, one or several; default: age, sex and baseline. Courses lacking one
+        leave, with the reason. `baseline` is that of pain, or of the programme's first domain, in points of 100, higher
+        worse.
 
     Returns
     -------
@@ -95,11 +99,10 @@ def adjusted_response(
     >>> adjusted.say("response", "early", 365)  # had all stages the same age and sex
     '... % (95 % CI ... to ...)'
     """
-    for name in covariates or ():
+    covariates = tuple(c for c in _DEFAULT if c != by) if covariates is None else several(covariates)
+    for name in covariates:
         choose(name, allowed(Covariate), "covariates =")
-    if min(horizon_day, default=0) < 1:
-        raise UsageError("horizon_day are days since the first session, 1 or more, e.g. (91, 183, 365).")
-    covariates = tuple(c for c in _DEFAULT if c != by) if covariates is None else covariates
+    days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     if len(set(covariates)) < len(covariates):
         raise UsageError(f"covariates = {covariates} names one twice.")
     if not covariates or by in covariates:
@@ -121,7 +124,6 @@ def adjusted_response(
     rows = rows.join(alone, on="course_id", how="anti").sort("course_id")
     design = design_of(rows, covariates)
     fit, cuts = fit_model(rows, design)
-    days = np.array(sorted(set(horizon_day)), dtype=float)
     frame = [
         *_risk_rows(fit, design, rows, used, days, confidence),
         *_ratio_rows(fit, design, rows, confidence),

@@ -12,18 +12,22 @@ from analysis import booster_figures as figures
 from analysis.booster_data import Plan, Prepared, prepare
 from analysis.booster_gate import Gate, judge, overlap
 from analysis.booster_model import bootstrap, estimate, sandwich_errors
-from analysis.booster_question import OUTCOMES, ask, end_label
+from analysis.booster_question import OUTCOMES, ask
 from analysis.booster_rows import Numbers, e_value_rows, effect_rows, explanation, naive_rows
 from analysis.cohort import (
     By,
+    Days,
     Definition,
     Stratum,
     allowed,
     check_confidence,
+    check_days,
     common_settings,
     definition_of,
+    end_label,
     place,
     reduce,
+    several,
 )
 from analysis.numerics.emulation import Design, Estimand
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -44,8 +48,8 @@ def booster_effect(
     by: By = "stage",
     definition: str | None = None,
     grace_day: int = 30,
-    horizon_day: tuple[int, ...] = (183, 365),
-    covariates: tuple[Covariate, ...] = ("stage", "site", "age", "sex", "bmi"),
+    horizon_day: Days = (183, 365),
+    covariates: Covariate | tuple[Covariate, ...] = ("stage", "site", "age", "sex", "bmi"),
     confidence: float = 0.95,
     resamples: int = 200,
     seed: int = 1,
@@ -100,7 +104,7 @@ def booster_effect(
         ``share_in_response_…``, ``end_…``, ``loss_or_end_…``), ``difference`` (boosted minus waiting; positive is a
         benefit for scores and response, negative for ends and loss), ``ratio``, ``mean_days_…`` in response or
         ``mean_days_free_…`` of loss, ``difference_of_differences`` between strata and their ``test``, ``e_value``; and
-        ``naive_…``. `n` counts boosts, `denominator` eligible decisions.
+        ``naive_…``. `n` counts courses boosted at a decision, `denominator` the courses with an eligible decision.
         ``withheld`` says which checks failed.
 
     Raises
@@ -124,6 +128,7 @@ def booster_effect(
     """
     if design is None:
         design = "clone_censor" if outcome in OUTCOMES and estimand == "per_protocol" else "sequential"
+    covariates, horizon_day = several(covariates), check_days(horizon_day, "horizon_day", "the decision")
     _check(estimand, situation, design, covariates, grace_day, horizon_day, confidence, resamples)
     asking = Asked(outcome, estimand, situation, design, by, definition, grace_day, horizon_day, covariates)
     trial = trial_of(courses, asking)
@@ -209,7 +214,7 @@ def trial_of(courses: Courses, a: Asked) -> Trial:
         kept, "reduction.booster_course", "reduction.booster_visit", "reduction.booster_naive"
     )
     kept = kept.exclude(course_rows.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
-    days = tuple(float(d) for d in sorted(set(a.horizon_day)))
+    days = tuple(float(d) for d in a.horizon_day)
     plan = Plan(str(asked["kind"]), a.estimand, a.design, float(a.grace_day), days, asked.get("worse_by", float("nan")))
     data = _prepared(rows, course_rows, strata, a.covariates, a.by, plan, a.situation)
     return Trial(strata, kept, chosen, asked, rows, naive, data)
@@ -226,8 +231,6 @@ def _check(
         choose(name, allowed(Covariate), "covariates =")
     if design == "clone_censor" and estimand == "intention_to_treat":
         raise UsageError("design='clone_censor' compares strategies that are followed: use estimand='per_protocol'.")
-    if min(horizon_day, default=0) < 1:
-        raise UsageError("horizon_day are days after the decision, 1 or more, e.g. (183, 365).")
     if not 0 <= grace_day < min(horizon_day):
         raise UsageError(f"grace_day = {grace_day} must be 0 or more and less than the first of horizon_day.")
     check_confidence(confidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.cohort import programmes_of
+from analysis.cohort import check_one, end_label, programmes_of
 from registry import Courses
 from registry.errors import NotEstimable, choose
 
@@ -44,6 +44,8 @@ def ask(courses: Courses, outcome: str | None, definition: str) -> dict[str, Any
         "cast(? as varchar) as domain",
         [definition, scale, domain],
     )
+    if kind in ("risk", "loss"):
+        check_one(courses, "end_label")
     label = {
         "share": "share in response",
         "risk": f"risk of {end_label(courses)}",
@@ -80,12 +82,3 @@ def _loss_rule(courses: Courses) -> dict[str, Any]:
         )
     loss, domain, points, source, verified = found[0]
     return {"loss": loss, "domain": domain, "worse_by": float(points), "loss_source": source, "loss_verified": verified}
-
-
-def end_label(courses: Courses) -> str:
-    """Return what the end of a target is called in the programmes of the courses."""
-    found = courses.registry.con.execute(
-        "select distinct end_label from catalogue.programme where list_contains(?, programme) order by 1",
-        [programmes_of(courses)],
-    ).fetchall()
-    return " or ".join(str(label) for (label,) in found)

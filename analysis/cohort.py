@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from numbers import Real
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import polars as pl
@@ -24,6 +26,12 @@ Confirmation = Literal["confirmed", "first"]
 EarlyVisits = Literal["ignored", "counted"]
 EndPolicy = Literal["competing", "censor"]
 BoosterPolicy = Literal["treatment_policy", "censor"]
+# One day, or several.
+Days = tuple[int, ...] | int
+_Name = TypeVar("_Name", bound=str)
+# What courses of several programmes are refused for, by the column of ``catalogue.programme`` in which these differ.
+_OWN = {"definition": "response definition", "end_label": "end of the target"}
+SELECT_ONE = "Select one (programme=…, or --programme on the command line)"
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,72 @@ def check_confidence(confidence: float) -> None:
     UsageError
         When it does not lie between 0.5 and 1.
     """
-    if not 0.5 < confidence < 1:
+    if not (isinstance(confidence, Real) and 0.5 < float(confidence) < 1):
         raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
+
+
+def check_courses(courses: object) -> None:
+    """Refuse what is no selection of courses, e.g. a registry.
+
+    Raises
+    ------
+    UsageError
+        With how courses are selected.
+    """
+    if not isinstance(courses, Courses):
+        raise UsageError(
+            f"A question is asked of courses, and this is a {type(courses).__name__}. Select them first: "
+            "knees = registry.courses(programme='osteoarthritis')."
+        )
+
+
+def check_days(days: object, name: str, since: str = "the first session") -> tuple[int, ...]:
+    """Return `days`, one or several, each once and in order; `name` and `since` say which days they are.
+
+    Raises
+    ------
+    UsageError
+        When there is none, or one is no whole number or less than 1.
+    """
+    given = tuple(days) if isinstance(days, Iterable) and not isinstance(days, str) else (days,)
+    if not given or not all(_is_day(d) for d in given):
+        raise UsageError(f"{name} = {days!r} must be days since {since}, 1 or more: one, or several as (183, 365).")
+    return tuple(sorted({int(d) for d in given}))
+
+
+def check_day(day: object, name: str, since: str = "the first session") -> None:
+    """Refuse what is no single day of 1 or more, as :func:`check_days` does for several."""
+    if not _is_day(day):
+        raise UsageError(f"{name} = {day!r} must be one day since {since}, 1 or more, e.g. 365.")
+
+
+def _is_day(day: object) -> bool:
+    return isinstance(day, Real) and float(day) >= 1 and float(day).is_integer()
+
+
+def check_one(courses: Courses, differs: Literal["definition", "end_label"], otherwise: str = "") -> None:
+    """Refuse courses of programmes that differ in what the question is about; `otherwise` adds another way out.
+
+    Raises
+    ------
+    UsageError
+        With the programmes, and how to select one.
+    """
+    ids = courses.ids.to_frame()  # noqa: F841  (read by name in the SQL below)
+    found = courses.registry.con.sql(
+        f"select distinct programme, {differs} from course.profile join ids using (course_id) "
+        "join catalogue.programme using (programme) order by 1"
+    ).fetchall()
+    if len({value for _, value in found}) > 1:
+        raise UsageError(
+            f"The courses are of several programmes, each with its own {_OWN[differs]}: "
+            f"{', '.join(p for p, _ in found)}. {SELECT_ONE}{otherwise}."
+        )
+
+
+def several(given: _Name | tuple[_Name, ...]) -> tuple[_Name, ...]:
+    """Return names given one by itself, or several, as a tuple."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def definition_of(courses: Courses, name: str | None) -> Definition:
@@ -84,19 +156,16 @@ def definition_of(courses: Courses, name: str | None) -> Definition:
     NotEstimable
         When the programme has no agreed definition: its courses are described, never judged.
     """
+    check_courses(courses)
     con = courses.registry.con
     if name is None:
+        check_one(courses, "definition", ", or name a definition")
         ids = courses.ids.to_frame()  # noqa: F841  (read by name in the SQL below)
         found = con.sql(
             "select distinct programme.programme, programme.definition, programme.evidence from course.profile "
             "join ids using (course_id) join catalogue.programme using (programme) order by 1"
         ).fetchall()
         defaults = {definition for _, definition, _ in found}
-        if len(defaults) > 1:
-            raise UsageError(
-                "The courses are of several programmes, each with its own response definition: "
-                f"{', '.join(p for p, _, _ in found)}. Select one: registry.courses(programme=…), or name a definition."
-            )
         if not defaults or None in defaults:
             why = courses.reasons()
             nobody = (
@@ -142,6 +211,7 @@ def place(
 
 def place_courses(courses: Courses, by: str) -> tuple[list[Stratum], Courses]:
     """Write ``cohort.course`` for the reductions; courses of unknown stratum are excluded with that reason."""
+    check_courses(courses)
     choose(by, allowed(By), "by =")
     con = courses.registry.con
     column = _MADE_OF.get(by, by)

@@ -20,7 +20,19 @@ from analysis.adjusted_model import (
     fit_pieces,
     lacking,
 )
-from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, definition_of, place, reduce
+from analysis.cohort import (
+    By,
+    Days,
+    Stratum,
+    allowed,
+    check_confidence,
+    check_days,
+    common_settings,
+    definition_of,
+    place,
+    reduce,
+    several,
+)
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
 from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
@@ -65,11 +77,11 @@ def dose_response(
     courses: Courses,
     *,
     dose: Dose = "first_session",
-    at_million: tuple[float, ...] | None = None,
-    covariates: tuple[Covariate, ...] = _DEFAULT,
+    at_million: tuple[float, ...] | float | None = None,
+    covariates: Covariate | tuple[Covariate, ...] = _DEFAULT,
     definition: str | None = None,
     by: By = "stage",
-    horizon_day: tuple[int, ...] = (365,),
+    horizon_day: Days = (365,),
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the probability of response by stratum had every course been given a dose, for several doses.
@@ -114,10 +126,13 @@ def dose_response(
     'dose_response'
     """
     choose(dose, allowed(Dose), "dose =")
+    covariates = several(covariates)
+    days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     for name in covariates:
         choose(name, allowed(Covariate), "covariates =")
     if by in covariates or by == "dose_band" or "dose_band" in covariates:
         raise UsageError("The dose is the question, and what separates the strata is no covariate beside them.")
+    at_million = (at_million,) if isinstance(at_million, int | float) else at_million
     if at_million is not None and min(at_million, default=0) <= 0:
         raise UsageError("at_million are doses in millions of viable cells, above 0, e.g. (25, 50, 100).")
     check_confidence(confidence)
@@ -133,7 +148,6 @@ def dose_response(
     used, small = enough(rows, strata)
     rows = rows.filter(pl.col("stratum").is_in([s.code for s in used]))
     doses = _doses(rows, at_million)
-    days = np.array(sorted(set(horizon_day)), dtype=float)
     design = design_of(rows, covariates) if covariates else Design(np.zeros((rows.height, 0)), (), ())
     curve = _fitted(rows, design)
     late = days[days > curve.fit.horizon]

@@ -20,6 +20,10 @@ _STRATEGY = {
     ("booster_policy", "hypothetical"): "hypothetical: as if none had been given, scores after the first set aside",
 }
 _NAMES = {"end_policy": "End of the target, death, another treatment in its place", "booster_policy": "Booster"}
+# Nobody has a score after death, whatever the policy for other ends. The models of scores take it as one more score not
+# seen, so that the mean is that of all courses and not of those still alive (Kurland et al. 2009 Stat Sci 24:211).
+_NAMES_OF_SCORES = {**_NAMES, "end_policy": "End of the target, another treatment in its place"}
+_DEATH = "hypothetical: as if nobody had died, scores after it missing at random"
 
 
 def estimand(result: Result) -> pl.DataFrame:
@@ -28,7 +32,7 @@ def estimand(result: Result) -> pl.DataFrame:
     Raises
     ------
     UsageError
-        When the question describes courses and estimates nothing of a population.
+        When the question describes courses and estimates nothing of a population, e.g. an outlook or safety.
 
     References
     ----------
@@ -64,13 +68,14 @@ def _of_question(result: Result) -> dict[str, Any]:
             "events": _events(s, ("end_policy", "booster_policy")),
             "summary": f"Cumulative incidence at {days} days, and its difference between strata",
         }
-    if result.question == "adjusted_response":
+    if result.question in ("adjusted_response", "subgroups"):
+        pooled = ", and drawn together with those of other groups" if result.question == "subgroups" else ""
         return {
             "treatment": given,
             "variable": f"Time from the first session to response: {response}; known to an interval between visits",
             "events": _events(s, ("end_policy", "booster_policy")),
             "summary": f"Share by {', '.join(str(d) for d in s['horizon_day'])} days, standardised over the cohort "
-            f"for {', '.join(s['covariates'])}",
+            f"for {', '.join(s['covariates'])}{pooled}",
         }
     if result.question == "dose_response":
         return {
@@ -124,9 +129,16 @@ def _of_question(result: Result) -> dict[str, Any]:
         return {
             "treatment": given,
             "variable": f"Change of {s['scale_label']} from baseline {when}, {s['unit_label']}",
-            "events": _events(s, ("end_policy", "booster_policy")),
+            "events": _of_scores(s),
             "summary": f"Mean change {'by visit' if when.startswith('at') else 'by day'}, and its difference between "
             "strata",
+        }
+    if result.question == "imputed_change":
+        return {
+            "treatment": given,
+            "variable": f"Change of {s['scale_label']} from baseline at {s['visit']}, {s['unit_label']}",
+            "events": _of_scores(s, "hypothetical: as if nobody had died, the scores after it as each assumption says"),
+            "summary": "Mean change and its difference between strata, under each assumption about scores not seen",
         }
     if result.question == "booster_effect":
         per_protocol = s["estimand"] == "per_protocol"
@@ -154,8 +166,14 @@ def _of_question(result: Result) -> dict[str, Any]:
     raise UsageError(f"{result.question} describes courses; it has no estimand.")
 
 
-def _events(s: dict[str, Any], policies: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(f"Intercurrent event: {_NAMES[p]}", _STRATEGY[p, s[p]]) for p in policies if p in s]
+def _events(s: dict[str, Any], policies: tuple[str, ...], names: dict[str, str] = _NAMES) -> list[tuple[str, str]]:
+    return [(f"Intercurrent event: {names[p]}", _STRATEGY[p, s[p]]) for p in policies if p in s]
+
+
+def _of_scores(s: dict[str, Any], death: str = _DEATH) -> list[tuple[str, str]]:
+    """Return the events of a question about scores; death stands apart, since no policy gives the dead a score."""
+    ending, booster = _events(s, ("end_policy", "booster_policy"), _NAMES_OF_SCORES)
+    return [ending, ("Intercurrent event: Death", death), booster]
 
 
 def _population(result: Result) -> str:

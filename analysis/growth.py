@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis import growth_figures
-from analysis.cohort import By, Stratum, check_confidence, common_settings, place_courses, reduce
+from analysis.cohort import By, Days, Stratum, check_confidence, check_days, common_settings, place_courses, reduce
 from analysis.numerics.laws import f_above, t_quantile
 from analysis.numerics.random_slope import SlopeFit, course_sums, fit_random_slope
 from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
@@ -73,7 +73,7 @@ def growth(
     scale: str | None = None,
     by: By = "stage",
     knots: int = 5,
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
     end_policy: IntercurrentPolicy = "hypothetical",
     booster_policy: IntercurrentPolicy = "treatment_policy",
     unit: Unit = "points_of_100",
@@ -123,8 +123,7 @@ def growth(
     check_confidence(confidence)
     if knots not in KNOT_SHARES:
         raise UsageError(f"knots = {knots} must be one of {', '.join(map(str, KNOT_SHARES))}.")
-    if min(horizon_day, default=0) < 1:
-        raise UsageError("horizon_day are days since the first session, 1 or more, e.g. (91, 183, 365, 730).")
+    days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     strata, kept = place_courses(courses, by)
     policies = {"unit": unit, "end_policy": end_policy, "booster_policy": booster_policy}
     measured = ask(kept, scale, None, (), **policies)
@@ -134,7 +133,6 @@ def growth(
     kept = kept.exclude(left)
     measured = measured.among(used["scale"])
     made, said = fitted(used, scores, [s.code for s in strata], knots)
-    days = np.array(sorted(set(horizon_day)), dtype=float)
     frame = numbers(made, strata, days, confidence)
     settings = {
         **common_settings(kept, strata, "growth", by),

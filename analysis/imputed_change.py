@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis import imputation_figures
-from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce
+from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce, several
 from analysis.numerics.covariance import covariance_matrix
 from analysis.numerics.imputation import Combined, Rows, Rule, blocks_of, combine, complete, least_squares, together
 from analysis.numerics.laws import t_quantile
@@ -57,7 +57,7 @@ def imputed_change(
     scale: str | None = None,
     by: By = "stage",
     visit: str = "12 months",
-    adjust: tuple[Adjust, ...] = (),
+    adjust: Adjust | tuple[Adjust, ...] = (),
     reference: str | None = None,
     end_policy: IntercurrentPolicy = "hypothetical",
     imputations: int = 100,
@@ -109,6 +109,7 @@ def imputed_change(
     """
     choose(end_policy, allowed(IntercurrentPolicy), "end_policy =")
     check_confidence(confidence)
+    adjust = several(adjust)
     if imputations < 10:
         raise UsageError(f"imputations = {imputations} is too few for limits: 100 are usual.")
     strata, kept = place_courses(courses, by)

@@ -12,7 +12,10 @@ from analysis.cohort import (
     BoosterPolicy,
     By,
     Confirmation,
+    Days,
     check_confidence,
+    check_day,
+    check_days,
     common_settings,
     definition_of,
     end_label,
@@ -35,7 +38,7 @@ from analysis.multistate_rows import Fitted, checks_of, fit_cohort, under_observ
 from analysis.reduction import Reduction
 from analysis.result import Result, diagnostics_of, frame_of
 from registry import Courses
-from registry.errors import NotEstimable, UsageError, choose
+from registry.errors import NotEstimable, choose
 
 HORIZON_DAYS = (91, 183, 365, 730)
 # About the planned visits of two years: what lies between two visits cannot be told apart.
@@ -53,8 +56,8 @@ def loss_of_response(
     confirmation: Confirmation = "confirmed",
     booster_policy: BoosterPolicy = "treatment_policy",
     landmark_day: int = 183,
-    after_day: tuple[int, ...] = (183, 365),
-    change_day: tuple[int, ...] = CHANGE_DAYS,
+    after_day: Days = (183, 365),
+    change_day: Days = CHANGE_DAYS,
     confidence: float = 0.95,
 ) -> Result:
     """Estimate how many of those in response lose it, by stage, with the end of the target and death competing.
@@ -121,15 +124,14 @@ def answer_loss(
     reduction: Reduction,
     *,
     landmark_day: int = 183,
-    after_day: tuple[int, ...] = (183, 365),
-    change_day: tuple[int, ...] = CHANGE_DAYS,
+    after_day: Days = (183, 365),
+    change_day: Days = CHANGE_DAYS,
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the incidence of loss from counted moves; arguments as :func:`loss_of_response`."""
-    if landmark_day < 1 or min(after_day, default=0) < 1:
-        raise UsageError("landmark_day and after_day are days, 1 or more; after_day counts from the landmark.")
+    check_day(landmark_day, "landmark_day")
+    days = np.array(check_days(after_day, "after_day", "the landmark"), dtype=float)
     fitted, settings, notes = _fitted(reduction, change_day, confidence)
-    days = np.array(sorted(set(after_day)), dtype=float)
     settings |= {"landmark_day": landmark_day, "after_day": [int(d) for d in days], "horizon_day": [int(days.max())]}
     rows = [r for s in fitted.strata for r in loss_rows(fitted, s.code, days, landmark_day)]
     visits = sorted(fitted.shares["target_day"].unique().to_list())
@@ -157,8 +159,8 @@ def time_in_response(
     by: By = "stage",
     confirmation: Confirmation = "confirmed",
     booster_policy: BoosterPolicy = "treatment_policy",
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
-    change_day: tuple[int, ...] = CHANGE_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
+    change_day: Days = CHANGE_DAYS,
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the probability of being in response by day, and the mean time in response, by stage.
@@ -203,15 +205,13 @@ def time_in_response(
 def answer_time(
     reduction: Reduction,
     *,
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
-    change_day: tuple[int, ...] = CHANGE_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
+    change_day: Days = CHANGE_DAYS,
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the time in response from counted moves; arguments as :func:`time_in_response`."""
-    if min(horizon_day, default=0) < 1:
-        raise UsageError("horizon_day are days since treatment, 1 or more.")
+    days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     fitted, settings, notes = _fitted(reduction, change_day, confidence)
-    days = np.array(sorted(set(horizon_day)), dtype=float)
     settings |= {"horizon_day": [int(d) for d in days]}
     rows = [r for s in fitted.strata for r in share_rows(fitted, s.code, days)]
     rows += [r for s in fitted.strata for r in [*mean_rows(fitted, s.code, days.max()), *observed_rows(fitted, s.code)]]
@@ -236,12 +236,11 @@ def answer_time(
 
 
 def _fitted(
-    reduction: Reduction, change_day: tuple[int, ...], confidence: float
+    reduction: Reduction, change_day: Days, confidence: float
 ) -> tuple[Fitted, dict[str, Any], tuple[str, ...]]:
     check_confidence(confidence)
-    points = np.array(change_day, dtype=float)
-    if (np.diff(points, prepend=0.0) <= 0).any():
-        raise UsageError(f"change_day = {change_day} must be days after treatment, each later than the one before.")
+    # No day: intensities that never change.
+    points = np.array([] if change_day == () else check_days(change_day, "change_day"), dtype=float)
     if not reduction.strata:
         raise NotEstimable(f"No course is left to analyse. {reduction.why_nobody()}")
     moves, patterns, shares = weighed(*(reduction.frames[name] for name in PANEL))

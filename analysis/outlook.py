@@ -6,6 +6,7 @@ It describes what became of similar courses. It recommends nothing, and refuses 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -202,10 +203,12 @@ def _check_profile(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> 
         stems = sorted({o.split("_")[0] for o in origins} - set(origins))
         if not any(is_tissue(o, named["tissue"]) for o in origins):
             choose(named["tissue"], [*origins, *stems], "tissue =")
-    if named["age"] is not None and not 0 < named["age"] < 120:
-        raise UsageError(f"age = {named['age']} must be in years, between 0 and 120.")
-    if named["dose_million"] is not None and not named["dose_million"] > 0:
-        raise UsageError(f"dose_million = {named['dose_million']} must be viable cells in millions, more than 0.")
+    for name, most, what in (
+        ("age", 120, "in years, between 0 and 120"), ("dose_million", np.inf, "viable cells in millions, more than 0"),
+    ):  # fmt: skip
+        value = named[name]
+        if value is not None and not (isinstance(value, Real) and 0 < float(value) < most):
+            raise UsageError(f"{name} = {value!r} must be {what}.")
 
 
 def _likeness(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> pl.DataFrame:

@@ -27,7 +27,7 @@ def score_patterns(
     *,
     scale: str | None = None,
     by: By = "stage",
-    visits: tuple[str, ...] | None = None,
+    visits: str | tuple[str, ...] | None = None,
     confidence: float = 0.95,
 ) -> Result:
     """Count the courses by the planned visits at which a score was seen, with the last change that each pattern showed.

@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis import figures
-from analysis.cohort import By, Stratum, common_settings, end_label, patient_clusters, place_courses, reduce
+from analysis.cohort import (
+    By,
+    Days,
+    Stratum,
+    check_days,
+    check_one,
+    common_settings,
+    end_label,
+    patient_clusters,
+    place_courses,
+    reduce,
+)
 from analysis.follow_up import settled_to
 from analysis.numerics.competing import cumulative_incidence
 from analysis.numerics.cox import likelihood_state, risk_sets, score_residuals
@@ -33,7 +44,7 @@ def joint_replacement(
     courses: Courses,
     *,
     by: By = "stage",
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
     confidence: float = 0.95,
     resamples: int = 200,
     seed: int = 20040312,
@@ -59,6 +70,8 @@ def joint_replacement(
     ------
     NotEstimable
         When no course has any follow-up.
+    UsageError
+        When the courses are of programmes with different ends.
 
     References
     ----------
@@ -82,6 +95,7 @@ def joint_replacement(
 def reduce_replacement(courses: Courses, *, by: By = "stage") -> Reduction:
     """Count ends by cause and day, and who was last heard of when."""
     strata, kept = place_courses(courses, by)
+    check_one(kept, "end_label")
     cells, patterns = reduce(kept, "reduction.end_cell", "reduction.end_cluster")
     kept = kept.exclude(_unheard(kept))
     return Reduction(
@@ -101,7 +115,7 @@ def reduce_replacement(courses: Courses, *, by: By = "stage") -> Reduction:
 def answer_replacement(
     reduction: Reduction,
     *,
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
     confidence: float = 0.95,
     resamples: int = 200,
     seed: int = 20040312,
@@ -111,7 +125,7 @@ def answer_replacement(
     cells, patterns = reduction.frames["end_cell"], reduction.frames["end_cluster"]
     if cells.height == 0:
         raise NotEstimable("No course of the selection was followed for a day: nothing can be said about its end.")
-    days = np.array(sorted(set(horizon_day)), dtype=float)
+    days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     grid = np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 5.0)]))
     single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())
     patients = None if single else patient_clusters(cells, patterns)

@@ -15,10 +15,12 @@ from analysis.cohort import (
     BoosterPolicy,
     By,
     Confirmation,
+    Days,
     Definition,
     EarlyVisits,
     EndPolicy,
     check_confidence,
+    check_days,
     common_settings,
     definition_of,
     patient_clusters,
@@ -53,7 +55,7 @@ def time_to_response(
     early_visits: EarlyVisits = "ignored",
     end_policy: EndPolicy = "competing",
     booster_policy: BoosterPolicy = "treatment_policy",
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
     confidence: float = 0.95,
     resamples: int = 200,
     seed: int = 20040312,
@@ -154,7 +156,7 @@ def reduce_response(
 def answer_response(
     reduction: Reduction,
     *,
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
     confidence: float = 0.95,
     resamples: int = 200,
     seed: int = 20040312,
@@ -173,7 +175,7 @@ def answer_response(
             f"No course can be judged by {settings['definition']}: its scales were not measured at baseline and after. "
             f"{reduction.why_nobody()}"
         )
-    days = np.array(sorted(set(horizon_day)), dtype=float)
+    days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     fits = {s.code: fit_intervals(cells.filter(pl.col("stratum") == s.code)) for s in strata}
     samples = None if patterns is None else bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
     asked = {"horizon_day": [int(d) for d in days], "confidence": confidence, "resamples": resamples, "seed": seed}

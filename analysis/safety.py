@@ -8,7 +8,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, place_courses, reduce
+from analysis.cohort import (
+    By,
+    Days,
+    Stratum,
+    allowed,
+    check_confidence,
+    check_courses,
+    check_days,
+    common_settings,
+    place_courses,
+    reduce,
+)
 from analysis.first_event import first_event_rows
 from analysis.numerics.exact import exact_rate, exact_share
 from analysis.numerics.recurrent import mean_cumulative_function
@@ -32,7 +43,7 @@ def safety(
     least_grade: int = 1,
     serious: bool = False,
     related_to: RelatedTo | None = None,
-    horizon_day: tuple[int, ...] = HORIZON_DAYS,
+    horizon_day: Days = HORIZON_DAYS,
     confidence: float = 0.95,
     seed: int = 20040312,
 ) -> Result:
@@ -86,6 +97,7 @@ def safety(
     >>> harm.attrition["reason"][-1]
     'selected'
     """
+    check_courses(courses)
     con = courses.registry.con
     listed = "select code from catalogue.vocabulary where vocabulary = 'adverse_event' order by position"
     known = [str(r[0]) for r in con.sql(listed).fetchall()]
@@ -96,8 +108,7 @@ def safety(
     if not 1 <= least_grade <= 5:
         raise UsageError(f"least_grade = {least_grade} must be a CTCAE grade, 1 to 5.")
     check_confidence(confidence)
-    if min(horizon_day, default=0) < 1:
-        raise UsageError("horizon_day are days since the first session, 1 or more, e.g. (30, 91, 365).")
+    days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     strata, kept = place_courses(courses, by)
     con.execute(
         "create or replace table cohort.harm as select cast(? as varchar) as category, "
@@ -108,7 +119,6 @@ def safety(
     rows, happened, cells, patterns = reduce(kept, *(f"reduction.{name}" for name in names))
     if rows.height == 0:
         raise NotEstimable("No course of the selection has a session: there is nobody to count events in.")
-    days = np.array(sorted(set(horizon_day)), dtype=float)
     frame: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for s in strata:

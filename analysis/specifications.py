@@ -10,7 +10,18 @@ from typing import Any
 import polars as pl
 
 from analysis import specification_figures as figures
-from analysis.cohort import By, allowed, common_settings, ensure_definition, place_courses
+from analysis.cohort import (
+    By,
+    Days,
+    allowed,
+    check_courses,
+    check_days,
+    check_one,
+    common_settings,
+    ensure_definition,
+    place_courses,
+    several,
+)
 from analysis.cohort import Confirmation as ConfirmationName
 from analysis.response import time_to_response
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -25,9 +36,9 @@ FEWEST_COURSES = 10
 def specifications(
     courses: Courses,
     *,
-    definitions: tuple[str, ...] | None = None,
-    confirmations: tuple[ConfirmationName, ...] = ("confirmed", "first"),
-    horizon_day: tuple[int, ...] = EVALUATION_DAYS,
+    definitions: str | tuple[str, ...] | None = None,
+    confirmations: ConfirmationName | tuple[ConfirmationName, ...] = ("confirmed", "first"),
+    horizon_day: Days = EVALUATION_DAYS,
     by: By = "stage",
     confidence: float = 0.95,
     resamples: int = 50,
@@ -65,6 +76,8 @@ def specifications(
     ------
     NotEstimable
         When no definition can be judged.
+    UsageError
+        When an option is not known, or the courses are of programmes with different definitions and none is named.
 
     References
     ----------
@@ -76,16 +89,19 @@ def specifications(
     >>> "range" in all_of_them.frame["quantity"].to_list()
     True
     """
+    check_courses(courses)
+    if definitions is None:
+        check_one(courses, "definition", ", or name definitions")
+    definitions, confirmations = several(definitions or ()), several(confirmations)
     if not confirmations:
         raise UsageError("confirmations must name at least one rule: ('confirmed',), ('first',) or both.")
     for rule in confirmations:
         choose(rule, allowed(ConfirmationName), "confirmations =")
-    if min(horizon_day, default=0) < 1:
-        raise UsageError("horizon_day are days since the first session, 1 or more, e.g. (91, 183, 365).")
+    horizon_day = check_days(horizon_day, "horizon_day")
     known = [
         r[0] for r in courses.registry.con.sql("select definition from catalogue.definition order by 1").fetchall()
     ]
-    for name in definitions or ():
+    for name in definitions:
         choose(name, known, "definitions =")
     rows: list[dict[str, Any]] = []
     used: list[str] = []
@@ -97,7 +113,7 @@ def specifications(
         if progress is not None and chosen == confirmations[0]:
             progress(name)
         if (few := _too_few(placed, name)) is not None:
-            if definitions is not None and few not in skipped:
+            if definitions and few not in skipped:
                 skipped.append(few)
             continue
         try:
@@ -120,7 +136,7 @@ def specifications(
         **common_settings(courses, strata, "specifications", by),
         "definitions": sorted(set(used)),
         "confirmations": list(confirmations),
-        "horizon_day": [int(d) for d in sorted(set(horizon_day))],
+        "horizon_day": list(horizon_day),
         "confidence": confidence,
         "resamples": resamples,
         "seed": seed,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from analysis import state_figures as figures
-from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum
+from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum, check_day
 from analysis.loss_of_response import reduce_states
 from analysis.multistate import STATES
 from analysis.reduction import Reduction
@@ -65,6 +65,7 @@ def states_by_visit(
     """
     seen = _seen(courses, definition, loss, by, confirmation, booster_policy, "panel_flow")
     flows, settings = seen.frames["panel_flow"], seen.settings
+    check_day(until_day, "until_day")
     flows = flows.filter(pl.col("target_day") <= until_day)
     if flows["target_day"].n_unique() < 2:
         raise UsageError(f"until_day = {until_day} leaves no planned visit after baseline; give a later day.")

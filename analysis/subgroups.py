@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analysis import subgroup_figures
 from analysis.adjusted_model import Covariate
 from analysis.adjusted_response import adjusted_response
-from analysis.cohort import By
+from analysis.cohort import By, check_day, several
 from analysis.numerics.laws import normal_quantile
 from analysis.numerics.pooling import Funnel, Pooled, funnel, partial_pooling
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -29,7 +29,7 @@ def subgroups(
     courses: Courses,
     *,
     by: By = "origin",
-    covariates: tuple[Covariate, ...] | None = None,
+    covariates: Covariate | tuple[Covariate, ...] | None = None,
     definition: str | None = None,
     horizon_day: int = 365,
     confidence: float = 0.95,
@@ -77,10 +77,9 @@ def subgroups(
     """
     if by == "stage":
         raise UsageError("Stages are an order, not draws of one distribution: use adjusted_response(by='stage').")
-    if horizon_day < 1:
-        raise UsageError("horizon_day is a day since the first session, 1 or more.")
+    check_day(horizon_day, "horizon_day")
     parts = by.split("_by_")
-    chosen = tuple(c for c in _DEFAULT if c not in parts) if covariates is None else covariates
+    chosen = tuple(c for c in _DEFAULT if c not in parts) if covariates is None else several(covariates)
     if set(chosen) & set(parts):
         raise UsageError(f"covariates = {chosen} must not name what separates the groups: {' and '.join(parts)}.")
     made = adjusted_response(

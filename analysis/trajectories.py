@@ -9,7 +9,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis import trajectory_figures
-from analysis.cohort import By, Stratum, allowed, check_confidence, common_settings, place_courses, read, reduce
+from analysis.cohort import (
+    By,
+    Stratum,
+    allowed,
+    check_confidence,
+    common_settings,
+    place_courses,
+    read,
+    reduce,
+    several,
+)
 from analysis.numerics.covariance import StructureName
 from analysis.numerics.marginal_means import Method, mean_rows
 from analysis.numerics.repeated import MmrmFit
@@ -35,8 +45,8 @@ def trajectories(
     scale: str | None = None,
     by: By = "stage",
     structure: StructureName = "unstructured",
-    adjust: tuple[Adjust, ...] = (),
-    visits: tuple[str, ...] | None = None,
+    adjust: Adjust | tuple[Adjust, ...] = (),
+    visits: str | tuple[str, ...] | None = None,
     end_policy: IntercurrentPolicy = "hypothetical",
     booster_policy: IntercurrentPolicy = "treatment_policy",
     unit: Unit = "points_of_100",
@@ -116,8 +126,8 @@ def reduce_trajectories(
     *,
     scale: str | None = None,
     by: By = "stage",
-    adjust: tuple[Adjust, ...] = (),
-    visits: tuple[str, ...] | None = None,
+    adjust: Adjust | tuple[Adjust, ...] = (),
+    visits: str | tuple[str, ...] | None = None,
     end_policy: IntercurrentPolicy = "hypothetical",
     booster_policy: IntercurrentPolicy = "treatment_policy",
     unit: Unit = "points_of_100",
@@ -127,6 +137,7 @@ def reduce_trajectories(
 
     Without `rows` those of single courses, which a variance clustered by patient needs, are not read.
     """
+    adjust, visits = several(adjust), None if visits is None else several(visits)
     strata, kept = place_courses(courses, by)
     policies = {"unit": unit, "end_policy": end_policy, "booster_policy": booster_policy}
     measured = ask(kept, scale, visits, adjust, **policies)
@@ -303,5 +314,5 @@ def _estimand(measured: Measured, by: str, end_policy: str, booster_policy: str)
     return (
         f"mean change from baseline in {measured.label} ({measured.unit_label}, positive is improvement) at each "
         f"planned visit, by {by}, among courses with a baseline, "
-        f"{ends[end_policy]} and {boosters[booster_policy]}, while alive"
+        f"{ends[end_policy]} and {boosters[booster_policy]}, and had nobody died"
     )

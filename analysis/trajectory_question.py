@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from analysis.cohort import allowed, programmes_of
+from analysis.cohort import SELECT_ONE, allowed, programmes_of
 from analysis.reduction import Reduction
 from analysis.trajectory_sums import Visit
 from registry import Courses
@@ -117,8 +117,8 @@ def _scale_or_domain(courses: Courses, asked: str | None) -> tuple[str | None, s
     if asked is None:
         if len(programmes) > 1:
             raise UsageError(
-                f"The courses are of several programmes: {', '.join(programmes)}. Select one, or name a scale that all "
-                "of them measure, e.g. scale='EQ5D5L/vas'."
+                f"The courses are of several programmes: {', '.join(programmes)}. {SELECT_ONE}, or name a "
+                "scale that all of them measure, e.g. scale='EQ5D5L/vas'."
             )
         return _default(courses, programmes)
     domains = [r[0] for r in con.sql("select distinct domain from catalogue.programme_scale order by 1").fetchall()]

@@ -209,7 +209,7 @@ def as_of_load(con: duckdb.DuckDBPyConnection, when: int | str | dt.date) -> int
     Raises
     ------
     UsageError
-        When there is no such load, or none by that day.
+        When there is no such load, none by that day, or the day has not come.
     """
     loads = con.sql("select load_id, loaded_at::date as day from registry.log.load order by load_id").fetchall()
     known = ", ".join(f"{n} ({day})" for n, day in loads[-6:]) or "none"
@@ -221,6 +221,9 @@ def as_of_load(con: duckdb.DuckDBPyConnection, when: int | str | dt.date) -> int
         day = when if isinstance(when, dt.date) else dt.date.fromisoformat(when)
     except ValueError:
         raise UsageError(f"as_of = {when!r} is neither a load's number nor a date (YYYY-MM-DD).") from None
+    # The later of today here and in UTC, in which loads are dated: no reader's today is refused.
+    if day > max(dt.date.today(), dt.datetime.now(dt.UTC).date()):
+        raise UsageError(f"{day} has not come yet, so what the record holds then is not known. Last loads: {known}.")
     until = [n for n, loaded in loads if loaded <= day]
     if not until:
         raise UsageError(f"Nothing had been loaded by {day}. First loads: {known}.")

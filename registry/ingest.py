@@ -251,6 +251,8 @@ def _settled(state: _Load, record: type[Record]) -> tuple[dict[int, int], ...]:
     """Settle what came again; return rows refused, new, and corrections of this load, by file."""
     con, table = state.con, str(record.__tablename__)
     state.notes += repeats.settle(con, record, state.load_id, state.reason)
+    if table == "measurement":
+        state.notes += loadlog.without_unit(con, state.load_id)
     rejected = con.execute(
         "select source_file_id, count(*) from log.rejected_row join log.source_file using (source_file_id) "
         "where load_id = ? and table_name = ? and source_line > 0 group by all",

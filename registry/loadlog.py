@@ -48,6 +48,23 @@ def files(con: duckdb.DuckDBPyConnection, load_id: int | None = None, before: in
     return set(con.sql(f"select sha256, file, table_name from log.source_file where {where}").fetchall())
 
 
+def without_unit(con: duckdb.DuckDBPyConnection, load_id: int) -> list[str]:
+    """Return what was taken for the unit of values brought without one, where the scale is used in several."""
+    found = con.execute(
+        "select file, scale, scale.unit, others, count(*) from record.measurement as m "
+        "join log.source_file using (source_file_id) join catalogue.scale as scale using (scale) "
+        "join (select scale, string_agg(unit, ' or ' order by unit) as others from catalogue.unit_conversion "
+        "where factor <> 1 group by scale) using (scale) "
+        "where m.load_id = ? and m.unit is null and m.value is not null group by all order by all",
+        [load_id],
+    ).fetchall()
+    return [
+        f"{file}: no unit was given for {n:,} {'value' if n == 1 else 'values'} of {scale}, taken as {unit}; if they "
+        f"are in {others}, say so in the column unit"
+        for file, scale, unit, others, n in found
+    ]
+
+
 def is_later(con: duckdb.DuckDBPyConnection, load_id: int, stated: dt.date | None) -> bool:
     """Say whether the files were written, as stated, after all earlier ones of one of their centres."""
     last = con.execute(

@@ -114,7 +114,7 @@ class Registry:
         RegistryBusy
             When another process is writing to it.
         UsageError
-            When nothing had been loaded by then, or there is no such centre.
+            When nothing had been loaded by then, the day has not come, or there is no such centre.
         """
         from registry import cut
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reports.arguments import AsJson, AsOf, RegistryPath, opened
+from reports.arguments import AsJson, AsOf, RegistryPath, one_of, opened
 
 
 class Question(StrEnum):
@@ -39,7 +39,9 @@ class Question(StrEnum):
 def analyse(
     context: typer.Context,
     registry: Annotated[Path | None, typer.Argument(metavar="REG", help="The registry; not with --from.")] = None,
-    question: Annotated[Question | None, typer.Argument(help="What to ask.")] = None,
+    question: Annotated[
+        Question | None, typer.Argument(help="What to ask.", parser=one_of(Question, "Question"))
+    ] = None,
     counts: Annotated[
         list[Path] | None, typer.Option("--from", help="Counts of a centre (`reduce` writes them); one a centre.")
     ] = None,

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from reports import asking, keeping, leaving, redcap_commands
-from reports.arguments import AsJson, Out, RegistryPath, opened
+from reports.arguments import AsJson, Out, RegistryPath, one_of, opened
 
 app = typer.Typer(
     add_completion=False,
@@ -203,7 +203,10 @@ def simulate(
     patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 600,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     layout: Annotated[
-        Layout, typer.Option(help="Our template, five clinics' own layouts, or a REDCap export.")
+        Layout,
+        typer.Option(
+            help="Our template, five clinics' own layouts, or a REDCap export.", parser=one_of(Layout, "Layout")
+        ),
     ] = Layout.template,
     programme: Annotated[str | None, typer.Option(help="One programme; default: all six.")] = None,
     details: Annotated[bool, typer.Option("--details", help="Also consents, habits, prior treatment, tests …")] = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reports.arguments import AsOf, Language, Out, RegistryPath, opened
+from reports.arguments import AsOf, Language, Out, RegistryPath, one_of, opened
 
 
 class Dates(StrEnum):
@@ -69,10 +69,16 @@ def rows(
     registry: RegistryPath,
     programme: Annotated[str, typer.Option(help="Whose courses.")],
     out: Out = Path("rows"),
-    consent: Annotated[Consent, typer.Option(help="Scope that a patient must have agreed to.")] = Consent.export,
+    consent: Annotated[
+        Consent,
+        typer.Option(help="Scope that a patient must have agreed to.", parser=one_of(Consent, "Consent")),
+    ] = Consent.export,
     k: Annotated[int, typer.Option(help="Patients who must be alike in what others may know.")] = 5,
     dates: Annotated[
-        Dates, typer.Option(help="Days alone, or dates too, all of a patient moved by the same weeks.")
+        Dates,
+        typer.Option(
+            help="Days alone, or dates too, all of a patient moved by the same weeks.", parser=one_of(Dates, "Dates")
+        ),
     ] = Dates.none,
 ) -> None:
     """Write rows of patients for analysis elsewhere, k-anonymous: CSV, Parquet, Stata, SPSS, SAS, Dataset-JSON."""

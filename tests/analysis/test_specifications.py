@@ -1,5 +1,6 @@
 """The same question under every definition, and what each number estimates."""
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -7,6 +8,8 @@ from analysis import (
     booster_effect,
     describe,
     estimand,
+    growth,
+    imputed_change,
     joint_replacement,
     loss_of_response,
     specifications,
@@ -14,6 +17,9 @@ from analysis import (
     time_to_response,
     trajectories,
 )
+from analysis.numerics.repeated import fit_mmrm
+from analysis.numerics.repeated_design import visit_design
+from analysis.numerics.repeated_sums import pattern_sums
 from analysis.specifications import at_day
 from registry.errors import NotEstimable, UsageError
 
@@ -93,3 +99,27 @@ def test_the_booster_has_an_estimand_and_a_specification_curve_has_none(knees, r
     with pytest.raises(UsageError, match="no estimand"):
         estimand(result)
     assert describe(knees) is not None
+
+
+@pytest.mark.parametrize("question", [trajectories, growth, imputed_change])
+@pytest.mark.parametrize("policy", ["hypothetical", "treatment_policy"])
+def test_no_policy_for_ends_gives_the_dead_a_score(knees, question, policy):
+    """ICH E9(R1) names death apart from other intercurrent events: after it the variable does not exist."""
+    result = question(knees, end_policy=policy)
+    rows = dict(estimand(result).iter_rows())
+    assert rows["Intercurrent event: Death"].startswith("hypothetical: as if nobody had died")
+    assert "had nobody died" in result.settings.get("estimand", "had nobody died")
+    (ending,) = [v for a, v in rows.items() if a.startswith("Intercurrent event: End of the target")]
+    assert ending.startswith(policy.replace("_", " "))
+
+
+def test_a_later_mean_is_that_of_all_courses_not_of_those_still_alive():
+    """Simulated: changes stay as they are, and whoever has less than 5 of 10 dies. Alive: 7.5; had nobody died: 5."""
+    rng = np.random.default_rng(1)
+    first = np.linspace(0, 10, 400)
+    second = np.where(first < 5, np.nan, first + rng.normal(0, 0.5, 400))
+    sums = pattern_sums(np.ones((400, 1)), np.column_stack([first, second]))
+    fit = fit_mmrm(sums, visit_design(["intercept"], ["first", "second"], ["intercept"], coding="cell"))
+    assert np.nanmean(second) == pytest.approx(7.5, abs=0.1)
+    # The straight line through the survivors is known to 0.03 a point, and reaches 5 points beyond their mean.
+    assert fit.beta[1] == pytest.approx(5, abs=0.2)

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from analysis import subgroups
+from analysis import estimand, subgroups
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
@@ -48,6 +48,7 @@ def test_groups_are_drawn_together_and_none_crosses_the_middle(knees):
     assert pooled["estimate"].max() - pooled["estimate"].min() <= spread
     assert "pooled" in result.plot().alt_text
     assert "keeps" in pooled["note"][0]
+    assert "drawn together" in dict(estimand(result).iter_rows())["Summary measure"]
 
 
 def test_centres_stand_in_a_funnel_and_small_ones_are_not_in_what_leaves(knees):

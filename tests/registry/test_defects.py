@@ -69,6 +69,7 @@ CASES = {
     "target_without_course": {},
     "product_never_given": {"products": "SVF,autologous,adipose_SVF,enzymatic,no,yes,US_IND\n"},
     "scale_of_another_programme": score(("2022-05-03", 50), scale="VISA-A,,"),
+    "unit_not_given": score(*((f"2022-05-{day:02d}", 6.1) for day in range(1, 11)), scale="PtGA,,"),
     "unknown_planned_visit": {"visits": "MRN-4711,knee,left,2022-06-03,17 weeks,done\n"},
     "session_numbers_with_gaps": session("2022-03-15", no=4),
     "duration_and_onset_disagree": {"conditions": "patient,site,side,diagnosis,onset_date,symptom_months\nMRN-4711,knee,left,primary_OA,2020-01,120\n"},
@@ -140,6 +141,41 @@ def test_good_files_have_no_contradiction_and_only_the_gaps_they_have(clinic):
     gaps = found(clinic, {})
     assert set(gaps["severity"]) == {"warning"}
     assert set(gaps["category"]) <= {"completeness", "conformance"}
+
+
+def in_centimetres(values, unit=""):
+    rows = "".join(f"MRN-4711,knee,left,2022-05-{d:02d},PtGA,,,{v},{unit}\n" for d, v in enumerate(values, 1))
+    return {"measurements": rows}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (in_centimetres([6.1] * 19 + [24]), True),  # the typing error of the tutorial among them
+        (in_centimetres([6.1] * 18 + [24, 60]), False),
+        (in_centimetres([6.1] * 9), False),  # too few to tell
+        (in_centimetres([6.1] * 20, "mm"), False),  # said to be so
+    ],
+)
+def test_only_values_without_a_unit_that_nearly_all_look_ten_times_too_small_are_found(clinic, rows, told):
+    here = found(clinic, rows).filter(defect="unit_not_given")
+    assert here.height == told
+    if told:
+        assert here["message"][0] == (
+            "PtGA: 19 of 20 values without a unit, of centre ZRH, are at most 10.0 mm, a tenth of the scale; in cm?"
+        )
+        assert (here["file"][0], here["line"][0]) == ("measurements.csv", 5)
+
+
+def test_a_load_says_which_unit_it_took_where_none_was_given(clinic):
+    clinic.write_good()
+    clinic.write("measurements", GOOD["measurements"] + in_centimetres([6.1, 5.9])["measurements"])
+    (note,) = [n for n in clinic.load().notes if "unit" in n]
+    assert note == (
+        "measurements.csv: no unit was given for 2 values of PtGA, taken as mm; if they are in cm, say so in the "
+        "column unit"
+    )
+    assert not any("unit" in n for n in clinic.load().notes)  # held already: nothing new was taken
 
 
 def test_a_session_before_enrolment_is_refused_by_the_loader_already(clinic, refusals):

@@ -89,7 +89,7 @@ def test_the_old_file_loaded_again_does_not_bring_the_old_value_back(corrected):
 
 def test_the_record_is_read_as_it_was_after_a_load_or_at_the_end_of_a_day(corrected):
     assert (pain(corrected, 1), pain(corrected, 2), pain(corrected, "1")) == ([72.2222], [77.7778], [72.2222])
-    assert pain(corrected, dt.date.today() + dt.timedelta(days=1)) == [77.7778]
+    assert pain(corrected, dt.datetime.now(dt.UTC).date()) == [77.7778]
     with Registry.open(corrected.path, as_of=1) as registry:
         assert registry.changes().height == 0 and "after load 1" in registry.notes[0]
         told = registry.verify()
@@ -105,9 +105,10 @@ def test_the_record_is_read_as_it_was_after_a_load_or_at_the_end_of_a_day(correc
         (9, "There is no load 9"),
         ("2001-01-01", "Nothing had been loaded by 2001-01-01"),
         ("spring", "neither a load's"),
+        ((dt.date.today() + dt.timedelta(days=2)).isoformat(), "has not come yet"),
     ],
 )
-def test_a_day_before_the_first_load_or_no_load_is_said(corrected, when, why):
+def test_a_day_before_the_first_load_or_to_come_or_no_load_is_said(corrected, when, why):
     with pytest.raises(UsageError, match=why):
         Registry.open(corrected.path, as_of=when)
 

@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import analysis
+from registry import Registry
 from reports import cli
 from synthetic import Design, simulate, sources
 
@@ -170,6 +173,32 @@ def test_a_question_keeps_its_own_default_and_says_what_it_needs(run, loaded):
     assert answer["settings"]["by"] == "product"
     code, _, error = run("analyse", loaded, "outlook", "--programme", "osteoarthritis")
     assert code == 2 and "outlook needs --stage" in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("analyse", "none.duckdb", "time-to-respons"), "Question 'time-to-respons' is not known. Did you mean 'time-to-response'?"),
+        (("simulate", "--layout", "templat", "--out", "x"), "Layout 'templat' is not known. Did you mean 'template'?"),
+        (("rows", "none.duckdb", "--programme", "x", "--dates", "shift"), "Dates 'shift' is not known. Did you mean 'shifted'?"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_not_among_the_choices_is_answered_with_the_nearest(run, arguments, told):
+    code, out, error = run(*arguments)
+    assert code == 2 and error.startswith(told + " Allowed: ") and "Value error" not in out + error
+
+
+def test_several_programmes_are_told_how_to_select_one_on_the_command_line(run, tmp_path, synthetic_file):
+    code, _, error = run("analyse", synthetic_file, "joint-replacement")
+    assert code == 2 and "--programme on the command line" in error
+
+
+def test_numbers_of_one_stratum_withheld_end_with_exit_code_5_too(run, loaded, monkeypatch):
+    shown = analysis.joint_replacement(Registry.open(loaded).courses(programme="osteoarthritis"))
+    partly = replace(shown, withheld=("bone_on_bone: too few boosts",))
+    monkeypatch.setattr(analysis, "joint_replacement", lambda courses, **_: partly)
+    code, out, _ = run("analyse", loaded, "joint-replacement")
+    assert code == 5 and "early" in out
 
 
 def test_a_figure_is_written_beside_the_answer(run, loaded, tmp_path):

@@ -96,7 +96,8 @@ def judge(data: Prepared, whole: Estimate) -> Gate:
         )  # fmt: skip
     p, n = _negative_control(data, weight)
     add(
-        "negative control, p", p, f">= {_NEGATIVE_CONTROL_P}", p is None or p >= _NEGATIVE_CONTROL_P,
+        "negative control, p", p, "information" if p is None else f">= {_NEGATIVE_CONTROL_P}",
+        p is None or p >= _NEGATIVE_CONTROL_P,
         f"score at the first visit, before the decision, in {n} decisions: no booster can have changed it"
         if p is not None else f"needs {_FEWEST_FOR_CONTROL} decisions with three visits before; {n} have them",
         "what was known at the decision does not explain who was boosted: an unmeasured reason is likely",

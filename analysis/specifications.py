@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -27,6 +26,7 @@ from analysis.response import time_to_response
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
+from registry.progress import steps
 
 EVALUATION_DAYS = (91, 183, 365)
 # A definition that can be judged in fewer courses of a cohort is not one of its specifications.
@@ -43,7 +43,6 @@ def specifications(
     confidence: float = 0.95,
     resamples: int = 50,
     seed: int = 20040312,
-    progress: Callable[[str], None] | None = None,
 ) -> Result:
     """Estimate the share that responds under every definition, rule of confirmation and day of evaluation, by stage.
 
@@ -63,8 +62,6 @@ def specifications(
         Days of evaluation since the first session.
     resamples
         Bootstrap samples of patients behind each interval; fewer than for a single answer, since there are many.
-    progress
-        Called with the name of each definition before it is judged.
 
     Returns
     -------
@@ -109,9 +106,7 @@ def specifications(
     attrition = None
     strata, placed = place_courses(courses, by)
     wanted = definitions or tuple(d for d in known if not _made_elsewhere(placed, d))
-    for name, chosen in product(wanted, confirmations):
-        if progress is not None and chosen == confirmations[0]:
-            progress(name)
+    for name, chosen in steps(list(product(wanted, confirmations)), "specifications"):
         if (few := _too_few(placed, name)) is not None:
             if definitions and few not in skipped:
                 skipped.append(few)

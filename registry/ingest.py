@@ -228,8 +228,8 @@ def _tell_unused(state: _Load, table: reading.SourceTable, name: str, mapped: ma
         state.taken.setdefault(table.file, []).append(mapped.frame["line"])
         return
     if mapped.left_out:
-        how = "where, filled, first_of"
-        state.notes.append(f"{table.file}: {mapped.left_out:,} rows are not selected for {name} ({how})")
+        how, rows = "where, filled, first_of", "row is" if mapped.left_out == 1 else "rows are"
+        state.notes.append(f"{table.file}: {mapped.left_out:,} {rows} not selected for {name} ({how})")
     if mapped.empty_cells:
         state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
 

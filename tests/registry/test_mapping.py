@@ -119,7 +119,7 @@ def test_rows_that_where_leaves_out_are_counted(load_people):
     chosen = PATIENTS.replace('separator = ";"', 'separator = ";"\nwhere = { sex = "w" }')
     report = load_people(PEOPLE.format("01/02/2022", "13/02/2022"), chosen)
     assert (report.rows_in, report.accepted) == (1, 1)
-    assert any(note.startswith("people.csv: 1 rows are not selected") for note in report.notes)
+    assert any(note.startswith("people.csv: 1 row is not selected") for note in report.notes)
 
 
 def test_folders_that_bring_different_mappings_are_not_loaded_together(clinic, tmp_path):

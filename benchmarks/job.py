@@ -282,7 +282,7 @@ def text_of(rows: list[dict[str, Any]]) -> list[str]:
         "Peak memory at a million patients is mostly the engine's cache: it takes what the machine has, up to four "
         "fifths, unless `--memory` sets a ceiling (with 700MB at 100,000 patients the load takes 15 % more "
         "CPU time). Not reached yet: a million patients in a minute of CPU. Most of it is the load (judging and "
-        "hashing rows) and the derivation of every rule of loss."
+        "hashing rows), the derivation of every rule of loss, and what the report shows besides the six questions."
     )
     return lines
 

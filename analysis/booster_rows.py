@@ -186,7 +186,8 @@ def e_value_rows(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anywa
         if numbers.boosted[s] == 0 or numbers.why_not(s) or _why(gate, code, show_anyway):
             continue
         if plan.outcome == "mean":
-            value, low, high = (np.exp(0.91 * v / spread) for v in numbers.difference(s, d))
+            # A limit of few decisions may lie hundreds of standard deviations away: a ratio of e^300 says as much.
+            value, low, high = np.exp(np.clip(0.91 * np.array(numbers.difference(s, d)) / spread, -300, 300))
         elif min(numbers.treated[s, d], numbers.waiting[s, d]) > _SMALLEST_SHARE:
             value, low, high = numbers.ratio(s, d)
         else:

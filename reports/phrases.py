@@ -14,6 +14,7 @@ def N_(message: str) -> str:
 
 _REASONS = (
     N_("suppressed"),
+    N_("information"),
     N_("not known"),
     N_("withheld"),
     N_("none due"),

@@ -161,7 +161,8 @@ def test_without_being_asked_no_date_leaves_and_true_dates_are_not_offered(synth
     assert plain.exit_code == 0 and "ADT," not in (tmp_path / "a" / "csv" / "adqs.csv").read_text()
     told = CliRunner().invoke(app, [*asked, str(tmp_path / "b"), "--dates", "shifted"])
     assert told.exit_code == 0 and re.search(r"dates of \d+ patients moved, of \d+ withheld", told.output)
-    assert CliRunner().invoke(app, [*asked, str(tmp_path / "c"), "--dates", "exact"]).exit_code == 2
+    refused = CliRunner().invoke(app, [*asked, str(tmp_path / "c"), "--dates", "exact"])
+    assert isinstance(refused.exception, UsageError) and not (tmp_path / "c").exists()
     with Registry.open(synthetic_file) as registry, pytest.raises(UsageError, match="Allowed: none, shifted"):
         export_rows(registry, tmp_path / "d", "osteoarthritis", consent="research", dates="exact")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -143,7 +144,9 @@ def _block(quantity: str, rows: pl.DataFrame, unit: str, first: int) -> list[str
             of = f"{courses[name]:,}" if courses[name] else ""
             out.append(_line(f"  {name}"[: first - 1].ljust(first) + of.rjust(8),
                              [line.get(d, "").rjust(width[d]) for d in part]))  # fmt: skip
-    return [*out, *(f"  – {note} ({', '.join(at)})"[:_WIDTH] for note, at in why.items())]
+    for note, at in why.items():
+        out += textwrap.wrap(f"{note} ({', '.join(at)})", _WIDTH, initial_indent="  – ", subsequent_indent="    ")
+    return out
 
 
 def _parts(days: list[Any], width: dict[Any, int], room: int) -> list[list[Any]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # Covariates as a reader calls them.
-_NAMES = {
+COVARIATES = {
     "improvement": "improvement on that day",
     "previous": "improvement at the visit before",
     "best": "best improvement so far",
@@ -82,7 +82,7 @@ def love(result: Result) -> Figure:
         axes.plot(before, place, "o", color="#777777", markerfacecolor="white", label="before weighting")
         axes.plot(after, place, "o", color="#0b5394", label="after weighting")
         axes.axvline(0.1, color="#a61c1c", linewidth=0.9, linestyle=(0, (4, 2)))
-        axes.set_yticks(place, [_NAMES.get(name, name.replace("_", " ")) for name in table["note"]])
+        axes.set_yticks(place, [COVARIATES.get(name, name.replace("_", " ")) for name in table["note"]])
         axes.set_xlabel("Absolute standardised difference, boosted against waiting (dashed: limit 0.1)")
         axes.set_xlim(left=0)
         axes.legend(frameon=False, loc="lower right")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES, logit_interval
+from analysis.multistate import DEAD, ENDED, LOST, RESPONSE, STATES
 from analysis.multistate_limits import followed, share_limits
 from analysis.multistate_rows import (
     Fitted,
@@ -23,6 +23,7 @@ from analysis.multistate_rows import (
 )
 from analysis.numerics.exact import exact_share
 from analysis.numerics.laws import chi2_above, normal_quantile
+from analysis.numerics.share_limits import logit_interval
 from analysis.proportional_loss import Proportional, proportional_loss
 from analysis.result import check, row
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from analysis.numerics.laws import chi2_above, t_quantile
+from analysis.numerics.laws import chi2_above
 from analysis.numerics.panel_markov import PanelFit, fit_panel_markov
 from analysis.numerics.panel_markov_likelihood import Kind, Likelihood, PanelModel, PanelMoves, arrange
 
@@ -262,23 +262,6 @@ def joint_variance(fits: list[StratumFit], rows: list[Ints], content: sparse.csr
         of_patient = content[start : start + 50_000] @ influence
         total += of_patient.T @ (of_patient * patients[start : start + 50_000, None])
     return total
-
-
-def logit_interval(
-    value: Floats, error: Floats, top: float, level: float, n: Floats | float = np.inf
-) -> tuple[Floats, Floats]:
-    """Limits in (0, top) from standard errors on the logit scale of value / top; nan at 0 and top. Shapes alike.
-
-    From `n` courses a standard error is itself an estimate, and a sandwich a little short: its limits reach as far as
-    t on n - 1 degrees of freedom times sqrt(n / (n - 1)) does (Hesterberg 2015 Am Stat 69:371, section 5.2).
-    """
-    inside = (value > 0) & (value < top)
-    share = np.where(inside, value, top / 2) / top
-    left = np.clip(np.asarray(n, dtype=float) - 1, 1.0, 1e9)
-    width = t_quantile(0.5 + level / 2, left) * np.sqrt(1 + 1 / left) * error / top / (share * (1 - share))
-    with np.errstate(over="ignore"):
-        low, high = (top / (1 + np.exp(-(np.log(share / (1 - share)) + s * width))) for s in (-1, 1))
-    return np.where(inside, low, np.nan), np.where(inside, high, np.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

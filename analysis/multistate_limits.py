@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.multistate import logit_interval
-from analysis.numerics.share_limits import wilson
+from analysis.numerics.share_limits import logit_interval, wilson
 
 Floats = NDArray[np.float64]
 # After these nothing more can happen: who got there is known to the end.

@@ -23,8 +23,8 @@ from analysis.cohort import (
     reduce,
 )
 from analysis.follow_up import settled_to
+from analysis.numerics.clustered_log_rank import clustered_log_rank
 from analysis.numerics.competing import cumulative_incidence
-from analysis.numerics.cox import likelihood_state, risk_sets, score_residuals
 from analysis.numerics.laws import chi2_above
 from analysis.numerics.resampling import Clusters, interval_of_probability, resampled_incidence
 from analysis.numerics.survival_counts import count_events, log_rank
@@ -252,30 +252,6 @@ def _test(strata: list[Stratum], cells: pl.DataFrame, patients: Clusters | None)
         p = float(chi2_above(chi, df))
         note = f"log-rank of the cause-specific hazard, clustered by patient on {df} df, chi-squared {chi:.4f}"
     return row("all", "test", estimate=p, denominator=int(count.sum()), note=note)
-
-
-def clustered_log_rank(
-    day: Floats, event: NDArray[np.int64], group: NDArray[np.int64], count: Floats, patients: Clusters
-) -> tuple[float, int]:
-    """Return the chi-squared of equal hazards in all groups and its degrees of freedom; clustered by patient.
-
-    The score of a Cox model of the groups at no difference is the log-rank statistic; its variance is that of the
-    patients' sums (Lee, Wei & Amato 1992).
-
-    Parameters
-    ----------
-    day, event, group, count
-        Of each cell, (cells,): day, event 1 or 0, group, and how many courses.
-    patients
-        Patients by the cells they contribute to.
-    """
-    x = (group[:, None] == np.unique(group)[1:]).astype(float)
-    rows = risk_sets(x, day, event, weight=count, ties="breslow")
-    score = np.zeros(x.shape)
-    score[rows.kept] = score_residuals(rows, likelihood_state(rows, np.zeros(x.shape[1])))[1]
-    each = patients.content @ score
-    total, spread = patients.patients @ each, (each * patients.patients[:, None]).T @ each
-    return float(total @ np.linalg.pinv(spread, hermitian=True) @ total), int(np.linalg.matrix_rank(spread))
 
 
 def _at_risk(strata: list[Stratum], cells: pl.DataFrame, days: Floats) -> pl.DataFrame:

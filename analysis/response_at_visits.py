@@ -17,13 +17,11 @@ from analysis.numerics.exact import exact_share
 from analysis.numerics.gee import GeeFit, Working, fit_gee
 from analysis.numerics.laws import f_above, t_quantile
 from analysis.result import Result, check, diagnostics_of, frame_of, row
-from analysis.weighted_at_visits import Weighted, weigh, weighted_shares
+from analysis.weighted_at_visits import Cell, Weighted, weigh, weighted_shares
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
 Floats = NDArray[np.float64]
-# A cell is a stratum at a planned visit: its code and the visit's position.
-Cell = tuple[str, int]
 Unseen = Literal["alike", "weighted"]
 
 FEWEST = 5

@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.multistate import logit_interval
 from analysis.numerics.laws import t_quantile
 from analysis.numerics.observation import Observed, observation_weights, weighted_contrasts
+from analysis.numerics.share_limits import logit_interval
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

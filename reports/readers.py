@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from analysis.booster_figures import _NAMES as COVARIATES
+from analysis.booster_figures import COVARIATES
 
 _STATES = re.compile(r"\b(?:in_response|response_lost|no_response_yet)\b")
 _OBSERVED = "share_in_response_observed is of those who came"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.numerics.laws import normal_quantile
+from analysis.numerics.laws import normal_quantile, t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -40,3 +40,20 @@ def difference_limits(
         return np.asarray(np.sqrt(np.maximum(x**2 + y**2 - 2 * correlation * x * y, 0.0)))
 
     return difference - reach(a - a_low, b_high - b), difference + reach(a_high - a, b - b_low)
+
+
+def logit_interval(
+    value: Floats, error: Floats, top: float, level: float, n: Floats | float = np.inf
+) -> tuple[Floats, Floats]:
+    """Limits in (0, top) from standard errors on the logit scale of value / top; nan at 0 and top. Shapes alike.
+
+    From `n` courses a standard error is itself an estimate, and a sandwich a little short: its limits reach as far as
+    t on n - 1 degrees of freedom times sqrt(n / (n - 1)) does (Hesterberg 2015 Am Stat 69:371, section 5.2).
+    """
+    inside = (value > 0) & (value < top)
+    share = np.where(inside, value, top / 2) / top
+    left = np.clip(np.asarray(n, dtype=float) - 1, 1.0, 1e9)
+    width = t_quantile(0.5 + level / 2, left) * np.sqrt(1 + 1 / left) * error / top / (share * (1 - share))
+    with np.errstate(over="ignore"):
+        low, high = (top / (1 + np.exp(-(np.log(share / (1 - share)) + s * width))) for s in (-1, 1))
+    return np.where(inside, low, np.nan), np.where(inside, high, np.nan)

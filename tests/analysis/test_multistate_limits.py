@@ -7,9 +7,8 @@ import polars as pl
 from numpy.testing import assert_allclose
 from statsmodels.stats.proportion import proportion_confint
 
-from analysis.multistate import logit_interval
 from analysis.multistate_limits import followed, share_limits
-from analysis.numerics.share_limits import difference_limits, wilson
+from analysis.numerics.share_limits import difference_limits, logit_interval, wilson
 
 MOVES = pl.DataFrame(
     {

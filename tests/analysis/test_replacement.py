@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from analysis.numerics.clustered_log_rank import clustered_log_rank
 from analysis.numerics.resampling import clusters
 from analysis.numerics.survival_counts import log_rank
-from analysis.replacement import clustered_log_rank
 
 PATIENT = np.array([1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 10, 11, 12, 12, 13]) - 1
 GROUP = np.array([0, 1, 0, 0, 1, 2, 1, 2, 2, 0, 1, 2, 1, 0, 2, 2, 1, 0, 1, 2])

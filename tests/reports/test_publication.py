@@ -16,6 +16,7 @@ import docx
 import numpy as np
 import pandas as pd
 import polars as pl
+import pypdf
 import pytest
 from bs4 import BeautifulSoup
 from rocrate.rocrate import ROCrate
@@ -289,6 +290,25 @@ def test_latex_takes_the_tables(made, tmp_path):
     subprocess.run(
         [latex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"], cwd=tmp_path, check=True, capture_output=True
     )
+
+
+def test_libreoffice_shows_every_word_of_the_word_files(made, tmp_path):
+    office = shutil.which("soffice")
+    if office is None:
+        pytest.skip("LibreOffice is not installed")
+    files = sorted(made[1].folder.rglob("*.docx"))
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    command = [office, profile, "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path), *map(str, files)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    for file in files:
+        pages = [p.extract_text() for p in pypdf.PdfReader(tmp_path / f"{file.stem}.pdf").pages]
+        assert all(len(page.split()) > 20 for page in pages), file.name
+        # Lines are broken anew, also inside a path: only letters and figures count.
+        shown = re.sub(r"[\W_]", "", "".join(pages)).lower()
+        document = docx.Document(file)
+        told = {c.text for table in document.tables for row in table.rows for c in row.cells}
+        told |= {p.text for p in document.paragraphs}
+        assert not [t for t in told if re.sub(r"[\W_]", "", t).lower() not in shown], file.name
 
 
 def test_a_folder_with_other_files_is_refused_and_a_wrong_programme_told(made, tmp_path):

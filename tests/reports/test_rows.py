@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,39 @@ def test_stata_spss_and_sas_files_say_what_the_csv_says_by_readers_that_are_not_
     # pandas reads a zero of a transport file as 5e-79 and may lose its last row: SAS's own format, read by ReadStat.
     same(pyreadstat.read_xport(made.folder / "sas" / f"{name}.xpt")[0], ours)
     same(pd.read_parquet(made.folder / "parquet" / f"{name}.parquet"), ours)
+
+
+HAVEN = """
+suppressPackageStartupMessages(library(haven))
+for (file in commandArgs(TRUE)) {
+  read <- switch(tools::file_ext(file), dta = read_dta, sav = read_sav, xpt = read_xpt)
+  d <- as.data.frame(read(file))
+  labels <- vapply(d, function(x) paste(attr(x, "label"), collapse = ""), "")
+  write.csv(zap_labels(d), paste0(file, ".csv"), row.names = FALSE, na = "", fileEncoding = "UTF-8")
+  writeLines(paste(names(d), labels, sep = "\t"), paste0(file, ".labels"), useBytes = TRUE)
+}
+"""
+
+
+def haven_is_here() -> bool:
+    """Whether R is here with its package haven, which reads files of Stata, SPSS and SAS."""
+    asked = ["Rscript", "-e", 'quit(status = !requireNamespace("haven", quietly = TRUE))']
+    return shutil.which("Rscript") is not None and subprocess.run(asked, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not haven_is_here(), reason="R with its package haven is not here")
+def test_haven_in_r_reads_the_same_values_and_labels(made, tmp_path):
+    (tmp_path / "read.R").write_text(HAVEN)
+    kinds = {"stata": "dta", "spss": "sav", "sas": "xpt"}
+    files = [shutil.copy(made.folder / k / f"{n}.{kinds[k]}", tmp_path) for k in kinds for n in NAMES]
+    subprocess.run(["Rscript", str(tmp_path / "read.R"), *map(str, files)], check=True, capture_output=True)
+    package = json.loads((made.folder / "datapackage.json").read_text("utf-8"))
+    told = {r["name"]: {f["name"]: f["title"] for f in r["schema"]["fields"]} for r in package["resources"]}
+    for file in map(Path, files):
+        theirs = pd.read_csv(f"{file}.csv", keep_default_na=False, na_values=[""])
+        same(theirs, csv_of(made.folder, file.stem))
+        labels = dict(line.split("\t") for line in Path(f"{file}.labels").read_text("utf-8").splitlines())
+        assert labels == told[file.stem]
 
 
 @pytest.mark.parametrize("name", NAMES)

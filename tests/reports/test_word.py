@@ -1,10 +1,13 @@
 """Tables for Word: what an author needs of a document, read back by python-docx."""
 
 import datetime as dt
+import shutil
+import subprocess
 import zipfile
 
 import docx
 import polars as pl
+import pypdf
 import pytest
 from docx.enum.section import WD_ORIENT
 
@@ -62,3 +65,21 @@ def test_captions_are_counted_by_word_and_the_notes_follow_the_table(path):
     xml = docx.Document(path).element.xml
     assert xml.count("SEQ Table") == 2
     assert xml.index("Response by stage</w:t>") < xml.index("suppressed</w:t>") < xml.index("Data to 2025-03-01.</w:t>")
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")
+def test_libreoffice_opens_the_document_with_every_word_on_a_page_of_its_table(path, tmp_path):
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    command = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path), str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    pages = pypdf.PdfReader(tmp_path / "tables.pdf").pages
+    assert [(round(p.mediabox.width), round(p.mediabox.height)) for p in pages] == [(595, 842), (842, 595)]
+    for page, table in zip(pages, (SMALL, WIDE), strict=True):
+        words = " ".join(page.extract_text().split()).lower()
+        told = [
+            table.caption,
+            *table.frame.columns,
+            *(cell for row in table.frame.rows() for cell in row),
+            *table.footnotes,
+        ]
+        assert not [t for t in told if t.lower() not in words]

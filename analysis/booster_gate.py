@@ -129,7 +129,7 @@ def overlap(data: Prepared, whole: Estimate) -> dict[str, Any]:
 
 def _decision_weights(data: Prepared, made: Chances) -> Floats:
     """Return the weight of each decision in its own arm, shape (t,)."""
-    one, other = decision_weights(data.start, data.visits, made, np.ones(len(data.visits.day)))
+    one, other, _ = decision_weights(data.start, data.visits, made, np.ones(len(data.visits.day)))
     return np.where(data.arm, one, other)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from analysis.booster_data import Prepared
-from analysis.numerics.emulation import Chances, chances, decision_weights, risk_models, weights
+from analysis.numerics.emulation import ArmWeights, Chances, chances, decision_weights, risk_models, weights
 from analysis.numerics.seen_hazard import Hazard, fit_hazard, standardise_hazard, watched_weights
 from analysis.numerics.structural import (
     Curves,
@@ -38,7 +38,8 @@ class Estimate:
     fit: Linear | Logistic | Hazard
     weight: Floats
     chances: Chances
-    end_coefficients: Floats | None
+    decision: ArmWeights
+    end_coefficients: Floats | None = None
 
     @property
     def coefficients(self) -> Floats:
@@ -53,12 +54,13 @@ def estimate(data: Prepared, case: Floats, start: Estimate | None = None) -> Est
     made = chances(v, case, ends_count=plan.outcome != "mean", start=begin)
     # Outcome regression alone needs no weights for the decision; what censors follow-up it must weigh like the others.
     ones = np.ones(len(data.start))
-    decision = (ones, ones) if data.interact else decision_weights(data.start, v, made, case)
+    known = None if start is None else start.decision
+    decision = ArmWeights(ones, ones) if data.interact else decision_weights(data.start, v, made, case, known)
     first = None if start is None else start.coefficients
     if plan.outcome == "risk":
         fit, w = _hazard(data, case, made, decision, first)
         curves = standardise_risk(fit, data.start, v, case, plan.bounds, interact=data.interact)
-        return Estimate(curves, fit, w, made, None)
+        return Estimate(curves, fit, w, made, decision)
     if plan.outcome == "loss":
         return _loss(data, case, made, decision, first)
     records, y, design = data.followed
@@ -71,12 +73,10 @@ def estimate(data: Prepared, case: Floats, start: Estimate | None = None) -> Est
         of_end, _ = _hazard(data, case, made, decision, None if start is None else start.end_coefficients)
         alive = end_free(of_end, data.start, v, plan.bounds, data.grid, interact=data.interact)
     curves = standardise(model, data.start, v, case, data.grid, interact=data.interact, alive=alive)
-    return Estimate(curves, model.fit, w, made, None if of_end is None else of_end.coefficients)
+    return Estimate(curves, model.fit, w, made, decision, None if of_end is None else of_end.coefficients)
 
 
-def _loss(
-    data: Prepared, case: Floats, made: Chances, decision: tuple[Floats, Floats], first: Floats | None
-) -> Estimate:
+def _loss(data: Prepared, case: Floats, made: Chances, decision: ArmWeights, first: Floats | None) -> Estimate:
     """Fit the hazard of a loss that is seen at visits, and standardise; a resample takes two steps, as elsewhere."""
     v, watched, bands = data.visits, data.watched, data.bands
     w = case[data.start][watched.trial]
@@ -87,7 +87,7 @@ def _loss(
     curves = standardise_hazard(
         fit, data.start, v, case, bands, len(bands) - 2, data.grid, interact=data.interact
     )  # fmt: skip
-    return Estimate(curves, fit, w, made, None)
+    return Estimate(curves, fit, w, made, decision)
 
 
 def _prior(columns: int, data: Prepared) -> Floats:
@@ -97,7 +97,7 @@ def _prior(columns: int, data: Prepared) -> Floats:
 
 
 def _hazard(
-    data: Prepared, case: Floats, made: Chances, decision: tuple[Floats, Floats], first: Floats | None
+    data: Prepared, case: Floats, made: Chances, decision: ArmWeights, first: Floats | None
 ) -> tuple[Logistic, Floats]:
     """Fit the hazard of the end in the intervals of follow-up; return it with the weights of its rows."""
     v, cut, design = data.visits, data.spells, data.hazard_design

@@ -13,7 +13,7 @@ Methods Med Res 22:70; Hernán 2018 Ann Intern Med 168:737 (clones, censoring, w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -284,33 +284,43 @@ def risk_models(visits: Visits, *, ends_count: bool) -> RiskModels:
     )
 
 
-def decision_weights(start: Ints, visits: Visits, chances: Chances, weight: Floats) -> tuple[Floats, Floats]:
-    """Return the weight of each trial in the treated and in the waiting arm, each of shape (t,).
+class ArmWeights(NamedTuple):
+    """Weights of the trials in the treated and in the waiting arm, each (t,), and what each was calibrated with."""
+
+    treated: Floats
+    waiting: Floats
+    tilts: tuple[Floats | None, Floats | None] = (None, None)
+
+
+def decision_weights(
+    start: Ints, visits: Visits, chances: Chances, weight: Floats, begin: ArmWeights | None = None
+) -> ArmWeights:
+    """Return the weight of each trial in the treated and in the waiting arm.
 
     The inverse of the probability of the arm, calibrated so that in each arm the strata and covariates of the decision
     have the totals of all trials, then stabilised by the share of the arm in the stratum. A trial not in an arm has
     the share alone: the weight of a clone that has not deviated yet.
 
-    Parameters
-    ----------
-    weight
-        Case weights of the visits, shape (n,); they enter the shares, not the result.
+    `weight` (n,) are case weights of the visits; they enter the shares, not the result. From the weights of the whole
+    sample, `begin`, a resample finds its own sooner.
     """
     p, treated, mass = chances.treated[start], visits.treated[start], weight[start]
     strata, decided = visits.dummies_of(start), ~visits.ended_early[start]
     size = np.maximum(strata.T @ (mass * decided), 1e-300)
     share = np.clip(strata @ ((strata.T @ (mass * treated)) / size), 1e-9, 1 - 1e-9)
     x = np.column_stack([strata, visits.x[start]])
-    arms = []
-    for member, chance, part in ((treated, p, share), (~treated & decided, 1 - p, 1 - share)):
+    arms: list[tuple[Floats, Floats | None]] = []
+    sides = ((treated, p, share), (~treated & decided, 1 - p, 1 - share))
+    for (member, chance, part), known in zip(sides, begin.tilts if begin else (None, None), strict=True):
         held = member & (mass > 0)
         inverse = 1 / np.maximum(chance, 1e-9)
-        inverse[held] = calibrate(mass[held] * inverse[held], x[held], (mass * decided) @ x) / mass[held]
-        arms.append(np.where(member, part * inverse, part))
-    return arms[0], arms[1]
+        told, tilt = calibrate(mass[held] * inverse[held], x[held], (mass * decided) @ x, start=known)
+        inverse[held] = told / mass[held]
+        arms.append((np.where(member, part * inverse, part), tilt))
+    return ArmWeights(arms[0][0], arms[1][0], (arms[0][1], arms[1][1]))
 
 
-def weights(trials: Trials, chances: Chances, decision: tuple[Floats, Floats], *, estimand: Estimand) -> Floats:
+def weights(trials: Trials, chances: Chances, decision: ArmWeights, *, estimand: Estimand) -> Floats:
     """Return the weight of each follow-up record, shape (r,).
 
     The weight of the decision, from :func:`decision_weights`; times, per protocol, the inverse of the probability of no

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.numerics.emulation import Chances, Estimand, Trials, Visits, weights
+from analysis.numerics.emulation import ArmWeights, Chances, Estimand, Trials, Visits, weights
 from analysis.numerics.structural import Curves, Spells, spell_weights
 from analysis.numerics.weighting import solve
 
@@ -104,7 +104,7 @@ def watch(records: Trials, lost: Bools, ends: Spells) -> Watched:
 
 
 def watched_weights(
-    made: Watched, start: Ints, visits: Visits, chances: Chances, decision: tuple[Floats, Floats], *, estimand: Estimand
+    made: Watched, start: Ints, visits: Visits, chances: Chances, decision: ArmWeights, *, estimand: Estimand
 ) -> Floats:
     """Return the weights of the intervals: those of a record, and of an end, as elsewhere; shape (i,)."""
     of_visits = weights(made.visits, chances, decision, estimand=estimand)

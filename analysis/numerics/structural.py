@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.numerics.emulation import Chances, Design, Estimand, Trials, Visits, between, last_rows
+from analysis.numerics.emulation import ArmWeights, Chances, Design, Estimand, Trials, Visits, between, last_rows
 from analysis.numerics.weighting import Linear, Logistic, linear, logistic
 
 Floats = NDArray[np.float64]
@@ -230,7 +230,7 @@ def spell_weights(
     start: Ints,
     visits: Visits,
     chances: Chances,
-    decision: tuple[Floats, Floats],
+    decision: ArmWeights,
     *,
     estimand: Estimand,
 ) -> Floats:

@@ -17,6 +17,8 @@ Ints = NDArray[np.int64]
 
 # Rows without weight are left out where at least so large a share of the rows has none.
 _MOST_HELD = 0.8
+# Steps of a calibration within which its gap must fall by half.
+_PATIENCE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,26 +210,34 @@ def gather(design: Floats, outcome: Floats, weight: Floats) -> Cells:
     return Cells(distinct, np.asarray(mean, dtype=float), np.asarray(total, dtype=float), cell.astype(np.int64))
 
 
-def calibrate(base: Floats, x: Floats, total: Floats, *, max_steps: int = 50) -> Floats:
-    """Return the weights nearest to `base` (n,) under which the columns of `x` (n, p) add up to `total` (p,).
+def calibrate(
+    base: Floats, x: Floats, total: Floats, *, start: Floats | None = None, max_steps: int = 50
+) -> tuple[Floats, Floats | None]:
+    """Return the weights nearest to `base` (n,) under which the columns of `x` (n, p) add up to `total` (p,), and b.
 
     Nearest in relative entropy: each weight is multiplied by ``exp(x @ b)``. Inverse-probability weights calibrated so
     balance exactly what they balance on average, and lose less to chance. Where no such weights exist (nobody to
-    represent the others) `base` is returned as it is, and the imbalance stays to be seen.
+    represent the others) `base` is returned as it is, without b, and the imbalance stays to be seen. The search begins
+    at `start` (p,), the b of similar weights: there is one solution, and it is found sooner.
 
     References
     ----------
     Deville & Särndal 1992 JASA 87:376 (raking); Hainmueller 2012 Political Analysis 20:25 (entropy balancing).
     """
     if not base.sum() > 0:
-        return base
+        return base, None
     scale = np.maximum(base.sum(), 1e-300)
-    b = np.zeros(x.shape[1])
-    w = base
+    b = np.zeros(x.shape[1]) if start is None else start
+    w = base * np.exp(np.minimum(x @ b, 20.0))
     gap = (w @ x - total) / scale
+    before = [np.inf] * _PATIENCE
     for _ in range(max_steps):
         if np.abs(gap).max() < 1e-9:
-            return np.asarray(w)
+            return np.asarray(w), b
+        # Steps halve the gap many times over where there is a solution, and ever less of it where there is none.
+        before.append(float(np.linalg.norm(gap)))
+        if before[-1] > before[-1 - _PATIENCE] / 2:
+            break
         hessian = x.T @ (w[:, None] * x) / scale
         step = solve(hessian + 1e-10 * np.trace(hessian) / len(b) * np.eye(len(b)), gap)
         length = 1.0
@@ -240,9 +250,11 @@ def calibrate(base: Floats, x: Floats, total: Floats, *, max_steps: int = 50) ->
                     break
             length /= 2
         else:
-            return base
+            break
         b, w, gap = b - length * step, trial, new
-    return np.asarray(w) if np.abs(gap).max() < 1e-6 else base
+    if np.abs(gap).max() < 1e-6:
+        return np.asarray(w), b
+    return (base, None) if start is None else calibrate(base, x, total, max_steps=max_steps)
 
 
 def standardised_difference(x: Floats, treated: NDArray[np.bool_], weight: Floats | None = None) -> Floats:

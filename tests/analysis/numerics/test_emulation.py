@@ -104,7 +104,7 @@ def test_the_decision_is_weighted_by_the_inverse_probability_of_its_arm_and_stab
     v = visits(treated=np.array([0, 1, 0, 0, 0, 1, 0, 0], dtype=bool))
     c = chance([0.25, 0.5, 0, 0, 0.25, 0.5, 0, 0], [0] * 8)
     start = np.array([0, 1, 4, 5])
-    boosted, waiting = decision_weights(start, v, c, np.ones(8))
+    boosted, waiting, _ = decision_weights(start, v, c, np.ones(8))
     assert boosted[[1, 3]] == pytest.approx([1.0, 1.0]) and waiting[[0, 2]] == pytest.approx([1.0, 1.0])
     assert boosted[[0, 2]] == pytest.approx([0.5, 0.5])
 

@@ -102,15 +102,20 @@ def test_calibrated_weights_balance_exactly_and_change_nothing_where_they_alread
     x = np.column_stack([np.ones(200), rng.normal(size=(200, 3))])
     base = rng.uniform(0.5, 2, 200)
     total = np.array([300.0, 20.0, -10.0, 5.0])
-    weight = calibrate(base, x, total)
+    weight, tilt = calibrate(base, x, total)
     assert weight @ x == pytest.approx(total, abs=1e-6)
-    assert (weight > 0).all()
-    assert calibrate(base, x, base @ x) == pytest.approx(base)
+    assert weight == pytest.approx(base * np.exp(x @ tilt))
+    assert calibrate(base, x, base @ x)[0] == pytest.approx(base)
+    # There is one solution, from wherever the search begins: near it, far from it, and where exp would overflow.
+    for start in (tilt + 0.1, -3 * tilt, 1e3 * tilt):
+        assert calibrate(base, x, total, start=start)[0] == pytest.approx(weight, rel=1e-6)
 
 
 def test_where_nobody_can_represent_the_others_the_weights_are_left_and_the_imbalance_stays_to_be_seen():
     x = np.column_stack([np.ones(10), np.arange(10.0)])
-    assert (calibrate(np.ones(10), x, np.array([10.0, 500.0])) == 1).all()
+    for start in (None, np.zeros(2), np.array([-1.0, 0.3])):
+        weight, tilt = calibrate(np.ones(10), x, np.array([10.0, 500.0]), start=start)
+        assert (weight == 1).all() and tilt is None
 
 
 def test_standardised_differences_by_hand():

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+# What responses, ends and censored observations see of the mass, shapes (r,), (e,), (c,).
+Seen = tuple[Floats, Floats, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,56 +62,55 @@ class Layout:
         """Counts of all observations."""
         return np.concatenate([self.response_count, self.end_count, self.censored_count])
 
-    def probabilities(self, mass: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return what responses, ends and censored observations see, shapes (r,), (e,), (c,)."""
+    def probabilities(self, mass: Floats) -> Seen:
+        """Return what responses, ends and censored observations see; what follows takes it, to count it once."""
         k, e = len(self.left), len(self.end_day)
-        total = np.concatenate([[0.0], np.cumsum(mass[:k])])
+        total, after, ends = np.zeros(k + 1), np.zeros(k + 1), np.zeros(e + 1)
+        mass[:k].cumsum(out=total[1:])
         # Summed from the tail: the difference of two numbers near one would lose the digits of a small tail.
-        after = np.concatenate([np.cumsum(mass[:k][::-1])[::-1], [0.0]])
-        ends = np.concatenate([np.cumsum(mass[k : k + e][::-1])[::-1], [0.0]])
-        seen = after[self.censored_from] + ends[self.censored_end] + mass[k + e :].sum()
+        mass[:k][::-1].cumsum(out=after[:k][::-1])
+        mass[k : k + e][::-1].cumsum(out=ends[:e][::-1])
+        seen = after[self.censored_from] + ends[self.censored_end] + (mass[-1] if self.has_tail else 0.0)
         return total[self.high] - total[self.low], mass[k : k + e], seen
 
-    def loglik(self, mass: Floats) -> float:
+    def loglik(self, mass: Floats, seen: Seen | None = None) -> float:
         """Return the log-likelihood; minus infinity if an observation is impossible."""
         total = 0.0
-        for count, seen in zip(
-            (self.response_count, self.end_count, self.censored_count), self.probabilities(mass), strict=True
-        ):
-            if np.any(seen <= 0):
+        counts = (self.response_count, self.end_count, self.censored_count)
+        for count, part in zip(counts, seen or self.probabilities(mass), strict=True):
+            if part.size and part.min() <= 0:
                 return float("-inf")
-            total += float(count @ np.log(seen))
+            total += float(count @ np.log(part))
         return total
 
-    def gradient(self, mass: Floats) -> Floats:
+    def gradient(self, mass: Floats, seen: Seen | None = None) -> Floats:
         """Return the derivative of the log-likelihood by each mass, shape (size,)."""
         k, e = len(self.left), len(self.end_day)
-        response, end, censored = self.probabilities(mass)
+        response, end, censored = seen or self.probabilities(mass)
         weight = self.response_count / response
         steps = np.bincount(self.low, weight, k + 1) - np.bincount(self.high, weight, k + 1)
         tail = self.censored_count / censored
-        of_censored = np.cumsum(np.bincount(self.censored_from, tail, k + 1))[:k]
+        steps = steps + np.bincount(self.censored_from, tail, k + 1)
         out = np.empty(self.size)
-        out[:k] = np.cumsum(steps)[:k] + of_censored
-        out[k : k + e] = self.end_count / end + np.cumsum(np.bincount(self.censored_end, tail, e + 1))[:e]
+        out[:k] = steps.cumsum()[:k]
+        out[k : k + e] = self.end_count / end + np.bincount(self.censored_end, tail, e + 1).cumsum()[:e]
         out[k + e :] = tail.sum()
         return out
 
-    def gram(self, mass: Floats, index: Ints) -> Floats:
+    def gram(self, mass: Floats, index: Ints, seen: Seen | None = None) -> Floats:
         """Return minus the second derivative among the masses `index`, (s, s), by two-dimensional cumulative sums."""
         k, e = len(self.left), len(self.end_day)
-        response, end, censored = self.probabilities(mass)
+        response, end, censored = seen or self.probabilities(mass)
         inner = index[index < k]
         s = len(inner)
         low, high = np.searchsorted(inner, self.low), np.searchsorted(inner, self.high)
         weight = np.where(high > low, self.response_count / response**2, 0.0)
         corner = np.bincount(low * (s + 1) + high, weight, (s + 1) * (s + 1)).reshape(s + 1, s + 1)
         # Masses i <= j are seen together by responses that start at or before i and stop after j.
-        above = np.cumsum(np.cumsum(corner, axis=0)[:, ::-1], axis=1)[:, ::-1]
-        upper = np.triu(above[:s, 1:])
-        out = np.zeros((len(index), len(index)))
-        out[:s, :s] = upper + np.triu(upper, 1).T
-        out += self._censored_gram(index, self.censored_count / censored**2)
+        above = corner.cumsum(axis=0)[:, ::-1].cumsum(axis=1)[:, ::-1]
+        place = np.arange(s)
+        out = self._censored_gram(index, self.censored_count / censored**2)
+        out[:s, :s] += above[np.minimum.outer(place, place), np.maximum.outer(place, place) + 1]
         is_end = np.flatnonzero((index >= k) & (index < k + e))
         out[is_end, is_end] += self.end_count[index[is_end] - k] / end[index[is_end] - k] ** 2
         return out
@@ -119,7 +120,7 @@ class Layout:
         k, e = len(self.left), len(self.end_day)
         place = self.censored_from * (e + 1) + self.censored_end
         counts: Floats = np.bincount(place, weight, (k + 1) * (e + 1)).astype(float).reshape(k + 1, e + 1)
-        seen = np.cumsum(np.cumsum(counts, axis=0), axis=1)
+        seen = counts.cumsum(axis=0).cumsum(axis=1)
         inner, ends = index < k, (index >= k) & (index < k + e)
         row = np.where(inner, index, k)
         column = np.where(ends, index - k, e)

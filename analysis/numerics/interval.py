@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from analysis.numerics.intersections import Layout, layout
+from analysis.numerics.intersections import Layout, Seen, layout
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -143,13 +143,14 @@ def npmle(
     where = layout(cells.left, cells.right, cells.kind, cells.count)
     n = float(cells.count.sum())
     mass = _initial(where, start)
+    seen = where.probabilities(mass)
     gap, step = np.inf, 0
     for step in range(1, max_steps + 1):  # noqa: B007  (the number taken is reported)
-        gradient = where.gradient(mass)
+        gradient = where.gradient(mass, seen)
         gap = float(gradient.max() / n - 1)
         if gap <= tolerance:
             break
-        mass = _newton_step(where, mass, gradient, n)
+        mass, seen = _newton_step(where, mass, seen, gradient, n)
     if certify and gap > tolerance:
         raise ValueError(f"The estimate did not reach the certificate: gap {gap:.1e} after {max_steps} steps.")
     return _result(where, mass, gap, n, step)
@@ -208,19 +209,19 @@ def _initial(where: Layout, start: NPMLE | None) -> Floats:
     return np.asarray(mass / mass.sum())
 
 
-def _newton_step(where: Layout, mass: Floats, gradient: Floats, n: float) -> Floats:
+def _newton_step(where: Layout, mass: Floats, seen: Seen, gradient: Floats, n: float) -> tuple[Floats, Seen]:
     """Solve the quadratic model on the support with masses at least zero, then search along the line to it."""
     slack = gradient - n
     support = (mass > 1e-12) | where.local_maxima(slack)
     index = np.flatnonzero(support)
-    hessian = where.gram(mass, index)
+    hessian = where.gram(mass, index, seen)
     ridge = 1e-12 * np.trace(hessian) / len(index)
-    hessian[np.diag_indices_from(hessian)] += ridge
+    hessian.flat[:: len(index) + 1] += ridge
     step = _nonnegative_step(hessian, slack[index], mass[index])
     direction = -mass
     direction[index] = step
     direction[~support] = -mass[~support]
-    return _line_search(where, mass, direction, slack, n)
+    return _line_search(where, mass, seen, direction, slack, n)
 
 
 def _nonnegative_step(hessian: Floats, slack: Floats, mass: Floats) -> Floats:
@@ -236,9 +237,13 @@ def _nonnegative_step(hessian: Floats, slack: Floats, mass: Floats) -> Floats:
     step = -mass
     for _ in range(20 * len(mass) + 20):
         step = -mass
-        right = slack[free] + hessian[np.ix_(free, ~free)] @ mass[~free]
-        factor = linalg.cho_factor(hessian[np.ix_(free, free)], check_finite=False)
-        step[free] = linalg.cho_solve(factor, right, check_finite=False)
+        rows = hessian[free]
+        right = slack[free] + rows @ np.where(free, 0.0, mass)
+        # LAPACK itself: around so small a system the checks of its wrappers take longer than it does.
+        _, solution, failed = linalg.lapack.dposv(rows[:, free], right)
+        if failed:
+            raise linalg.LinAlgError(f"The curvature among {len(right)} masses is not positive definite.")
+        step[free] = solution
         pull = slack - hessian @ step
         wrong = np.where(free, mass + step < -1e-15, pull > scale)
         n_wrong = int(wrong.sum())
@@ -254,21 +259,25 @@ def _nonnegative_step(hessian: Floats, slack: Floats, mass: Floats) -> Floats:
     return step
 
 
-def _line_search(where: Layout, mass: Floats, direction: Floats, slack: Floats, n: float) -> Floats:
+def _line_search(
+    where: Layout, mass: Floats, seen: Seen, direction: Floats, slack: Floats, n: float
+) -> tuple[Floats, Seen]:
     """Take the longest halved step that raises ``loglik - n * sum(mass)`` enough (Armijo)."""
-    here = where.loglik(mass) - n * mass.sum()
+    here = where.loglik(mass, seen) - n * mass.sum()
     slope = float(slack @ direction)
     length = 1.0
     rounding = 1e-14 * max(1.0, abs(here))
     for _ in range(60):
         trial = np.maximum(mass + length * direction, 0.0)
-        value = where.loglik(trial) - n * trial.sum()
+        seen, total = where.probabilities(trial), float(trial.sum())
+        value = where.loglik(trial, seen) - n * total
         if value >= here + 1e-4 * length * max(slope, 0.0) - rounding:
-            return np.asarray(trial / trial.sum())
+            return trial / total, (seen[0] / total, seen[1] / total, seen[2] / total)
         length /= 2
     # No ascent along the Newton line: an EM step always ascends.
     trial = mass * (slack + n) / n
-    return np.asarray(trial / trial.sum())
+    trial = trial / trial.sum()
+    return trial, where.probabilities(trial)
 
 
 def _result(where: Layout, mass: Floats, gap: float, n: float, steps: int) -> NPMLE:

@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # One thread for small blocks of linear algebra: two only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
+# Modules are compiled once for all processes of a recipe, not in each anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # uv is quick where it can reach the registry; behind a company's certificates it needs the system's; pip always works.
 UV_INSTALL := pip install -q --python $(BIN)/python --require-hashes -r requirements.lock

@@ -12,8 +12,9 @@ from analysis import booster_figures as figures
 from analysis.booster_data import Plan, Prepared, prepare
 from analysis.booster_gate import Gate, judge, overlap
 from analysis.booster_model import bootstrap, estimate, sandwich_errors
+from analysis.booster_naive import explanation, naive_rows
 from analysis.booster_question import OUTCOMES, ask
-from analysis.booster_rows import Numbers, e_value_rows, effect_rows, explanation, naive_rows
+from analysis.booster_rows import Numbers, e_value_rows, effect_rows
 from analysis.cohort import (
     By,
     Days,

@@ -1,11 +1,10 @@
-"""Rows of the results frame for the effect of a booster: both strategies, their difference, and the naive numbers."""
+"""Rows of the results frame for the effect of a booster: both strategies and their difference."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from analysis.booster_data import Prepared
@@ -15,6 +14,7 @@ from analysis.cohort import Stratum
 from analysis.numerics.emulation import decision_weights
 from analysis.numerics.laws import chi2_above, normal_quantile, t_quantile
 from analysis.numerics.resampling import interval_of_probability
+from analysis.numerics.share_limits import difference_limits
 from analysis.numerics.weighting import e_value, effective_sample_size
 from analysis.result import row
 
@@ -24,7 +24,6 @@ Ints = NDArray[np.int64]
 NAMES = {"mean": "improvement", "share": "share_in_response", "risk": "end", "loss": "loss_or_end"}
 # Days of which the curve is a share: in response, or free of loss.
 _DAYS = {"share": "mean_days", "loss": "mean_days_free"}
-_VISIT_WINDOW_DAY = 46.0
 # Below it a ratio, and the E-value made from it, would rest on the prior.
 _SMALLEST_SHARE = 0.005
 
@@ -61,17 +60,21 @@ class Numbers:
         return int(np.searchsorted(self.grid, day))
 
     def difference(self, s: int, d: int) -> tuple[float, float, float]:
-        """Return the difference of stratum `s` at grid position `d` with normal limits from the resamples."""
-        value = float(self.treated[s, d] - self.waiting[s, d])
-        bounds = (-np.inf, np.inf) if self.data.plan.outcome == "mean" else (-1.0, 1.0)
-        return self.around(value, self.treated_again[:, s, d] - self.waiting_again[:, s, d], s, bounds)
+        """Return the difference of stratum `s` at grid position `d`; of shares with limits from those of both sides."""
+        one, other = self.treated_again[:, s, d], self.waiting_again[:, s, d]
+        if self.data.plan.outcome == "mean":
+            return self.around(float(self.treated[s, d] - self.waiting[s, d]), one - other, s)
+        return _apart(self.level(s, d, 0), self.level(s, d, 1), one, other)
 
-    def around(
-        self, value: float, again: Floats, s: int, bounds: tuple[float, float] = (-np.inf, np.inf)
-    ) -> tuple[float, float, float]:
-        """Return `value` of stratum `s` with symmetric limits from its resamples, kept within `bounds`."""
+    def around(self, value: float, again: Floats, s: int) -> tuple[float, float, float]:
+        """Return `value` of stratum `s` with symmetric limits from its resamples."""
         reach = float(self.z[s] * self.factor * np.nanstd(again, ddof=1))
-        return value, max(value - reach, bounds[0]), min(value + reach, bounds[1])
+        return value, value - reach, value + reach
+
+    def widened(self, value: float, again: Floats, s: int, top: float) -> Floats:
+        """Return resamples between 0 and `top`, as far from `value` as a few effective decisions make them."""
+        wider = self.factor * self.z[s] / normal_quantile(0.5 + self.confidence / 2)
+        return np.asarray(np.clip(value + wider * (again - value), 0.0, top))
 
     def level(self, s: int, d: int, arm: int) -> tuple[float, float, float]:
         """Return the outcome of one strategy with its limits."""
@@ -82,7 +85,8 @@ class Numbers:
         if self.grid[d] == 0:
             return value, value, value
         n = (self.boosted, self.waited)[arm][s]
-        low, high = interval_of_probability(np.array([value]), again[:, s, d : d + 1], self.confidence, max(n, 1))
+        drawn = self.widened(value, again[:, s, d : d + 1], s, 1.0)
+        low, high = interval_of_probability(np.array([value]), drawn, self.confidence, max(n, 1))
         return value, float(low[0]), float(high[0])
 
     def ratio(self, s: int, d: int) -> tuple[float, float, float]:
@@ -126,11 +130,15 @@ class Numbers:
             held = 1 - curve[..., up_to] if self.data.plan.outcome == "loss" else curve[..., up_to]
             return np.asarray(np.trapezoid(held, grid, axis=-1))
 
-        one, two = area(self.treated[s]), area(self.waiting[s])
-        ones, twos = area(self.treated_again[:, s]), area(self.waiting_again[:, s])
-        value, again = {0: (one, ones), 1: (two, twos), None: (one - two, ones - twos)}[arm]
-        last = self.data.plan.days[-1]
-        return self.around(float(value), again, s, (-last, last) if arm is None else (0.0, last))
+        def told(curve: Floats, again: Floats) -> tuple[float, float, float]:
+            value, tail = float(area(curve)), 50 * (1 - self.confidence)
+            drawn = self.widened(value, area(again), s, float(grid[-1]))
+            low, high = np.nanpercentile(drawn, [tail, 100 - tail], method="weibull")
+            return value, min(value, float(low)), max(value, float(high))
+
+        ones, twos = self.treated_again[:, s], self.waiting_again[:, s]
+        sides = told(self.treated[s], ones), told(self.waiting[s], twos)
+        return _apart(*sides, area(ones), area(twos)) if arm is None else sides[arm]
 
 
 def effect_rows(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool) -> list[dict[str, Any]]:
@@ -203,42 +211,6 @@ def e_value_rows(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anywa
     return rows
 
 
-def naive_rows(data: Prepared, cells: pl.DataFrame, strata: list[Stratum], confidence: float) -> list[dict[str, Any]]:
-    """Return what simpler comparisons would have claimed, by stratum; each says in its note why it is wrong."""
-    rows: list[dict[str, Any]] = []
-    z = float(normal_quantile(0.5 + confidence / 2))
-    for i, s in enumerate(strata):
-        rows.append(_ever_never(data, cells.filter(pl.col("stratum") == s.code), s.code, z))
-        if data.plan.outcome in ("risk", "loss"):
-            continue
-        rows += _simple_rows(data, i, s.code, z)
-    return rows
-
-
-def explanation(frame: pl.DataFrame, strata: list[Stratum], outcome: str) -> tuple[str, ...]:
-    """Return a sentence a stratum on why the naive number differs, in words for a clinician."""
-    lines = []
-    unit = "points" if outcome == "mean" else "percentage points"
-    scale = 1.0 if outcome == "mean" else 100.0
-    for s in strata:
-        mine = frame.filter(pl.col("stratum") == s.code)
-        ours = mine.filter(pl.col("quantity") == "difference", pl.col("estimate").is_not_null()).sort("time_day")
-        naive = mine.filter(pl.col("quantity") == "naive_ever_against_never")["estimate"]
-        if not ours.height or not len(naive) or naive[0] is None:
-            continue
-        told = "; ".join(
-            f"{_signed(scale * r['estimate'])} ({_signed(scale * r['low'])} to {_signed(scale * r['high'])}) "
-            f"at day {r['time_day']:.0f}"
-            for r in ours.iter_rows(named=True)
-        )
-        lines.append(
-            f"{s.label}: courses ever boosted differed from those never boosted by {_signed(scale * naive[0])} {unit}; "
-            f"compared at the decision, in like situations, the estimated difference is {told}. The first number is "
-            "not the effect: those who were boosted were already losing, or had not responded."
-        )
-    return tuple(lines)
-
-
 def _courses(data: Prepared, course: Ints) -> tuple[Ints, Ints]:
     """Return by stratum, then overall, how many eligible courses were boosted, and how many were not."""
     boosted, waited = [], []
@@ -247,6 +219,18 @@ def _courses(data: Prepared, course: Ints) -> tuple[Ints, Ints]:
         boosted.append(len(one))
         waited.append(len(np.setdiff1d(course[here], one)))
     return np.array(boosted), np.array(waited)
+
+
+def _apart(
+    one: tuple[float, float, float], other: tuple[float, float, float], ones: Floats, others: Floats
+) -> tuple[float, float, float]:
+    """Return one minus the other, each with its limits: skewed where a side is near 0 or 1 (MOVER)."""
+    known = np.isfinite(ones) & np.isfinite(others)
+    varies = known.any() and np.ptp(ones[known]) > 0 and np.ptp(others[known]) > 0
+    correlation = float(np.corrcoef(ones[known], others[known])[0, 1]) if varies else 0.0
+    sides = [(np.array(v), np.array(low), np.array(high)) for v, low, high in (one, other)]
+    low, high = difference_limits(sides[0], sides[1], correlation)
+    return one[0] - other[0], float(low), float(high)
 
 
 def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[float, Floats]:
@@ -263,11 +247,6 @@ def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[f
     p = data.visits.x.shape[1]
     factor = np.sqrt(size[-1] / max(size[-1] - p, size[-1] / 4, 1.0))
     return float(factor), np.asarray(t_quantile(0.5 + confidence / 2, np.maximum(np.array(size) - 1, 1)))
-
-
-def _signed(value: float) -> str:
-    """Return a number with its sign and one decimal, nothing as +0.0."""
-    return f"{round(value, 1) + 0.0:+.1f}"
 
 
 def _with_all(curves: Floats, share: Floats) -> Floats:
@@ -319,54 +298,4 @@ def _between_strata(numbers: Numbers, strata: list[Stratum], gate: Gate, show_an
             note=f"same effect in all strata at day {plan.days[-1]:.0f}: Wald chi-squared {statistic:.2f} on "
                  f"{len(shown) - 1} df, patients resampled")
     )  # fmt: skip
-    return rows
-
-
-def _ever_never(data: Prepared, cells: pl.DataFrame, code: str, z: float) -> dict[str, Any]:
-    note = "NAIVE, not the effect: a booster is given because the benefit fades, and takes time to be given"
-    held = {bool(r["ever_boosted"]): r for r in cells.to_dicts()}
-    if len(held) < 2:
-        return row(code, "naive_ever_against_never", note="all or none were ever boosted")
-    sides = []
-    for boosted in (True, False):
-        r = held[boosted]
-        if data.plan.outcome == "mean":
-            n = int(r["n_scored"])
-            mean = float(r["total"] or 0) / max(n, 1)
-            variance = (float(r["total_squares"] or 0) / max(n, 1) - mean**2) / max(n - 1, 1)
-        else:
-            of, among = {"share": ("n_in_response", "n_judged"), "risk": ("n_ended", "n"),
-                         "loss": ("n_lost_or_ended", "n")}[data.plan.outcome]  # fmt: skip
-            n, k = int(r[among]), int(r[of])
-            mean = k / max(n, 1)
-            variance = mean * (1 - mean) / max(n, 1)
-        sides.append((mean, variance, n))
-    value, error = sides[0][0] - sides[1][0], float(np.sqrt(max(sides[0][1] + sides[1][1], 0)))
-    return row(code, "naive_ever_against_never", estimate=value, low=value - z * error, high=value + z * error,
-               n=sides[0][2], denominator=sides[0][2] + sides[1][2], note=note)  # fmt: skip
-
-
-def _simple_rows(data: Prepared, stratum: int, code: str, z: float) -> list[dict[str, Any]]:
-    """Before-after in the boosted, and the unadjusted difference at the decision, near the last day asked for."""
-    records, day = data.records, data.plan.days[-1]
-    here = (data.stratum[records.trial] == stratum) & (np.abs(records.time - day) <= _VISIT_WINDOW_DAY)
-    change = data.y[records.row] - (data.y[records.start][records.trial] if data.plan.outcome == "mean" else 0.0)
-    sides = [change[here & (records.arm == a)] for a in (1, 0)]
-    rows = []
-    n = len(sides[0])
-    if n > 1:
-        mean, error = float(sides[0].mean()), float(sides[0].std(ddof=1) / np.sqrt(n))
-        rows.append(
-            row(code, "naive_before_after", time_day=day, estimate=mean, low=mean - z * error, high=mean + z * error,
-                n=n, denominator=n,
-                note="NAIVE, not the effect: boosted when at their worst, they regress to the mean anyway")
-        )  # fmt: skip
-    if n > 1 and len(sides[1]) > 1:
-        value = float(sides[0].mean() - sides[1].mean())
-        error = float(np.sqrt(sides[0].var(ddof=1) / n + sides[1].var(ddof=1) / len(sides[1])))
-        rows.append(
-            row(code, "naive_at_decision", time_day=day, estimate=value, low=value - z * error, high=value + z * error,
-                n=n, denominator=n + len(sides[1]),
-                note="NAIVE, not the effect: same clock, but those boosted were worse off when it was decided")
-        )  # fmt: skip
     return rows

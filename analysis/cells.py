@@ -63,4 +63,5 @@ def in_few(text: str, smallest: int) -> str:
     if not any(0 < n < smallest for n in counts):
         return text
     hidden = iter(f"fewer than {smallest}" if n < smallest else f"{smallest} or more" for n in counts)
-    return _COUNT.sub(lambda _: next(hidden), text)
+    told = _COUNT.sub(lambda _: next(hidden), text)
+    return told.replace(f"fewer than {smallest} course was", f"fewer than {smallest} courses were")

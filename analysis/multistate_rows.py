@@ -152,7 +152,8 @@ def _fit(names: list[str], cells: pl.DataFrame, patterns: pl.DataFrame, change_d
         if mine.height == 0:
             why[code] = "nobody in this stratum"
         elif seen < FEWEST_COURSES:
-            why[code] = f"{seen} courses were seen after treatment; at least {FEWEST_COURSES} are needed"
+            were = "course was" if seen == 1 else "courses were"
+            why[code] = f"{seen} {were} seen after treatment; at least {FEWEST_COURSES} are needed"
         else:
             try:
                 fits[code] = fit_stratum(_moves(mine), change_day)

@@ -124,7 +124,7 @@ def answer_replacement(
     strata = list(reduction.strata)
     cells, patterns = reduction.frames["end_cell"], reduction.frames["end_cluster"]
     if cells.height == 0:
-        raise NotEstimable("No course of the selection was followed for a day: nothing can be said about its end.")
+        raise NotEstimable(f"No course is left to analyse. {reduction.why_nobody() or 'None was selected.'}")
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     grid = np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 5.0)]))
     single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())

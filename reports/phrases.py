@@ -188,7 +188,6 @@ _WITHHELD = (
     N_("No course is selected: there is nothing to judge."),
     N_("No course with a known stage is selected: there is nobody to describe."),
     N_("No course can be judged by %(definition)s: its scales were not measured at baseline and after. %(reasons)s"),
-    N_("No course of the selection was followed for a day: nothing can be said about its end."),
     N_("No course is left to analyse. %(reasons)s"),
     N_("No course is selected, or its programme names no scale. Name one: scale='…'."),
     N_("No course has a baseline of %(scale)s: a change from it cannot be estimated."),
@@ -201,6 +200,7 @@ _WITHHELD = (
        "%(needed)s are needed."),
     N_("States over time cannot be estimated. %(reasons)s"),
     N_("%(stratum)s: %(n)s courses were seen after treatment"),
+    N_("%(stratum)s: %(n)s course was seen after treatment"),
     N_("at least %(needed)s are needed"),
     N_("No course has a visit at which a booster could be decided on. Reasons are in .attrition."),
     N_("No decision is followed by %(day)s days before the data cut (situation: %(situation)s). A shorter horizon_day, "

@@ -76,9 +76,9 @@ def interval_of_probability(estimate: Floats, replicates: Floats, confidence: fl
 
     Percentiles, not a multiple of the standard deviation: where the curve jumps, replicates fall on either side of the
     jump and nothing about them is normal. Of few courses percentiles are too narrow on the side of a half; they reach
-    as far as Wilson's limits of a share that varies as the replicates do. Where nothing (or everything) happened no
-    replicate differs, and the exact binomial limit stands in: zero events of n leave ``1 - (alpha / 2) ** (1 / n)``
-    possible (Clopper & Pearson 1934).
+    as far as Wilson's limits of a share that varies as the replicates do, and is of `n` at most. Where nothing (or
+    everything) happened no replicate differs, and the exact binomial limit stands in: zero events of n leave ``1 -
+    (alpha / 2) ** (1 / n)`` possible (Clopper & Pearson 1934).
 
     Parameters
     ----------
@@ -97,7 +97,8 @@ def interval_of_probability(estimate: Floats, replicates: Floats, confidence: fl
         # Replicates of a curve that jumps may vary more than a share at the estimate can: theirs counts then.
         mean = np.nanmean(replicates, axis=0)
         told_by = np.maximum(estimate * (1 - estimate), mean * (1 - mean)) / np.nanvar(replicates, axis=0)
-    least, most = wilson(estimate, np.where(np.isfinite(told_by), told_by, 1e12), confidence)
+    # Nor do n say more than n do, where hardly anything happened and replicates hardly vary.
+    least, most = wilson(estimate, np.fmin(told_by, max(n, 1)), confidence)
     low, high = np.fmin(low, least), np.fmax(high, most)
     least = 1 - (alpha / 2) ** (1 / max(n, 1))
     nothing, everything = estimate <= 1e-6, estimate >= 1 - 1e-6

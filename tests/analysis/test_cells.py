@@ -29,6 +29,8 @@ def test_everything_else_stays_as_it_is():
         ("No course can be judged. 12 no baseline; 2 no visit after", "No course can be judged. 5 or more no baseline; fewer than 5 no visit after"),
         ("12 no baseline; 7 no visit after", "12 no baseline; 7 no visit after"),
         ("stage 3: 24 courses were seen", "stage 3: 24 courses were seen"),
+        ("early: 1 course was seen after treatment; at least 20 are needed",
+         "early: fewer than 5 courses were seen after treatment; at least 20 are needed"),
         ("early: 2 courses were seen after treatment; at least 20 are needed",
          "early: fewer than 5 courses were seen after treatment; at least 20 are needed"),
         ("2 groups of centre have a number: three or more are needed", "2 groups of centre have a number: three or more are needed"),

@@ -191,7 +191,7 @@ def test_a_day_between_two_planned_visits_is_said_to_rest_on_the_model(lost):
 
 
 def test_what_cannot_be_fitted_at_all_is_refused_with_the_reason():
-    with pytest.raises(NotEstimable, match="1 courses were seen after treatment; at least 10 are needed"):
+    with pytest.raises(NotEstimable, match="1 course was seen after treatment; at least 10 are needed"):
         cohort([("all", "visit", WAIT, HELD, 0, 100, 1)])
 
 

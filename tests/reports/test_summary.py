@@ -75,7 +75,9 @@ def test_the_headline_numbers_are_those_of_the_results_each_with_the_courses_it_
 
 
 def test_courses_of_a_trajectory_are_those_of_its_model_and_not_those_seen_first(page, html):
-    table = re.search(r'aria-label="Osteoarthritis: Change from baseline in pain by stage, table">(.*?)</table>', html, re.DOTALL)[1]
+    table = re.search(
+        r'aria-label="Osteoarthritis: Change from baseline in pain by stage, table">(.*?)</table>', html, re.DOTALL
+    )[1]
     told = dict(re.findall(r"</span>([\w-]+)</th><td>(\d+)</td>", table))
     with Registry.open(page.parents[1] / "r.duckdb") as registry:
         known = registry.sql(

@@ -71,11 +71,6 @@ class Numbers:
         reach = float(self.z[s] * self.factor * np.nanstd(again, ddof=1))
         return value, value - reach, value + reach
 
-    def widened(self, value: float, again: Floats, s: int, top: float) -> Floats:
-        """Return resamples between 0 and `top`, as far from `value` as a few effective decisions make them."""
-        wider = self.factor * self.z[s] / normal_quantile(0.5 + self.confidence / 2)
-        return np.asarray(np.clip(value + wider * (again - value), 0.0, top))
-
     def level(self, s: int, d: int, arm: int) -> tuple[float, float, float]:
         """Return the outcome of one strategy with its limits."""
         curve, again = ((self.treated, self.treated_again), (self.waiting, self.waiting_again))[arm]
@@ -85,8 +80,7 @@ class Numbers:
         if self.grid[d] == 0:
             return value, value, value
         n = (self.boosted, self.waited)[arm][s]
-        drawn = self.widened(value, again[:, s, d : d + 1], s, 1.0)
-        low, high = interval_of_probability(np.array([value]), drawn, self.confidence, max(n, 1))
+        low, high = interval_of_probability(np.array([value]), again[:, s, d : d + 1], self.confidence, max(n, 1))
         return value, float(low[0]), float(high[0])
 
     def ratio(self, s: int, d: int) -> tuple[float, float, float]:
@@ -132,7 +126,9 @@ class Numbers:
 
         def told(curve: Floats, again: Floats) -> tuple[float, float, float]:
             value, tail = float(area(curve)), 50 * (1 - self.confidence)
-            drawn = self.widened(value, area(again), s, float(grid[-1]))
+            # As far from the estimate as a few effective decisions make them.
+            wider = self.factor * self.z[s] / normal_quantile(0.5 + self.confidence / 2)
+            drawn = np.clip(value + wider * (area(again) - value), 0.0, grid[-1])
             low, high = np.nanpercentile(drawn, [tail, 100 - tail], method="weibull")
             return value, min(value, float(low)), max(value, float(high))
 

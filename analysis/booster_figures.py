@@ -43,7 +43,8 @@ def strategies(result: Result) -> Figure:
     last = max(result.settings["horizon_day"]) / _DAYS_A_MONTH
     share = result.settings["unit_label"] == "share"
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(1.4 + 2.4 * max(len(shown), 2), 4.8), layout="constrained")
+        # No wider than two columns of a journal.
+        figure = Figure(figsize=(min(1.4 + 2.4 * max(len(shown), 2), 7.2), 4.8), layout="constrained")
         axes = figure.subplots(2, len(shown), sharex=True, sharey="row", height_ratios=[1.25, 1], squeeze=False)
         for column, stratum in enumerate(shown):
             top, below = axes[0, column], axes[1, column]

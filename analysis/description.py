@@ -80,7 +80,10 @@ class Description(Result):
 
     def suppress(self, smallest: int = SMALLEST_CELL) -> Description:
         """Withhold small cells, and a second level wherever a single one could be found by subtraction."""
-        hidden = super().suppress(smallest)
+        return cast(Description, super().suppress(smallest))
+
+    def _small_cells_hidden(self, smallest: int) -> Description:
+        hidden = super()._small_cells_hidden(smallest)
         nested = [(one, other) for one, other in self.settings.get("nested", ())]
         hidden = dataclasses.replace(hidden, frame=hide_between(hidden.frame, nested, smallest))
         shares = pl.col("quantity").str.ends_with("share")

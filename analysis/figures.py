@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from registry.errors import UsageError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -78,7 +80,15 @@ def cumulative_incidence(result: Result) -> Figure:
 
 
 def svg(figure: Figure, prefix: str) -> str:
-    """Return the figure as inline SVG: same figure, same bytes; ids prefixed so that several share a page."""
+    """Return the figure as inline SVG: same figure, same bytes; ids prefixed so that several share a page.
+
+    Raises
+    ------
+    UsageError
+        If it shows single patients: from a drawing of lines their days can be read off to the digit.
+    """
+    if getattr(figure, "individual", False):
+        raise UsageError("This figure shows single patients: only pixels of it leave. Use figures.png or figures.pdf.")
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -116,12 +126,16 @@ def svg_file(figure: Figure, prefix: str) -> str:
 
 
 def pdf(figure: Figure) -> bytes:
-    """Return the figure as PDF without a date in it, letters as outlines of embedded fonts."""
+    """Return the figure as PDF without a date in it, fonts embedded; what shows single patients as pixels."""
     import matplotlib
 
     buffer = io.BytesIO()
     with matplotlib.rc_context({**_STYLE, "pdf.fonttype": 42}):
-        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        if getattr(figure, "individual", False):
+            for axes in figure.axes:
+                axes.set_rasterized(True)
+        undated = {"CreationDate": None, "Producer": None, "Creator": None}
+        figure.savefig(buffer, format="pdf", dpi=200, metadata=undated)
     return buffer.getvalue()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from analysis.cells import FEW_REASONS, given_away_by_the_rest, in_few, safe_for_spreadsheets
+from analysis.few_names import without_names_of_few
 from analysis.told import headline, in_words, rows_used
 from registry.errors import NotEstimable, UsageError
 
@@ -120,8 +121,11 @@ class Result:
         """Return the result with numbers of small cells withheld: null and marked as suppressed, never zero.
 
         A number is withheld when fewer than `smallest` courses, but not none, had what it counts or did not, or when
-        it rests on fewer than `smallest` courses altogether.
+        it rests on fewer than `smallest` courses altogether. A product that so few had loses its name as well.
         """
+        return without_names_of_few(self, smallest)._small_cells_hidden(smallest)
+
+    def _small_cells_hidden(self, smallest: int) -> Result:
         n, of = pl.col("n"), pl.col("denominator")
         # None is none and may be said; few is what could point to a person.
         few = ((of > 0) & (of < smallest)) | ((n > 0) & (n < smallest)) | ((of - n > 0) & (of - n < smallest))

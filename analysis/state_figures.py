@@ -181,6 +181,7 @@ def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, setti
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("Months since the first session")
         _key(figure, str(settings["end_label"]), tuple(STATE_STYLE)[:3], marks=True)
+    figure.individual = True  # type: ignore[attr-defined]
     figure.alt_text = (  # type: ignore[attr-defined]
         f"{lanes.height} of {of} courses, drawn at random, a lane each: state at each visit (circle), the same at two "
         "visits in a row (bar), not known between (line), boosters (triangle) and ends (cross)."

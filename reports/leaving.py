@@ -97,7 +97,8 @@ def rows(
 
 
 def reproduce(
-    registry: RegistryPath, package: Annotated[Path, typer.Argument(help="A folder that `export` wrote.")]
+    registry: RegistryPath,
+    package: Annotated[Path, typer.Argument(help="A folder that `export` wrote, or its MANIFEST.json.")],
 ) -> None:
     """Make a publication package again and say which files differ, if any."""
     from reports.publication import reproduce as run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import shutil
 import tempfile
@@ -38,6 +39,7 @@ from reports.tables import Table
 from reports.word import write_tables
 
 MANIFEST = "MANIFEST.json"
+CITATION = "CITATION.cff"
 # In the order of a paper: who, response, how long, what else, boosters, harm.
 _QUESTIONS: dict[str, Callable[[Courses], Result]] = {
     "characteristics": describe,
@@ -138,8 +140,9 @@ def reproduce(registry: Registry, package: Path) -> Reproduced:
     Raises
     ------
     UsageError
-        When there is no package.
+        When there is no package at the folder, or the manifest, given.
     """
+    package = package.parent if package.name == MANIFEST else package
     if not (package / MANIFEST).exists():
         raise UsageError(f"{package} is not a package: it has no {MANIFEST}.")
     told = json.loads((package / MANIFEST).read_text("utf-8"))
@@ -192,9 +195,11 @@ def _write(
     (folder / "definitions.md").write_text(definitions(registry, programme, found), encoding="utf-8")
     told |= {"methods.md": "Setting and data; each analysis in the attributes of ICH E9(R1), its flow and its checks",
              "definitions.md": "Stages, scales, response, loss and events as the catalogues state them"}  # fmt: skip
-    (folder / "README.md").write_text(_contents(name, told, left_out), encoding="utf-8")
     code, record = code_and_record(registry)
     title = f"Publication package: {name}"
+    (folder / CITATION).write_text(_citation(title, str(registry.data_cut), record), encoding="utf-8")
+    told[CITATION] = "How to cite the numbers and the software; the authors' names are theirs to write"
+    (folder / "README.md").write_text(_contents(name, told, left_out), encoding="utf-8")
     write_crate(folder, title=title, day=str(registry.data_cut), record=record, told=told, last=MANIFEST)
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     manifest = {
@@ -266,10 +271,31 @@ def _contents(name: str, told: dict[str, str], left_out: dict[str, str]) -> str:
         "",
         "| file | holds |",
         "|---|---|",
-        *(f"| `{stem}{'' if stem.endswith('.md') else '.*'}` | {what} |" for stem, what in told.items()),
+        *(f"| `{stem}{'' if stem.endswith(('.md', '.cff')) else '.*'}` | {what} |" for stem, what in told.items()),
         "| `numbers/*.csv` | every number: stratum, quantity, day, estimate, limits, counts, note |",
         f"| `{CRATE}` | what each file is, for machines (RO-Crate 1.1) |",
         *(f"| (left out) {name.replace('_', ' ')} | {why} |" for name, why in left_out.items()),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _citation(title: str, day: str, record: str) -> str:
+    """Return a citation of the package (Citation File Format 1.2.0), with the software that made it."""
+    lines = [
+        "cff-version: 1.2.0",
+        "message: Please cite the package, the software, and the sources of the definitions used (definitions.md).",
+        f"title: {json.dumps(title, ensure_ascii=False)}",
+        "type: dataset",
+        f"date-released: {day}",
+        f"version: {json.dumps(record)}",
+        "authors:",
+        "  - name: (the authors of the paper)",
+        "references:",
+        "  - type: software",
+        "    title: Catamnesis",
+        f"    version: {json.dumps(importlib.metadata.version('catamnesis'))}",
+        "    authors:",
+        "      - name: The Catamnesis authors",
     ]
     return "\n".join([*lines, ""])
 

@@ -1,5 +1,8 @@
 """What leaves the room: small cells are hidden, and so is all that would give one away."""
 
+import dataclasses
+import re
+
 import polars as pl
 import pytest
 
@@ -177,3 +180,22 @@ def test_what_is_not_known_is_printed_with_its_reason():
         "  late            50  40 (0 to 100)        –",
         "  – too early (late 365)",
     ]
+
+
+def test_a_product_that_few_had_loses_its_name_wherever_it_stood():
+    rows = [
+        row("LOT-7", "courses_with_event", estimate=0.5, n=1, denominator=2, note="of LOT-7"),
+        row("BMAC", "courses_with_event", estimate=0.2, n=10, denominator=50, note="not of LOT-77"),
+        row("all", "product = LOT-7: share", estimate=0.04, n=2, denominator=52),
+    ]
+    found = result(*rows, question="safety")
+    strata = [{"code": c, "label": c, "colour": "#000000"} for c in ("BMAC", "LOT-7")]
+    found = dataclasses.replace(
+        found, notes=("LOT-7: never seen.",), settings={**found.settings, "by": "product", "strata": strata}
+    )
+    hidden = found.suppress()
+    assert "LOT-7" not in re.sub("LOT-77", "", str(hidden.frame.to_dicts()) + str(hidden.settings) + str(hidden.notes))
+    assert hidden.frame["stratum"].to_list() == ["product of few", "BMAC", "all"]
+    assert hidden.frame["quantity"][2] == "product = product of few: share"
+    assert hidden.settings["strata"][1]["label"] == "product of few" and hidden.frame["note"][1] == "not of LOT-77"
+    assert found.suppress(1).frame["stratum"][0] == "LOT-7"

@@ -1,9 +1,12 @@
 """Everybody is somewhere at every planned visit, and the figures say the same as the counts."""
 
+import io
+
 import polars as pl
+import pypdf
 import pytest
 
-from analysis import states_by_visit, swimmer
+from analysis import figures, states_by_visit, swimmer
 from analysis.figures import png
 from registry import Registry
 from registry.errors import UsageError
@@ -73,6 +76,22 @@ def test_figures_have_the_same_bytes_and_describe_themselves(result, knees):
     lanes = swimmer(knees, n=12, seed=3)
     assert png(lanes, 40) == png(swimmer(knees, n=12, seed=3), 40) != png(swimmer(knees, n=12, seed=4), 40)
     assert "courses, drawn at random, a lane each" in lanes.alt_text
+
+
+def test_single_patients_leave_as_pixels_only(knees):
+    figure = swimmer(knees, n=10)
+    with pytest.raises(UsageError, match="single patients"):
+        figures.svg_file(figure, "lanes")
+
+    def strokes(drawn):
+        page = pypdf.PdfReader(io.BytesIO(figures.pdf(drawn))).pages[0]
+        return len(page.images), page.get_contents().get_data().count(b" l\n")
+
+    pictures, lines = strokes(figure)
+    assert pictures == 1
+    figure = swimmer(knees, n=10)
+    figure.individual = False
+    assert strokes(figure)[0] == 0 and strokes(figure)[1] > 3 * lines
 
 
 def test_an_empty_stage_is_named_once_a_visit_and_has_no_share(result):

@@ -57,6 +57,16 @@ def test_a_package_is_made_again_byte_for_byte(made):
     assert len(package.files) > 30
 
 
+def test_the_manifest_itself_names_its_package_and_the_citation_what_to_cite(made):
+    registry, package = made
+    with pytest.raises(UsageError, match="is not a package"):
+        reproduce(registry, package.folder / "README.md" / "MANIFEST.json")
+    cited = (package.folder / "CITATION.cff").read_text("utf-8")
+    manifest = json.loads((package.folder / "MANIFEST.json").read_text("utf-8"))
+    assert f"date-released: {registry.data_cut}" in cited and f'version: "{manifest["record"]}"' in cited
+    assert "CITATION.cff" in manifest["files"]
+
+
 def test_what_differs_is_named_with_the_reason(made, copy):
     (copy / "numbers" / "time_to_response.csv").write_text("mended by hand")
     manifest = json.loads((copy / "MANIFEST.json").read_text("utf-8"))

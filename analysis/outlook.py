@@ -5,7 +5,7 @@ It describes what became of similar courses. It recommends nothing, and refuses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -18,8 +18,6 @@ from analysis.numerics.resampling import interval_of_probability
 from analysis.numerics.weighting import effective_sample_size
 from analysis.outlook_figures import fan
 from analysis.outlook_likeness import (
-    FEWEST_EFFECTIVE,
-    OVER,
     Floats,
     Seen,
     alike,
@@ -27,6 +25,7 @@ from analysis.outlook_likeness import (
     known_of,
     sorted_quantile,
 )
+from analysis.outlook_support import quality_note, refusal, visits_without, why_too_few
 from analysis.outlook_validation import validate
 from analysis.result import Result, diagnostics_of, frame_of, row
 from registry import Courses
@@ -37,6 +36,8 @@ Ints = NDArray[np.int64]
 
 _CASES = {"failure_case": 0.10, "typical_case": 0.50, "best_case": 0.90}
 _SHARES = np.array(list(_CASES.values()))
+# Numbers of a visit, in order.
+_NAMES = (*_CASES, "share_in_response", "share_sustained", "share_response_lost", "share_worse", "end")
 _STATES = ("in_response", "response_lost")
 # Resamples whose weights are in memory together.
 _AT_ONCE = 25
@@ -81,13 +82,14 @@ def outlook(
         percentile of improvement in points of 100), ``share_in_response``, ``share_sustained`` (in response here and
         at the judged visit before), ``share_response_lost``, ``share_worse``,
         ``end`` (shares of 1 of all due). `n` counts the courses behind a case, or those a share counts, and
-        `denominator` of how many. ``similar`` gives the effective number of courses.
-        Diagnostics: coverage of the 10-90 % range and discrimination for response, cross-validated by patient.
+        `denominator` of how many. ``similar`` gives how many courses like it that is: one just alike counts 1, others
+        less. Diagnostics: coverage of the 10-90 % range and discrimination for response, cross-validated by patient.
 
     Raises
     ------
     NotEstimable
-        When fewer than thirty effective courses are like it, at every visit.
+        When at every visit fewer than thirty courses are like it, or fewer than ten share a value that is named (a
+        number: within 10 years, or half to twice the dose) or all of them at once; the message says which.
     UsageError
         When a value is not held by the registry; the message lists those that are.
 
@@ -120,24 +122,29 @@ def outlook(
     _check_profile(profile, stage, named)
     (rows,) = reduce(kept, "reduction.outlook_visit")
     kept = kept.exclude(_not_behind(profile, rows, stage))
-    likeness = _likeness(profile, stage, named)
-    seen = _by_visit(rows, likeness)
+    mine = profile.filter(pl.col("stage") == stage)
+    known = known_of(mine, named)
+    seen = _by_visit(rows, mine, alike(known, named) if known else np.ones(mine.height))
     worse = _worse_points(kept)
-    frame, refused = [], []
+    why = [why_too_few(at, known, named) for at in seen]
+    reasons = [w for w in why if w is not None]
+    if len(reasons) == len(seen):
+        raise NotEstimable(refusal(seen, reasons, named=bool(known)))
     rng = np.random.default_rng(seed)
-    for at in seen:
-        found, why = _rows_of(at, worse, confidence, resamples, rng)
-        frame += found
-        refused += why
-    if not any(r["estimate"] is not None for r in frame):
-        raise NotEstimable(
-            f"Fewer than {FEWEST_EFFECTIVE:.0f} effective courses are like this one at every visit. "
-            "Name less of it, or wait for more courses of its stage."
-        )
+    frame = [
+        r
+        for at, reason in zip(seen, why, strict=True)
+        for r in (_without(at, worse) if reason else _rows_of(at, worse, confidence, resamples, rng))
+    ]
     label = next((s.label for s in strata if s.code == stage), stage)
-    said = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in named.items() if v is not None)
+    said = ", ".join(
+        f"{k.replace('_', ' ')} {v if isinstance(v, str) else f'{v:g}'}" for k, v in named.items() if v is not None
+    )
+    support = [r["estimate"] for r in frame if r["quantity"] == "similar" and r["estimate"] is not None]
+    checks = validate(known, seen)
     settings = {
-        **common_settings(kept, strata, "outlook", "stage"),
+        # Its rows are of all who are like it, not over strata: a small number among them hides itself alone.
+        **common_settings(kept, [replace(s, code="all") for s in strata if s.code == stage], "outlook", "stage"),
         **chosen.settings,
         "profile": {"stage": stage, **{k: v for k, v in named.items() if v is not None}},
         "domain": domain,
@@ -153,12 +160,13 @@ def outlook(
         frame=frame_of(frame),
         settings=settings,
         attrition=kept.flow(),
-        diagnostics=diagnostics_of(validate(rows, profile, stage, named, seen)),
+        diagnostics=diagnostics_of(checks),
         notes=(
             "A description of similar courses, not a recommendation: they were not assigned their treatment at random.",
             "Changes, and states of targets that go on, are of those seen at the visit: who stays away may fare "
             "otherwise. Ends are of all who were due, as reported.",
-            *refused,
+            quality_note(support, checks),
+            *visits_without(seen, why),
         ),
         draw=fan,
     )
@@ -211,16 +219,10 @@ def _check_profile(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> 
             raise UsageError(f"{name} = {value!r} must be {what}.")
 
 
-def _likeness(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> pl.DataFrame:
-    """Return ``course_id, likeness`` for the courses of the stage."""
-    mine = profile.filter(pl.col("stage") == stage)
-    known = known_of(mine, named)
-    weight = alike(known, named) if known else np.ones(mine.height)
-    return mine.select("course_id").with_columns(likeness=pl.Series(weight))
-
-
-def _by_visit(rows: pl.DataFrame, likeness: pl.DataFrame) -> list[Seen]:
-    mine = rows.join(likeness, on="course_id").sort("position", "course_id")
+def _by_visit(rows: pl.DataFrame, stage: pl.DataFrame, likeness: Floats) -> list[Seen]:
+    """Return who was due at each visit of the courses of a `stage`, whose `likeness` (its height,) is given."""
+    known = stage.select("course_id").with_columns(likeness=pl.Series(likeness)).with_row_index("place")
+    mine = rows.join(known, on="course_id").sort("position", "course_id")
     out = []
     for (_,), at in mine.group_by("position", maintain_order=True):
         out.append(
@@ -230,6 +232,7 @@ def _by_visit(rows: pl.DataFrame, likeness: pl.DataFrame) -> list[Seen]:
                 at["state"].fill_null("not_seen").to_numpy().astype(str), at["course_id"].to_numpy(),
                 at["likeness"].to_numpy(), (at["patient_id"].rank("dense") - 1).to_numpy().astype(np.int64),
                 at["sustained"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+                at["place"].to_numpy().astype(np.int64),
             )
         )  # fmt: skip
     return out
@@ -263,8 +266,7 @@ class _Judged:
 
 
 def _judged(at: Seen, worse: float) -> _Judged:
-    over = np.isin(at.state, OVER)
-    has_change, going = ~np.isnan(at.improvement) & ~over, (at.state != "not_seen") & ~over
+    over, has_change, going = at.over, at.scored, at.going
     told, held = going & ~np.isnan(at.sustained), [going & (at.state == s) for s in _STATES]
     by = [np.ones(len(over)), over, at.state == "ended", going, *held, told, np.where(told, at.sustained, 0.0),
           has_change & (at.improvement <= -worse)]  # fmt: skip
@@ -275,8 +277,7 @@ def _judged(at: Seen, worse: float) -> _Judged:
 
 def _counts(at: Seen, worse: float) -> list[tuple[int, int]]:
     """Return for each of the numbers how many courses it counts, and of how many."""
-    over = np.isin(at.state, OVER)
-    scored, going = ~np.isnan(at.improvement) & ~over, (at.state != "not_seen") & ~over
+    scored, going = at.scored, at.going
     cases = [(int(scored.sum()), len(at.state))] * len(_CASES)
     states = [(int((going & (at.state == s)).sum()), int(going.sum())) for s in _STATES]
     worsened = (int((scored & (at.improvement <= -worse)).sum()), int(scored.sum()))
@@ -285,22 +286,17 @@ def _counts(at: Seen, worse: float) -> list[tuple[int, int]]:
     return [*cases, states[0], kept, states[1], worsened, (int((at.state == "ended").sum()), len(at.state))]
 
 
+def _without(at: Seen, worse: float) -> list[dict[str, Any]]:
+    """Return the rows of a visit at which too few are alike: what was counted, and no estimate."""
+    counts = _counts(at, worse)
+    counted = zip((*_NAMES, "similar"), (*counts, counts[0]), strict=True)
+    return [row("all", q, time_day=at.day, n=n, denominator=of, note="too few like this one") for q, (n, of) in counted]
+
+
 def _rows_of(
     at: Seen, worse: float, confidence: float, resamples: int, rng: np.random.Generator
-) -> tuple[list[dict[str, Any]], list[str]]:
-    scored = ~np.isnan(at.improvement) & ~np.isin(at.state, OVER)
+) -> list[dict[str, Any]]:
     counts = _counts(at, worse)
-    effective = effective_sample_size(at.likeness[scored]) if scored.any() else 0.0
-    names = [*_CASES, "share_in_response", "share_sustained", "share_response_lost", "share_worse", "end"]
-    similar = row("all", "similar", time_day=at.day, estimate=effective, n=counts[0][0], denominator=counts[0][1],
-                  note="effective number of courses like this one")  # fmt: skip
-    if effective < FEWEST_EFFECTIVE:
-        why = f"{at.visit}: fewer than {FEWEST_EFFECTIVE:.0f} effective courses are like this one, so nothing is said."
-        empty = [
-            row("all", q, time_day=at.day, n=n, denominator=of, note="too few like this one")
-            for q, (n, of) in zip(names, counts, strict=True)
-        ]
-        return [*empty, {**similar, "estimate": None}], [why]
     judged, patients = _judged(at, worse), int(at.patient.max()) + 1
     value = judged.numbers(at.likeness[None])[0]
     again: list[Floats] = []
@@ -313,12 +309,32 @@ def _rows_of(
     low, high = np.full((2, len(value)), np.nan)
     drawn_again = np.concatenate(again)
     low[:3], high[:3] = np.nanquantile(drawn_again[:, :3], [tail, 1 - tail], axis=0, method="weibull")
-    known = np.flatnonzero(~np.isnan(value[3:])) + 3
-    low[known], high[known] = interval_of_probability(value[known], drawn_again[:, known], confidence, effective)
+    for i, of in enumerate(_whose(at), start=3):
+        if not np.isnan(value[i]):
+            of_one = drawn_again[:, i : i + 1]
+            low[i], high[i] = share_limits(value[i], of_one, confidence, effective_sample_size(at.likeness[of]))
     rows = [
         row("all", q, time_day=at.day, estimate=float(value[i]), low=float(low[i]), high=float(high[i]),
             n=counts[i][0], denominator=counts[i][1],
             note=None if not np.isnan(value[i]) else "no visit before this one was judged")
-        for i, q in enumerate(names)
+        for i, q in enumerate(_NAMES)
     ]  # fmt: skip
-    return [*rows, similar], []
+    similar = row("all", "similar", time_day=at.day, estimate=float(at.likeness[at.scored].sum()), n=counts[0][0],
+                  denominator=counts[0][1], note="one just like it counts 1, others less")  # fmt: skip
+    return [*rows, similar]
+
+
+def _whose(at: Seen) -> list[Bools]:
+    """Return for each share of whom it is, (k,): what it can be sure of is what these can."""
+    told = at.going & ~np.isnan(at.sustained)
+    return [at.going, told, at.going, at.scored, np.ones(len(at.state), dtype=bool)]
+
+
+def share_limits(value: float, replicates: Floats, confidence: float, effective: float) -> tuple[float, float]:
+    """Return limits of a share from `replicates` (times, 1) of it, of `effective` courses.
+
+    One event of little weight says no more than none would: limits reach at least to what none, or all, leaves open.
+    """
+    low, high = interval_of_probability(np.array([value]), replicates, confidence, effective)
+    possible = 1 - ((1 - confidence) / 2) ** (1 / max(effective, 1.0))
+    return float(min(low[0], 1 - possible)), float(max(high[0], possible))

@@ -11,6 +11,7 @@ from analysis.figures import _DAYS_A_MONTH, _STYLE
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from analysis.result import Result
@@ -20,63 +21,79 @@ _CASES = (("best_case", "best case", "#38761d", "--"), ("typical_case", "typical
 _SHARES = (("share_in_response", "in\nresponse"), ("share_sustained", "sus-\ntained"),
            ("share_response_lost", "lost"), ("share_worse", "worse"), ("end", "ended"))  # fmt: skip
 
+_SHADES = ("#cfe2f3", "#9fc5e8", "#6fa8dc", "#3d85c6", "#0b5394", "#073763")
+
 
 def fan(result: Result) -> Figure:
-    """Draw the 10th, 50th and 90th percentile of improvement by visit, and beside it the chances at each visit."""
+    """Draw the 10th, 50th and 90th percentile of improvement by visit, and beside it the chances at each visit.
+
+    The key says on how many courses like it each visit rests.
+    """
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
 
     style: Any = _STYLE
     known = result.frame.filter(pl.col("estimate").is_not_null())
-    if known.filter(pl.col("quantity") == "typical_case").height == 0:
+    days = known.filter(quantity="typical_case")["time_day"].sort().to_list()
+    if not days:
         raise NotEstimable("Every number is withheld or suppressed: there is nothing to draw.")
+    like = {d: f"{n:.0f}" for d, n in known.filter(quantity="similar").select("time_day", "estimate").iter_rows()}
+    support = {d: like.get(d, "not shown") for d in days}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(8.2, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
-        for quantity, label, colour, line in _CASES:
-            curve = known.filter(pl.col("quantity") == quantity).sort("time_day")
-            months = curve["time_day"].to_numpy() / _DAYS_A_MONTH
-            left.fill_between(
-                months, curve["low"].to_numpy(), curve["high"].to_numpy(), color=colour, alpha=0.13, linewidth=0
-            )
-            left.plot(months, curve["estimate"], line, color=colour, linewidth=1.7, marker="o", markersize=3.5)
-            left.annotate(label, (months[-1], curve["estimate"][-1]), xytext=(5, 0), textcoords="offset points",
-                          color=colour, va="center", fontweight="bold", annotation_clip=False)  # fmt: skip
-        left.axhline(0, color="black", linewidth=0.7)
-        left.set_xlabel("Months since the first session")
-        left.set_ylabel("Improvement (points of 100)")
-        left.set_xlim(left=0)
-        visits = known.filter(pl.col("quantity") == "typical_case")["time_day"].sort().to_list()
-        left.set_xticks([d / _DAYS_A_MONTH for d in visits], [f"{d / _DAYS_A_MONTH:.0f}" for d in visits])
-        left.grid(axis="y", color="#e6e6e6", linewidth=0.6)
-        days = known.filter(pl.col("quantity") == "share_in_response")["time_day"].sort().to_list()
-        shades = ("#cfe2f3", "#9fc5e8", "#6fa8dc", "#3d85c6", "#0b5394", "#073763")
-        width = 0.8 / max(len(days), 1)
-        for k, day in enumerate(days):
-            at = {r["quantity"]: r for r in known.filter(pl.col("time_day") == day).to_dicts()}
-            place = np.arange(len(_SHARES)) + (k - (len(days) - 1) / 2) * width
-            value = np.array([at[q]["estimate"] if q in at else np.nan for q, _ in _SHARES])
-            reach = np.array(
-                [
-                    [v - at[q]["low"], at[q]["high"] - v] if q in at else [0.0, 0.0]
-                    for v, (q, _) in zip(value, _SHARES, strict=True)
-                ]
-            ).T
-            right.bar(place, value, width * 0.92, color=shades[k % len(shades)], label=_months(day))
-            right.errorbar(place, value, np.maximum(reach, 0), fmt="none", ecolor="#555555", elinewidth=0.7)
-        right.set_xticks(range(len(_SHARES)), [label for _, label in _SHARES])
-        right.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
-        right.set_ylim(0, 1)
-        right.legend(frameon=False, fontsize=7)
-    last = max(days)
+        _draw_cases(left, known, days)
+        _draw_shares(right, known, support)
     cases = ", ".join(
-        f"{label} {known.filter(quantity=quantity, time_day=last)['estimate'].item():.0f}"
+        f"{label} {known.filter(quantity=quantity, time_day=days[-1])['estimate'].item():.0f}"
         for quantity, label, _, _ in _CASES
     )
-    text = f"{result.title}. Improvement by {_months(last)} in points of 100: {cases}."
+    rests = ", ".join(f"{n} at {_months(d)}" for d, n in support.items())
+    text = f"{result.title}. Improvement by {_months(days[-1])} in points of 100: {cases}. Courses like it: {rests}."
     figure.alt_text = text  # type: ignore[attr-defined]
     return figure
+
+
+def _draw_cases(axes: Axes, known: pl.DataFrame, days: list[float]) -> None:
+    for quantity, label, colour, line in _CASES:
+        curve = known.filter(pl.col("quantity") == quantity).sort("time_day")
+        months = curve["time_day"].to_numpy() / _DAYS_A_MONTH
+        axes.fill_between(
+            months, curve["low"].to_numpy(), curve["high"].to_numpy(), color=colour, alpha=0.13, linewidth=0
+        )
+        axes.plot(months, curve["estimate"], line, color=colour, linewidth=1.7, marker="o", markersize=3.5)
+        axes.annotate(label, (months[-1], curve["estimate"][-1]), xytext=(5, 0), textcoords="offset points",
+                      color=colour, va="center", fontweight="bold", annotation_clip=False)  # fmt: skip
+    axes.axhline(0, color="black", linewidth=0.7)
+    axes.set_xlabel("Months since the first session")
+    axes.set_ylabel("Improvement (points of 100)")
+    axes.set_xlim(left=0)
+    axes.set_xticks([d / _DAYS_A_MONTH for d in days], [f"{d / _DAYS_A_MONTH:.0f}" for d in days])
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+
+
+def _draw_shares(axes: Axes, known: pl.DataFrame, support: dict[float, str]) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    width = 0.8 / len(support)
+    for k, (day, n) in enumerate(support.items()):
+        at = {r["quantity"]: r for r in known.filter(pl.col("time_day") == day).to_dicts()}
+        place = np.arange(len(_SHARES)) + (k - (len(support) - 1) / 2) * width
+        shares = [at.get(q, {"estimate": np.nan, "low": np.nan, "high": np.nan}) for q, _ in _SHARES]
+        value, low, high = (np.array([s[c] for s in shares], dtype=float) for c in ("estimate", "low", "high"))
+        axes.bar(place, value, width * 0.92, color=_SHADES[k % len(_SHADES)], label=f"{_months(day)}: {n}")
+        reach = np.maximum(np.nan_to_num([value - low, high - value]), 0)
+        axes.errorbar(place, value, reach, fmt="none", ecolor="#555555", elinewidth=0.7)
+        # What is hidden is no share of zero.
+        for x in place[np.isnan(value)]:
+            axes.annotate("–", (x, 0), xytext=(0, 1), textcoords="offset points", ha="center", fontsize=7)
+            axes.set_xlabel("– hidden or not known", fontsize=7, loc="right")
+    axes.set_xlim(-0.5, len(_SHARES) - 0.5)
+    axes.set_xticks(range(len(_SHARES)), [label for _, label in _SHARES])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
+    axes.set_ylim(0, 1)
+    # Few are worse or ended: there is room above them.
+    axes.legend(frameon=False, fontsize=7, title="Courses like it", title_fontsize=7, loc="upper right")
 
 
 def _months(day: float) -> str:

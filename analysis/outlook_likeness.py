@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Fewer effective courses cannot carry a tenth percentile.
-FEWEST_EFFECTIVE = 30.0
-# How far apart courses may be and still be alike: a weight of 0.6 at one of these, 0.14 at two.
-AGE_YEARS, DOSE_LOG10 = 10.0, 0.3
+# Fewer courses alike cannot carry a tenth percentile; one just alike counts 1, so the scale of weights counts too.
+FEWEST_ALIKE = 30.0
+# How far apart courses may be and still be alike, in years and log10: a weight of 0.6 at one of these, 0.14 at two.
+WIDTHS = {"age": 10.0, "dose_million": 0.3}
 # A course of another tissue, route, donor relation or sex still says something, but little.
 UNLIKE = 0.25
 # States of a target that does not go on under this course.
@@ -25,7 +25,8 @@ OVER = ("ended", "dead", "treated_anew")
 class Seen:
     """Courses at one planned visit: improvement (nan if not seen), state, likeness (k,), patient number.
 
-    `sustained` is 1 for those in response here and at the judged visit before, nan where either is not known.
+    `sustained` is 1 for those in response here and at the judged visit before, nan where either is not known; `place`
+    is the row of each in the profiles of its stage.
     """
 
     day: float
@@ -36,6 +37,22 @@ class Seen:
     likeness: Floats
     patient: NDArray[np.int64]
     sustained: Floats
+    place: NDArray[np.int64]
+
+    @property
+    def over(self) -> NDArray[np.bool_]:
+        """Whose target goes on no more, (k,)."""
+        return np.isin(self.state, OVER)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Who was seen with a change of a target that goes on, (k,)."""
+        return ~np.isnan(self.improvement) & ~self.over
+
+    @property
+    def going(self) -> NDArray[np.bool_]:
+        """Whose state is known of a target that goes on, (k,)."""
+        return np.asarray((self.state != "not_seen") & ~self.over, dtype=bool)
 
 
 def is_tissue(origin: str, tissue: str) -> bool:
@@ -61,16 +78,25 @@ def known_of(profile: pl.DataFrame, named: dict[str, Any]) -> dict[str, NDArray[
 
 
 def alike(known: dict[str, NDArray[Any]], one: dict[str, Any]) -> Floats:
-    """Return how alike courses (n,) are to `one` in what both name; what is not recorded is taken as unlike."""
+    """Return how alike courses (n,) are to `one` in what both name: 1 if just alike.
+
+    What is not recorded is taken as unlike, and as no more alike than the recorded are on average: where nobody is near
+    a number, those without one are not the nearest.
+    """
     weight = np.ones(len(next(iter(known.values()))) if known else 1)
     for name, values in known.items():
-        if name in ("age", "dose_million"):
-            z = (values - one[name]) / AGE_YEARS if name == "age" else np.log10(values / one[name]) / DOSE_LOG10
-            near = np.exp(-0.5 * z**2)
-            weight = weight * np.where(np.isnan(near), UNLIKE, near)
+        if name in WIDTHS:
+            near = np.exp(-0.5 * widths_apart(name, values, one[name]) ** 2)
+            told = near[~np.isnan(near)]
+            weight = weight * np.where(np.isnan(near), min(UNLIKE, told.mean() if told.size else 1.0), near)
         else:
             weight = weight * np.where((values == one[name]) & (values != ""), 1.0, UNLIKE)
     return np.asarray(weight, dtype=float)
+
+
+def widths_apart(name: str, values: Floats, one: float) -> Floats:
+    """Return how many kernel widths numbers (n,) are from `one`, signed; nan where not recorded."""
+    return np.asarray((values - one if name == "age" else np.log10(values / one)) / WIDTHS[name], dtype=float)
 
 
 def weighted_quantile(values: Floats, weight: Floats, shares: Floats) -> Floats:

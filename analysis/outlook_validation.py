@@ -5,29 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from analysis.numerics.weighting import effective_sample_size
-from analysis.outlook_likeness import FEWEST_EFFECTIVE, OVER, Floats, Seen, alike, known_of, sorted_quantile
+from analysis.outlook_likeness import FEWEST_ALIKE, Floats, Seen, alike, sorted_quantile
 from analysis.result import check
 
 Bools = NDArray[np.bool_]
 
+# The checks, by which others find them.
+PREDICTED, INSIDE, GAP = (
+    "courses predicted from others", "share within the 10-90 % range", "calibration in the large",
+)  # fmt: skip
 _FOLDS = 5
 _MOST_HELD_OUT = 1500
 
 
-def validate(
-    rows: pl.DataFrame, profile: pl.DataFrame, stage: str, named: dict[str, Any], seen: list[Seen]
-) -> list[dict[str, Any]]:
+def validate(known: dict[str, NDArray[Any]], seen: list[Seen]) -> list[dict[str, Any]]:
     """Predict courses of the stage from those of other patients: does the range hold eight in ten?"""
     at = min(seen, key=lambda s: abs(s.day - 365))
-    scored = np.flatnonzero(~np.isnan(at.improvement) & ~np.isin(at.state, OVER))
-    held = profile.filter(pl.col("stage") == stage)
-    order = {c: i for i, c in enumerate(held["course_id"].to_list())}
-    take = np.array([order[c] for c in at.course.tolist()], dtype=np.int64)
-    known = {name: values[take] for name, values in known_of(held, named).items()}
+    scored = np.flatnonzero(at.scored)
+    known = {name: values[at.place] for name, values in known.items()}
     rng = np.random.default_rng(0)
     fold = rng.integers(0, _FOLDS, int(at.patient.max()) + 1)[at.patient]
     test = scored if len(scored) <= _MOST_HELD_OUT else rng.choice(scored, _MOST_HELD_OUT, replace=False)
@@ -39,21 +36,22 @@ def validate(
         train = trains[fold[i]]
         one = {name: values[i] for name, values in known.items()}
         weight = alike({n: v[train] for n, v in known.items()}, one) if known else np.ones(len(train))
-        if effective_sample_size(weight) < FEWEST_EFFECTIVE:
+        # A fold less than the whole, from which an answer is made.
+        if weight.sum() < FEWEST_ALIKE * (1 - 1 / _FOLDS):
             continue
         low, high = sorted_quantile(at.improvement[train], weight, np.array([0.1, 0.9]))
         inside.append(low <= at.improvement[i] <= high)
         predicted.append(weight[responded[train]].sum() / weight.sum())
         truth.append(responded[i])
         folds.append(fold[i])
-    checks = [check("courses predicted from others", len(inside), ">= 30", len(inside) >= 30, at.visit)]
+    checks = [check(PREDICTED, len(inside), ">= 30", len(inside) >= 30, at.visit)]
     if len(inside) < 30:
         return checks
     covered, event, score = float(np.mean(inside)), np.array(truth), np.array(predicted)
     near = abs(covered - 0.8) <= 0.1
-    checks.append(check("share within the 10-90 % range", covered, "0.7 to 0.9", near, "cross-validated by patient"))
+    checks.append(check(INSIDE, covered, "0.7 to 0.9", near, "cross-validated by patient"))
     gap = abs(float(score.mean()) - float(event.mean()))
-    checks.append(check("calibration in the large", gap, "<= 0.05", gap <= 0.05, "predicted against seen share"))
+    checks.append(check(GAP, gap, "<= 0.05", gap <= 0.05, "predicted against seen share"))
     area = _within_folds(score, event, np.array(folds))
     # With nothing named everybody is predicted alike, and there is nothing to tell apart.
     if known and area is not None:

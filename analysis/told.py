@@ -26,6 +26,8 @@ _NOT_SELECTED = (
 )
 # What is printed first is cut to a screen; the frame has all.
 _WIDTH, _MARGIN, _LINES = 100, 36, 40
+# More quantities than these of one stratum are put in one table.
+_SEVERAL = 6
 
 
 def is_share(quantity: str, settings: dict[str, Any]) -> bool:
@@ -93,6 +95,9 @@ def headline(result: Result) -> list[str]:
     blocks = {str(q): frame.filter(pl.col("quantity") == q) for q in frame["quantity"].unique(maintain_order=True)}
     first = sorted(blocks, key=lambda q: not (q == next(iter(blocks)) or q.startswith("difference")
                                               or blocks[q]["time_day"].is_null().all()))  # fmt: skip
+    if len(blocks) > _SEVERAL and frame["stratum"].n_unique() == 1 and frame["time_day"].null_count() == 0:
+        # Of one stratum alone many quantities are one table, a line each: as blocks they would not have room.
+        return [*_lines_a_quantity(blocks, result), "all numbers are in .frame"]
     lines = {q: _block(q, blocks[q], unit_of(q, result.settings), _margin(blocks, result)) for q in blocks}
     shown: list[str] = []
     for q in first:
@@ -108,6 +113,35 @@ def headline(result: Result) -> list[str]:
     rest = [q for q in blocks if q not in shown]
     more = f" and {len(rest) - 4} more" if len(rest) > 4 else ""
     return [*out, f"all numbers are in .frame{', also ' if rest else ''}{', '.join(rest[:4])}{more}"]
+
+
+def _lines_a_quantity(blocks: dict[str, pl.DataFrame], result: Result) -> list[str]:
+    """Return quantities of one stratum as a table of text: a line a quantity, a column a day."""
+    names = {q: _title(q, unit_of(q, result.settings)) for q in blocks}
+    first = min(max(map(len, names.values())) + 1, _MARGIN)
+    stratum = str(next(iter(blocks.values()))["stratum"][0])
+    table = {q: {r["time_day"]: _cell(r, unit_of(q, result.settings)) for r in b.iter_rows(named=True)}
+             for q, b in blocks.items()}  # fmt: skip
+    days = sorted({d for line in table.values() for d in line})
+    heads = {d: f"day {d:.0f}" for d in days}
+    width = {d: 2 + max(len(heads[d]), *(len(line.get(d, "")) for line in table.values())) for d in days}
+    out: list[str] = []
+    for part in _parts(days, width, _WIDTH - first - 8):
+        out.append(
+            _line(stratum[: first - 1].ljust(first) + "courses".rjust(8), [heads[d].rjust(width[d]) for d in part])
+        )
+        for q, line in table.items():
+            held = blocks[q].filter(pl.col("time_day").is_in(part))["denominator"].drop_nulls().to_list()
+            of = max(held, default=0)
+            out.append(_line(names[q][: first - 1].ljust(first) + (f"{of:,}" if of else "").rjust(8),
+                             [line.get(d, "").rjust(width[d]) for d in part]))  # fmt: skip
+    unknown = pl.concat(blocks.values()).filter(pl.col("estimate").is_null())
+    for rows in unknown.with_columns(pl.col("note").fill_null("not known")).partition_by("note", maintain_order=True):
+        of_these = rows["quantity"].unique(maintain_order=True).to_list()
+        at = ", ".join(f"{d:.0f}" for d in rows["time_day"].unique().sort())
+        said = f"{rows['note'][0]} ({'all' if len(of_these) == len(blocks) else ', '.join(of_these)}, day {at})"
+        out += textwrap.wrap(said, _WIDTH, initial_indent="  – ", subsequent_indent="    ")
+    return out
 
 
 def _title(quantity: str, unit: str) -> str:

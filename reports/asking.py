@@ -63,14 +63,20 @@ def analyse(
     estimand: Annotated[str | None, typer.Option(help="Of a booster: per_protocol or intention_to_treat.")] = None,
     stage: Annotated[str | None, typer.Option(help="Of an outlook: severity stage.")] = None,
     age: Annotated[float | None, typer.Option(help="Of an outlook: age in years.")] = None,
+    sex: Annotated[str | None, typer.Option(help="Of an outlook: sex.")] = None,
     tissue: Annotated[str | None, typer.Option(help="Of an outlook: cell source, e.g. adipose.")] = None,
+    donor: Annotated[str | None, typer.Option(help="Of an outlook: donor relation, e.g. autologous.")] = None,
     dose_million: Annotated[float | None, typer.Option(help="Of an outlook: viable cells, millions.")] = None,
+    route: Annotated[str | None, typer.Option(help="Of an outlook: route, e.g. intra_articular.")] = None,
     situation: Annotated[str | None, typer.Option(help="Booster for: any, regression or insufficient.")] = None,
     show_anyway: Annotated[
         bool | None, typer.Option("--show-anyway", help="Show a booster effect although a check failed.")
     ] = None,
     horizon_day: Annotated[list[int] | None, typer.Option(min=1, help="Days to report; may be repeated.")] = None,
     min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="Confidence of limits; default: 0.95.")] = None,
+    resamples: Annotated[int | None, typer.Option(min=20, help="Samples of patients that limits are made of.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Where the samples start from.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Write the figure here (PNG or SVG).")] = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
@@ -83,8 +89,9 @@ def analyse(
     if counts:
         if question is not None or registry is None:
             raise typer.BadParameter("with --from name one question and no registry.")
-        _pooled(context, counts, str(registry), {"horizon_day": tuple(horizon_day) if horizon_day else None},
-                figure, as_json)  # fmt: skip
+        how = {"horizon_day": tuple(horizon_day) if horizon_day else None, "confidence": confidence,
+               "resamples": resamples, "seed": seed}  # fmt: skip
+        _pooled(context, counts, str(registry), how, figure, as_json)
         return
     if registry is None or question is None:
         raise typer.BadParameter("name a registry and a question, or a question and --from FILE.")
@@ -104,8 +111,14 @@ def analyse(
         "situation": situation,
         "stage": stage,
         "age": age,
+        "sex": sex,
         "tissue": tissue,
+        "donor": donor,
         "dose_million": dose_million,
+        "route": route,
+        "confidence": confidence,
+        "resamples": resamples,
+        "seed": seed,
         "show_anyway": show_anyway,
     }
     options = answers.options_of(getattr(analysis, question.name), given, answers.typed(context, given))
@@ -134,7 +147,7 @@ def _pooled(
     from reports import answers
 
     question = choose(asked.replace("-", "_"), QUESTIONS, "Questions that counts can answer:")
-    free = {"horizon_day", "figure", "as_json", "counts", "registry"}
+    free = {*given, "figure", "as_json", "counts", "registry"}
     for name in answers.typed(context, [p.name for p in context.command.params if p.name]) - free:
         raise UsageError(f"--{name.replace('_', '-')} was decided where the counts were made; `reduce` takes it.")
     held = [(path, read_counts(path)) for path in files]

@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis import Result, outlook
 from analysis.cells import in_few
+from analysis.outlook_validation import GAP, INSIDE, PREDICTED
 from analysis.result import SMALLEST_CELL, frame_of, row
 from registry import Courses
 from registry.errors import NotEstimable
@@ -26,6 +27,7 @@ def outlook_result(courses: Courses, strata: list[dict[str, Any]]) -> Result | N
     """
     found: list[Result] = []
     frames: list[pl.DataFrame] = []
+    checks: list[pl.DataFrame] = []
     for stage in strata:
         try:
             whole = outlook(courses, stage=stage["code"])
@@ -34,6 +36,7 @@ def outlook_result(courses: Courses, strata: list[dict[str, Any]]) -> Result | N
             one = dataclasses.replace(whole, frame=named, settings={**whole.settings, "strata": [stage]})
             found.append(one.suppress())
             frames.append(found[-1].frame)
+            checks.append(found[-1].diagnostics.with_columns(pl.col("check") + f" in {stage['code']}"))
         except NotEstimable as error:
             frames.append(frame_of([row(stage["code"], "similar", note=in_few(str(error), SMALLEST_CELL))]))
     if not found:
@@ -43,7 +46,9 @@ def outlook_result(courses: Courses, strata: list[dict[str, Any]]) -> Result | N
         title="What to expect, by stage",
         frame=pl.concat(frames),
         settings={**found[0].settings, "by": "stage", "strata": strata, "profile": {}},
-        notes=tuple(n for n in found[0].notes if " months: " not in n),
+        diagnostics=pl.concat(checks),
+        # Of one stage are those that name visits, and how well it predicts: the section says that of each.
+        notes=tuple(n for n in found[0].notes if " months: " not in n and not n.startswith("Rests on ")),
     )
 
 
@@ -61,7 +66,21 @@ def outlook_section(result: Result | None) -> dict[str, Any] | None:
             rows.append({**stage, "why": mine["note"][0]})
             continue
         cells = {"cases": [here[q] for q in _CASES], "shares": [here[q] for q in _SHARES]}
-        rows.append({**stage, "why": None, "similar": here["similar"]["estimate"], **cells})
+        quality = _quality(result.diagnostics, stage["code"])
+        rows.append({**stage, "why": None, "similar": here["similar"]["estimate"], "quality": quality, **cells})
     settings = result.settings
     return {"day": day, "rows": rows, "domain": settings["domain"], "worse": settings["worse_points"],
             "notes": list(result.notes)}  # fmt: skip
+
+
+def _quality(checks: pl.DataFrame, stage: str) -> dict[str, Any] | None:
+    """Return how well the outlook of a stage predicts: courses predicted, share within the range, gap; None if unknown.
+
+    The gap is that between response predicted and seen, in points of 100; `passed` if both are as they should be.
+    """
+    of = {r["check"]: r for r in checks.to_dicts()}
+    predicted, inside, gap = (of.get(f"{name} in {stage}") for name in (PREDICTED, INSIDE, GAP))
+    if predicted is None or inside is None or gap is None:
+        return None
+    return {"n": predicted["value"], "visit": predicted["note"], "inside": inside["value"], "gap": 100 * gap["value"],
+            "passed": inside["passed"] and gap["passed"]}  # fmt: skip

@@ -209,8 +209,8 @@ _WITHHELD = (
        "Record the decisions against a booster too, or widen grace_day."),
     N_("Of the eligible decisions all were for a booster given within %(day)s days: there is nothing to compare. "
        "Record the decisions against a booster too, or widen grace_day."),
-    N_("Fewer than %(n)s effective courses are like this one at every visit. Name less of it, or wait for more courses "
-       "of its stage."),
+    N_("Fewer than %(n)s courses are like this one at every visit. Wait for more courses of its stage."),
+    N_("No course of this stage has a planned visit due by the data cut."),
     N_("largest standardised difference after weighting %(value)s, must be %(limit)s: more decisions, or fewer "
        "covariates that nearly decide on the booster"),
     N_("share of decisions without overlap %(value)s, must be %(limit)s: decisions for and against a booster in like "

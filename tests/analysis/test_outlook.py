@@ -8,7 +8,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis import outlook
-from analysis.outlook_likeness import weighted_quantile
+from analysis.outlook import share_limits
+from analysis.outlook_likeness import Seen, alike, weighted_quantile
+from analysis.outlook_support import why_too_few
 from analysis.outlook_validation import auc
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
@@ -95,8 +97,93 @@ def test_the_range_holds_eight_in_ten_of_courses_it_was_not_made_from(knees):
 
 
 def test_it_refuses_where_nobody_is_alike(knees):
-    with pytest.raises(NotEstimable, match="Fewer than 30 effective courses"):
+    with pytest.raises(NotEstimable, match=r"none of .* within 10 years of age 119; of all nine in ten are"):
         outlook(knees, stage="moderate", age=119, dose_million=900_000, resamples=20)
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        ({"dose_million": 6}, r"had half to twice 6 million cells; of all nine in ten had \d+ to \d+ million"),
+        ({"dose_million": 10_000}, "none of the courses of its stage seen had half to twice 10000 million"),
+        ({"age": 22}, r"within 10 years of age 22; of all nine in ten are \d+ to \d+ years old"),
+        ({"tissue": "umbilical_cord_tissue", "donor": "autologous"}, "10 .* share all that is named at once"),
+    ],
+)
+def test_the_scale_of_weights_counts_so_that_far_courses_do_not_stand_for_near_ones(knees, named, says):
+    with pytest.raises(NotEstimable, match=says):
+        outlook(knees, stage="moderate", resamples=20, **named)
+
+
+def test_a_value_that_nobody_shares_is_told_with_those_that_are_shared(knees):
+    osseous = knees.registry.con.sql(
+        "select course_id, 'taken out' as reason from course.profile where stage = 'early' and route = 'intra_osseous'"
+    ).pl()
+    says = "none of the courses of its stage seen have route intra_osseous; at least 10 have intra_articular"
+    with pytest.raises(NotEstimable, match=says):
+        outlook(knees.exclude(osseous), stage="early", route="intra_osseous", resamples=20)
+
+
+def seen_at(likeness: float, courses: int) -> Seen:
+    """Return courses at a visit, all seen, all as alike."""
+    known, i = np.zeros(courses), np.arange(courses)
+    return Seen(365.0, "12 months", known, np.full(courses, "in_response"), i, known + likeness, i, known, i)
+
+
+def test_support_is_the_sum_of_weights_and_not_only_how_even_they_are():
+    """A hundred courses of weight 0.25 have an effective size of 100, and are the like of 25."""
+    known, one = {"route": np.full(200, "a")}, {"route": "a"}
+    assert "fewer than 30 courses are like" in why_too_few(seen_at(0.25, 100), known, one)
+    assert why_too_few(seen_at(0.25, 120), known, one) is None
+    known["route"][9:] = "b"
+    assert "fewer than 10 of the courses" in why_too_few(seen_at(1.0, 120), known, one)
+
+
+def test_where_nobody_is_near_a_number_those_without_one_are_not_near_either():
+    dose = np.array([100.0, 100.0, np.nan])
+    near, far = (alike({"dose_million": dose}, {"dose_million": d}) for d in (100.0, 10_000.0))
+    assert near.tolist() == [1.0, 1.0, 0.25]
+    # Two powers of ten are 6.7 widths: exp(-22.2).
+    assert far == pytest.approx([np.exp(-0.5 * (2 / 0.3) ** 2)] * 3)
+
+
+def test_one_event_of_little_weight_leaves_no_less_open_than_none_would():
+    """Of 40 without an event the exact upper limit is 1 - 0.025 ** (1 / 40) = 8.81 % (Clopper & Pearson 1934)."""
+    rare = np.where(np.arange(200) % 2, 0.0, 0.0002)[:, None]
+    low, high = share_limits(0.0001, rare, 0.95, 40)
+    assert low == 0 and high == pytest.approx(0.0881, abs=5e-5)
+    low, high = share_limits(0.9999, 1 - rare, 0.95, 40)
+    assert high == 1 and low == pytest.approx(1 - 0.0881, abs=5e-5)
+
+
+def test_limits_of_a_share_go_by_the_courses_it_is_of(knees):
+    """Nobody had ended by a month: Wilson's limit 1.96² / (n + 1.96²) of all n who were due, not of those seen."""
+    result = outlook(knees, stage="early", resamples=20)
+    row, z2 = number(result, "end", 30.0), 1.959964**2
+    assert row["n"] == 0 and number(result, "similar", 30.0)["n"] < row["denominator"]
+    assert row["high"] == pytest.approx(z2 / (row["denominator"] + z2), rel=1e-6)
+
+
+def test_it_says_how_many_it_rests_on_and_how_well_it_predicts(knees):
+    result = outlook(knees, stage="moderate", age=62, resamples=20)
+    checks = {r["check"]: r["value"] for r in result.diagnostics.to_dicts()}
+    inside, gap = checks["share within the 10-90 % range"], checks["calibration in the large"]
+    (told,) = (n for n in result.notes if n.startswith("Rests on the like of"))
+    assert f"to {number(result, 'similar', 30.0)['estimate']:.0f} courses a visit. Of " in told
+    assert f"{100 * inside:.0f} % were between" in told and f"within {100 * gap:.1f} points" in told
+
+
+def test_its_figure_hides_what_is_of_few_and_nothing_else(knees):
+    """One course ended early: its share alone is hidden, and stands as hidden and not as none."""
+    result = outlook(knees, stage="early", resamples=20)
+    assert 0 < result.frame.filter(quantity="end")["n"].max() < 5
+    right = result.suppress().plot().axes[1]
+    like = {r["time_day"]: r["estimate"] for r in result.frame.filter(quantity="similar").iter_rows(named=True)}
+    key = right.get_legend()
+    assert key.get_title().get_text() == "Courses like it" and f"12 months: {like[365.0]:.0f}" in [
+        t.get_text() for t in key.get_texts()
+    ]
+    assert "–" in [t.get_text() for t in right.texts]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +213,7 @@ def test_its_figure_has_its_ticks_at_the_visits_and_labels_that_do_not_touch(kne
     left, right = figure.axes
     days = result.frame.filter(pl.col("estimate").is_not_null(), quantity="typical_case")["time_day"].sort()
     assert [t.get_text() for t in left.get_xticklabels()] == [f"{d / 30.4375:.0f}" for d in days]
-    assert "1 month" in [t.get_text() for t in right.get_legend().get_texts()]
+    assert [t.get_text().split(":")[0] for t in right.get_legend().get_texts()][:2] == ["1 month", "3 months"]
     FigureCanvasAgg(figure).draw()
     boxes = [t.get_window_extent() for t in right.get_xticklabels()]
     assert all(a.x1 + 3 < b.x0 for a, b in itertools.pairwise(boxes))

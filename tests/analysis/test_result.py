@@ -199,3 +199,12 @@ def test_a_product_that_few_had_loses_its_name_wherever_it_stood():
     assert hidden.frame["quantity"][2] == "product = product of few: share"
     assert hidden.settings["strata"][1]["label"] == "product of few" and hidden.frame["note"][1] == "not of LOT-77"
     assert found.suppress(1).frame["stratum"][0] == "LOT-7"
+
+
+def test_many_quantities_of_one_stratum_are_a_line_each_in_one_table():
+    rows = [{**share("late", d, 20), "quantity": f"share_{i}"} for i in range(7) for d in (91, 365)]
+    rows[-1] |= {"estimate": None, "note": "too early"}
+    text = repr(result(*rows)).splitlines()
+    assert text[-10].split() == ["late", "courses", "day", "91", "day", "365"]
+    assert [line.split(",")[0] for line in text[-9:-2]] == [f"share_{i}" for i in range(7)]
+    assert text[-3].endswith("50  40 (0 to 100)              –") and text[-2] == "  – too early (share_6, day 365)"

@@ -175,6 +175,20 @@ def test_a_question_keeps_its_own_default_and_says_what_it_needs(run, loaded):
     assert code == 2 and "outlook needs --stage" in error and "Traceback" not in error
 
 
+@pytest.mark.parametrize("named", [("--sex", "femal"), ("--donor", "autologus"), ("--route", "intra_osseus")])
+def test_an_outlook_is_asked_by_all_that_can_be_named(run, loaded, named):
+    code, _, error = run("analyse", loaded, "outlook", "--programme", "osteoarthritis", "--stage", "early", *named)
+    assert code == 2 and f"{named[0][2:]} = '{named[1]}' is not known. Did you mean" in error
+
+
+def test_an_outlook_is_printed_with_its_ends_its_support_and_how_well_it_predicts(run, loaded):
+    sure = ("--confidence", "0.9", "--resamples", "20", "--seed", "3")
+    code, out, _ = run("analyse", loaded, "outlook", "--programme", "osteoarthritis", "--stage", "moderate", *sure)
+    assert code == 0 and "\nend, % " in out and "\nsimilar " in out and "note: Rests on the like of" in out
+    answer = json.loads(run("analyse", loaded, "outlook", "--stage", "moderate", *sure, "--json")[1])
+    assert [answer["settings"][k] for k in ("confidence", "resamples", "seed")] == [0.9, 20, 3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -3,11 +3,17 @@
 import pytest
 
 from analysis import Result
-from analysis.result import diagnostics_of, frame_of, row, shown_flow
+from analysis.result import check, diagnostics_of, frame_of, row, shown_flow
 from registry.errors import NotEstimable
 from reports import outlook_section
 
 STAGES = [{"code": c, "label": c.title(), "colour": "#000"} for c in ("early", "late")]
+
+CHECKS = [
+    check("courses predicted from others", 36, ">= 30", True, "12 months"),
+    check("share within the 10-90 % range", 0.62, "0.7 to 0.9", False),
+    check("calibration in the large", 0.013, "<= 0.05", True),
+]
 
 
 def result(ended: int) -> Result:
@@ -19,7 +25,8 @@ def result(ended: int) -> Result:
             for d in (180.0, 380.0)]  # fmt: skip
     flow = frame_of([]).select(reason="note", n="n")
     return Result("outlook", "", frame_of(rows), {"domain": "pain", "worse_points": 12.68, "strata": STAGES},
-                  shown_flow(flow), diagnostics_of([]), notes=("24 months: too few", "no recommendation"))  # fmt: skip
+                  shown_flow(flow), diagnostics_of(CHECKS[:1] if ended < 5 else CHECKS),
+                  notes=("24 months: too few", "Rests on the like of 40", "no recommendation"))  # fmt: skip
 
 
 @pytest.fixture
@@ -53,3 +60,9 @@ def test_a_stage_without_an_outlook_says_why_and_no_count_of_few(answers):
 
 def test_where_no_stage_has_one_there_is_no_section(answers):
     assert outlook_section.outlook_section(answers(early="none", late="none")) is None
+
+
+def test_each_stage_says_how_well_it_predicts_and_whether_that_is_enough(answers):
+    early, late = outlook_section.outlook_section(answers(early=result(2), late=result(8)))["rows"]
+    assert early["quality"] is None
+    assert late["quality"] == {"n": 36, "visit": "12 months", "inside": 0.62, "gap": 1.3, "passed": False}

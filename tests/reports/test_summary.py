@@ -74,6 +74,14 @@ def test_the_headline_numbers_are_those_of_the_results_each_with_the_courses_it_
         assert told.groups() == (*share, str(one["denominator"]))
 
 
+def test_an_outlook_says_beside_each_stage_how_well_it_predicts(html):
+    told = re.findall(
+        r"<li>(\w+): of (\d+) courses at 12 months, (\d+) % within the range; response predicted and seen ([\d.]+) points",
+        html,
+    )
+    assert told and all(int(n) >= 30 and 50 < int(share) <= 100 for _, n, share, _ in told)
+
+
 def test_courses_of_a_trajectory_are_those_of_its_model_and_not_those_seen_first(page, html):
     table = re.search(
         r'aria-label="Osteoarthritis: Change from baseline in pain by stage, table">(.*?)</table>', html, re.DOTALL

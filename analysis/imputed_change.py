@@ -1,8 +1,7 @@
-"""Change at a visit by what is assumed of those not seen: at random, back to baseline, like a reference, or worse."""
+"""Change at a visit by what is assumed of those not seen: at random, back to baseline, as a reference, or worse."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,44 +10,27 @@ from numpy.typing import NDArray
 
 from analysis import imputation_figures
 from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce, several
+from analysis.imputed_rows import DELTAS, FEWEST, Plan, assumed_rows, counts, imputation_checks, observed_rows
 from analysis.numerics.covariance import covariance_matrix
 from analysis.numerics.imputation import Combined, Rows, Rule, blocks_of, combine, complete, least_squares, together
 from analysis.numerics.laws import t_quantile
 from analysis.numerics.marginal_means import mean_rows
 from analysis.numerics.observation import observation_weights, weighted_contrasts
 from analysis.numerics.repeated import MmrmFit
+from analysis.numerics.repeated_design import dependent_columns
 from analysis.numerics.repeated_likelihood import profile
 from analysis.numerics.weighting import effective_sample_size
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from analysis.trajectories import enough_visits
 from analysis.trajectory_model import Inference, clustered, fit_with_fallback
-from analysis.trajectory_question import Adjust, IntercurrentPolicy, ask
-from analysis.trajectory_sums import Sums, Visit, design_of, returned_of, rows_of
+from analysis.trajectory_question import Adjust, IntercurrentPolicy, ask, check_adjust, comparison_notes, nobody_left
+from analysis.trajectory_sums import Sums, Visit, covariates_of, design_of, returned_of, rows_of
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
 Floats = NDArray[np.float64]
 # Covariates, changes by visit and patient of each course.
 Each = tuple[Floats, Floats, NDArray[np.int64]]
-
-_COLUMNS: dict[str, str] = {"age": "age", "sex": "female", "bmi": "bmi"}
-# Points of 100 taken off values after the last visit seen; as far as every such patient being half the scale worse.
-DELTAS = (0.0, -5.0, -10.0, -15.0, -20.0, -30.0, -40.0, -50.0)
-_FEWEST = 5
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is imputed and how it is summed up: rows, fit, visit t, regression columns, contrasts (c, k) and names."""
-
-    rows: Rows
-    fit: MmrmFit
-    t: int
-    columns: NDArray[np.int64]
-    contrasts: Floats
-    names: tuple[str, ...]
-    inflation: Floats
-    swap: Floats | None
 
 
 def imputed_change(
@@ -77,7 +59,8 @@ def imputed_change(
     visit
         The planned visit.
     reference
-        Stratum to jump to: patients not seen again are taken to do from then on as that stratum does.
+        Stratum to jump to or to copy: patients not seen again are taken to do from then on as that stratum does, or to
+        have been like its patients from the start.
     imputations, seed
         The same random numbers serve every assumption, so that they differ by what is assumed alone.
 
@@ -85,16 +68,17 @@ def imputed_change(
     -------
     Result
         By stratum, and for differences to the first: ``missing_at_random``, ``return_to_baseline``,
-        ``jump_to_reference`` (with `reference`), ``delta -10`` and so on (points of 100, taken off after the last visit
-        seen), and ``weighted_for_observation`` (whoever was seen stands for those alike who were not); by stratum
-        ``tipping_delta`` (the delta at which the lower limit reaches zero), and for comparison only ``observed_case``.
+        ``jump_to_reference`` and ``copy_reference`` (with `reference`), ``delta -10`` and so on (points of 100, taken
+        off after the last visit seen), and ``weighted_for_observation`` (whoever was seen stands for those alike who
+        were not); by stratum ``tipping_delta`` (the delta at which the lower limit reaches zero), and for comparison
+        only ``observed_case`` (of those seen, at the same baseline as the others).
 
     Raises
     ------
     NotEstimable
-        When the visit was not due for anybody, or nobody was missing at it.
+        When no course is left, the visit was not due for anybody, or nobody was missing at it.
     UsageError
-        When the visit, the reference or an option is not known.
+        When the visit, the reference or an option is not known, or the reference is the only stratum.
 
     References
     ----------
@@ -110,9 +94,12 @@ def imputed_change(
     choose(end_policy, allowed(IntercurrentPolicy), "end_policy =")
     check_confidence(confidence)
     adjust = several(adjust)
+    check_adjust(adjust, by)
     if imputations < 10:
         raise UsageError(f"imputations = {imputations} is too few for limits: 100 are usual.")
     strata, kept = place_courses(courses, by)
+    if len(kept) == 0:
+        raise NotEstimable(nobody_left(kept))
     kept = kept.exclude(not_due(kept, visit))
     if len(kept) == 0:
         raise NotEstimable(f"{visit} was not due for any course by the data cut.")
@@ -125,11 +112,11 @@ def imputed_change(
     products, people, values = reduce(kept, *names)
     kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
     upto = measured.visits[: planned.index(visit) + 1]
-    data, left = enough_visits(products, strata, upto, tuple(_COLUMNS[a] for a in adjust), measured.label)
+    data, left = enough_visits(products, strata, upto, covariates_of(products, adjust), measured.label)
     if data.visits[-1].name != visit:
         raise NotEstimable(f"Too few courses were seen at {visit} for a mean by stratum.")
     if reference is not None:
-        choose(reference, data.strata, "reference =")
+        check_reference(reference, data.strata)
     design, _ = design_of(data)
     fit, why = fit_with_fallback(data.sums, design, "unstructured")
     used = people.filter(pl.col("reason").is_null())
@@ -144,7 +131,7 @@ def imputed_change(
     made = under(plan, assumptions(reference is not None), imputations, seed)
     day = data.visits[-1].day
     by_weight, weights = weighted(data, plan, each, returned_of(values, used, data), confidence)
-    frame = [*_frame(data, plan, made, day, confidence), *by_weight, *_observed(data, day)]
+    frame = [*assumed_rows(data, plan, made, day, confidence), *by_weight, *observed_rows(data, plan, day)]
     settings = {
         **common_settings(kept, strata, "imputed_change", by),
         **measured.settings(),
@@ -163,8 +150,9 @@ def imputed_change(
         frame=frame_of(frame),
         settings=settings,
         attrition=kept.flow(),
-        diagnostics=pl.concat([_checks(data, plan, made, fit), weights]),
+        diagnostics=pl.concat([imputation_checks(data, plan, made, fit), weights]),
         notes=(
+            *comparison_notes(by, adjust),
             "No data can show which assumption is true: a conclusion is as strong as the worst that is believable.",
             *((f"The covariance is {fit.structure.name}: {why}",) if why else ()),
             *(("Limits are widened for patients with several courses by the ratio of their clustered variance.",)
@@ -173,6 +161,16 @@ def imputed_change(
         ),
         draw=imputation_figures.tipping,
     )  # fmt: skip
+
+
+def check_reference(reference: str, strata: tuple[str, ...]) -> None:
+    """Refuse a reference that is no stratum, or the only one: nobody else could do as it does."""
+    choose(reference, strata, "reference =")
+    if len(strata) == 1:
+        raise UsageError(
+            f"reference = '{reference}' is the only stratum: nobody else could do as it does. Leave it out, or ask by "
+            "what separates courses, e.g. by='stage'."
+        )
 
 
 def not_due(courses: Courses, visit: str) -> pl.DataFrame:
@@ -201,8 +199,8 @@ def plan_of(data: Sums, fit: MmrmFit, model: Inference, chosen: Inference, refer
         )
     )
     # A covariate that the others determine would make the regression of the completed visit singular.
-    gram = rows.zz.sum(axis=0)
-    columns = np.array([k for k in range(1, q) if gram[k, k] > 0], dtype=np.int64)
+    left = dependent_columns(rows.zz.sum(axis=0)[1:, 1:], [str(k) for k in range(1, q)])
+    columns = np.array([k for k in range(1, q) if str(k) not in left], dtype=np.int64)
     profiles = data.profiles(data.n_courses @ data.means / data.n_courses.sum())
     contrasts = [*profiles, *(profiles[s] - profiles[0] for s in range(1, len(data.strata)))]
     names = (*data.strata, *(f"{s} - {data.strata[0]}" for s in data.strata[1:]))
@@ -220,14 +218,11 @@ def plan_of(data: Sums, fit: MmrmFit, model: Inference, chosen: Inference, refer
     return Plan(rows, fit, t, columns, np.array(contrasts)[:, columns], names, np.maximum(inflation, 1.0), swap)
 
 
-def assumptions(jump: bool) -> dict[str, tuple[Rule, float]]:
+def assumptions(refer: bool) -> dict[str, tuple[Rule, float]]:
     """Return what is assumed after the last visit seen, by name: a rule, and points of 100 added."""
-    return {
-        "missing_at_random": ("missing_at_random", 0.0),
-        "return_to_baseline": ("return_to_baseline", 0.0),
-        **({"jump_to_reference": ("jump_to_reference", 0.0)} if jump else {}),
-        **{f"delta {d:g}": ("missing_at_random", d) for d in DELTAS[1:]},
-    }  # fmt: skip
+    rules: list[Rule] = ["missing_at_random", "return_to_baseline"]
+    rules += ["jump_to_reference", "copy_reference"] if refer else []
+    return {**{rule: (rule, 0.0) for rule in rules}, **{f"delta {d:g}": (rules[0], d) for d in DELTAS[1:]}}
 
 
 def under(plan: Plan, wanted: dict[str, tuple[Rule, float]], times: int, seed: int) -> dict[str, Combined]:
@@ -266,28 +261,6 @@ def _parameters(fit: MmrmFit, rng: np.random.Generator) -> tuple[Floats, Floats]
     raise NotEstimable("The covariance between visits is too uncertain to impute from: fewer visits may help.")
 
 
-def _frame(data: Sums, plan: Plan, made: dict[str, Combined], day: float, confidence: float) -> list[dict[str, Any]]:
-    out = []
-    total, seen = _counts(data, plan)
-    lows = {}
-    for name, found in made.items():
-        low, high = found.limits(confidence)
-        lows[name] = low
-        for c, who in enumerate(plan.names):
-            n, of = (seen[c], total[c])
-            if min(n, of) < _FEWEST:
-                out.append(row(who, name, time_day=day, denominator=of, note=f"fewer than {_FEWEST} courses were seen"))
-                continue
-            note = f"{100 * found.missing_information[c]:.0f} % of the information is missing"
-            limits = {"estimate": float(found.estimate[c]), "low": float(low[c]), "high": float(high[c])}
-            out.append(row(who, name, time_day=day, n=n, denominator=of, note=note, **limits))
-    steps = ["missing_at_random", *(f"delta {d:g}" for d in DELTAS[1:])]
-    for c, who in enumerate(data.strata):
-        if min(seen[c], total[c]) >= _FEWEST:
-            out.append(_tipping(who, [lows[s][c] for s in steps], day, total[c]))
-    return out
-
-
 def weighted(
     data: Sums, plan: Plan, each: Each, returned: NDArray[np.bool_], confidence: float
 ) -> tuple[list[dict[str, Any]], pl.DataFrame]:
@@ -295,12 +268,12 @@ def weighted(
     z, y, patient = each
     made = observation_weights(z, y, returned)
     value, error, left = weighted_contrasts(z, y[:, -1], plan.columns, plan.contrasts, patient, made)
-    total, seen = _counts(data, plan)
+    total, seen = counts(data, plan)
     reach = error * t_quantile(0.5 + confidence / 2, left)
     out = []
     for c, who in enumerate(plan.names):
         limits = {"estimate": float(value[c]), "low": float(value[c] - reach[c]), "high": float(value[c] + reach[c])}
-        if min(seen[c], total[c]) < _FEWEST:
+        if min(seen[c], total[c]) < FEWEST:
             limits = {}
         out.append(row(who, "weighted_for_observation", time_day=data.visits[-1].day, n=seen[c], denominator=total[c],
                        **limits))  # fmt: skip
@@ -312,53 +285,6 @@ def weighted(
         checks.append(check(f"effective share of those seen in {code}", effective, ">= 0.5", (effective or 0) >= 0.5,
                             f"sum of weights over courses due: {mine.sum() / total[i]:.2f}"))  # fmt: skip
     return out, diagnostics_of(checks)
-
-
-def _tipping(who: str, lows: list[float], day: float, of: int) -> dict[str, Any]:
-    """Return where the lower limit reaches zero, linear between the deltas tried."""
-    if lows[0] <= 0:
-        return row(who, "tipping_delta", time_day=day, denominator=of, note="no improvement even if missing at random")
-    for (d0, l0), (d1, l1) in zip(zip(DELTAS, lows, strict=True), zip(DELTAS[1:], lows[1:], strict=True), strict=False):
-        if l1 <= 0:
-            return row(who, "tipping_delta", time_day=day, estimate=d0 + (d1 - d0) * l0 / (l0 - l1), denominator=of)
-    return row(who, "tipping_delta", time_day=day, denominator=of, note=f"not even at {DELTAS[-1]:g} points")
-
-
-def _counts(data: Sums, plan: Plan) -> tuple[list[int], list[int]]:
-    """Return courses due and seen for each contrast."""
-    k = [data.labels.index(f"stratum={s}") for s in data.strata]
-    of_row = plan.rows.zz[:, 0, k]
-    total = of_row.sum(axis=0)
-    seen = of_row[plan.rows.observed[:, plan.t]].sum(axis=0)
-    pairs = [(total[s] + total[0], seen[s] + seen[0]) for s in range(1, len(k))]
-    both = [*zip(total, seen, strict=True), *pairs]
-    return [int(t) for t, _ in both], [int(n) for _, n in both]
-
-
-def _observed(data: Sums, day: float) -> list[dict[str, Any]]:
-    n, mean, _ = data.raw_change(np.ones(len(data.stratum), dtype=bool))
-    return [
-        row(s, "observed_case", time_day=day, estimate=float(mean[i, -1]) if n[i, -1] >= _FEWEST else None,
-            denominator=int(n[i, -1]), note="for comparison only: whoever was seen at this visit")
-        for i, s in enumerate(data.strata)
-    ]  # fmt: skip
-
-
-def _checks(data: Sums, plan: Plan, made: dict[str, Combined], fit: MmrmFit) -> pl.DataFrame:
-    total, seen = _counts(data, plan)
-    found = made["missing_at_random"]
-    rows = [
-        check(f"seen at the visit in {s}", seen[i] / total[i], ">= 0.6", seen[i] / total[i] >= 0.6,
-              f"{seen[i]} of {total[i]}")
-        for i, s in enumerate(data.strata)
-    ]  # fmt: skip
-    worst = float(found.missing_information.max())
-    rows.append(
-        check("missing information", worst, "<= 0.5", worst <= 0.5, "largest share over strata and differences")
-    )
-    decrement = fit.convergence.newton_decrement
-    rows.append(check("Newton decrement", decrement, "<= 1e-10", decrement <= 1e-10))
-    return diagnostics_of(rows)
 
 
 __all__ = ["DELTAS", "Plan", "Visit", "assumptions", "imputed_change", "plan_of", "under", "weighted"]

@@ -25,18 +25,26 @@ from analysis.numerics.marginal_means import Method, mean_rows
 from analysis.numerics.repeated import MmrmFit
 from analysis.reduction import Reduction
 from analysis.result import Result, check, diagnostics_of, frame_of, row
-from analysis.trajectory_model import Inference, clustered, fit_with_fallback
-from analysis.trajectory_question import Adjust, IntercurrentPolicy, Measured, Unit, ask, measured_of
+from analysis.trajectory_model import CovarianceBy, Inference, Likelihood, clustered, fit_by, method_of
+from analysis.trajectory_question import (
+    Adjust,
+    IntercurrentPolicy,
+    Measured,
+    Unit,
+    ask,
+    check_adjust,
+    comparison_notes,
+    measured_of,
+)
 from analysis.trajectory_rows import FEWEST, numbers
-from analysis.trajectory_sums import Sums, Visit, design_of, rows_of, sums_of
+from analysis.trajectory_sums import Sums, Visit, by_visit, covariates_of, design_of, rows_of, sums_of
 from registry import Courses
-from registry.errors import NotEstimable, choose
+from registry.errors import NotEstimable, UsageError, choose
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-Variance = Literal["clustered", "model"]
-_COLUMNS: dict[str, str] = {"age": "age", "sex": "female", "bmi": "bmi"}
+Variance = Literal["clustered", "sandwich", "model"]
 
 
 def trajectories(
@@ -50,14 +58,16 @@ def trajectories(
     end_policy: IntercurrentPolicy = "hypothetical",
     booster_policy: IntercurrentPolicy = "treatment_policy",
     unit: Unit = "points_of_100",
-    degrees_of_freedom: Method = "kenward-roger-linear",
+    covariance_by: CovarianceBy = "all",
+    likelihood: Likelihood = "reml",
+    degrees_of_freedom: Method | None = None,
     variance: Variance = "clustered",
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the mean change from baseline at each planned visit by stratum, and the differences between strata.
 
-    A mixed model for repeated measures, fitted by restricted maximum likelihood to everything that was observed: valid
-    when missing scores depend on what was observed (missing at random). A positive change is an improvement.
+    A mixed model for repeated measures, fitted by maximum likelihood to everything that was observed: valid when
+    missing scores depend on what was observed (missing at random). A positive change is an improvement.
 
     Parameters
     ----------
@@ -71,7 +81,8 @@ def trajectories(
     structure
         Covariance between visits; a simpler one is used, and said, when the data do not determine it.
     adjust
-        Covariates beside the baseline: ``age``, ``sex``, ``bmi``. Courses lacking one leave, with the reason.
+        Covariates beside the baseline: ``age``, ``sex``, ``bmi``, and ``stage`` (× visit) where the strata are others,
+        so that products, say, are compared in like stages. Courses lacking one leave, with the reason.
     visits
         Planned visits to analyse; default: all after baseline.
     end_policy
@@ -81,11 +92,19 @@ def trajectories(
         ``treatment_policy``: scores after boosters count; ``hypothetical``: they are set aside from the first booster.
     unit
         ``points_of_100``: points of the scale's range; ``native``: the scale's own unit. Both improvement-positive.
+    covariance_by
+        ``all``: the strata share one covariance between visits; ``stratum``: each its own, as where one spreads more
+        than another. Where a stratum has too few courses for it, all share one after all, and a note says so.
+    likelihood
+        ``reml``: restricted maximum likelihood; ``ml``: full, for comparing models of the mean (the diagnostics then
+        give log-likelihood and AIC); its variances do not allow for the coefficients, so that limits are narrower.
     degrees_of_freedom
-        Small-sample method when every patient has one course; otherwise the variance is clustered by patient.
+        Small-sample method when every patient has one course; otherwise the variance is clustered by patient. Default:
+        ``kenward-roger-linear`` under ``reml``, ``satterthwaite`` under ``ml``, for which Kenward-Roger does not hold.
     variance
-        ``clustered``: by patient where some have several courses; ``model``: a quick look that takes their courses for
-        independent; the estimates are the same, the intervals too narrow.
+        ``clustered``: by patient where some have several courses, else that of the model; ``sandwich``: empirical, each
+        patient a cluster, with one course too, so that limits hold where strata differ in spread; ``model``: a quick
+        look that takes courses of a patient for independent. The estimates are the same.
 
     Returns
     -------
@@ -99,7 +118,7 @@ def trajectories(
     NotEstimable
         When the scale was not measured, or no visit has enough courses.
     UsageError
-        When an option, scale or visit is not known.
+        When an option, scale or visit is not known, or Kenward-Roger is asked of full likelihood.
 
     References
     ----------
@@ -112,13 +131,15 @@ def trajectories(
     '... (95 % CI ... to ...)'
     """
     choose(variance, allowed(Variance), "variance =")
+    method_of(degrees_of_freedom, likelihood)
     reduction = reduce_trajectories(
         courses, scale=scale, by=by, adjust=adjust, visits=visits, end_policy=end_policy, booster_policy=booster_policy,
-        unit=unit, rows=variance == "clustered",
+        unit=unit, rows=variance != "model",
     )  # fmt: skip
     return answer_trajectories(
-        reduction, structure=structure, degrees_of_freedom=degrees_of_freedom, confidence=confidence
-    )
+        reduction, structure=structure, covariance_by=covariance_by, likelihood=likelihood,
+        degrees_of_freedom=degrees_of_freedom, variance=variance, confidence=confidence,
+    )  # fmt: skip
 
 
 def reduce_trajectories(
@@ -138,6 +159,7 @@ def reduce_trajectories(
     Without `rows` those of single courses, which a variance clustered by patient needs, are not read.
     """
     adjust, visits = several(adjust), None if visits is None else several(visits)
+    check_adjust(adjust, by)
     strata, kept = place_courses(courses, by)
     policies = {"unit": unit, "end_policy": end_policy, "booster_policy": booster_policy}
     measured = ask(kept, scale, visits, adjust, **policies)
@@ -172,32 +194,43 @@ def answer_trajectories(
     reduction: Reduction,
     *,
     structure: StructureName = "unstructured",
-    degrees_of_freedom: Method = "kenward-roger-linear",
+    covariance_by: CovarianceBy = "all",
+    likelihood: Likelihood = "reml",
+    degrees_of_freedom: Method | None = None,
+    variance: Variance = "clustered",
     confidence: float = 0.95,
 ) -> Result:
     """Estimate mean changes from cross-products; arguments as :func:`trajectories`.
 
     Where patients have several courses and their rows are not at hand, as for centres pooled, the variance is that of
-    the model, which takes courses as independent; a note says so.
+    the model, which takes courses as independent; a note says so, and ``sandwich`` is refused.
     """
+    choose(variance, allowed(Variance), "variance =")
+    if variance == "sandwich" and not reduction.rows:
+        raise UsageError(
+            "variance = 'sandwich' needs the rows of courses, which counts do not hold. Leave it out: the variance is "
+            "then that of the model."
+        )
     choose(structure, allowed(StructureName), "structure =")
-    choose(degrees_of_freedom, allowed(Method), "degrees_of_freedom =")
+    choose(covariance_by, allowed(CovarianceBy), "covariance_by =")
+    method = method_of(degrees_of_freedom, likelihood)
     check_confidence(confidence)
     strata, frames, settings = list(reduction.strata), reduction.frames, reduction.settings
     measured = measured_of(reduction)
-    covariates = tuple(_COLUMNS[a] for a in settings["adjust"])
-    data, too_few = enough_visits(frames["trajectory_product"], strata, measured.visits, covariates, measured.label)
+    products = frames["trajectory_product"]
+    covariates = covariates_of(products, settings["adjust"])
+    data, too_few = enough_visits(products, strata, measured.visits, covariates, measured.label)
     design, dependent = design_of(data)
-    fit, why = fit_with_fallback(data.sums, design, structure)
-    model = Inference(fit, degrees_of_freedom)
+    fit, said = fit_by(data, design, structure, likelihood, covariance_by)
+    model = Inference(fit, method)
     single = bool((frames["courses_of_a_patient"]["n_courses"] == 1).all())
     chosen, due = model, frames["trajectory_due"]
-    if not single and reduction.rows:
+    if reduction.rows and (variance == "sandwich" or (variance == "clustered" and not single)):
         rows = rows_of(reduction.rows["trajectory_value"], reduction.rows["trajectory_course"], data)
-        chosen = clustered(fit, degrees_of_freedom, rows)
+        chosen = clustered(fit, method, rows)
     frame = numbers(strata, data, chosen, due, confidence)
     policies = (str(settings["end_policy"]), str(settings["booster_policy"]))
-    notes = _notes(measured, data, [*too_few, *_left_out(dependent)], why, fit)
+    notes = _notes(measured, data, [*too_few, *_left_out(dependent), *said])
     return Result(
         question="trajectories",
         title=f"Change from baseline in {measured.label} by {reduction.by}",
@@ -206,31 +239,44 @@ def answer_trajectories(
             **{k: v for k, v in settings.items() if k != "planned"},
             **measured.settings(),
             "visits": [{"visit": v.name, "day": v.day} for v in data.visits],
-            **_fit_settings(fit, structure, chosen is model, degrees_of_freedom, confidence),
+            **_fit_settings(fit, (structure, covariance_by), chosen is model, method, confidence),
             "estimand": _estimand(measured, reduction.by, *policies),
         },
         attrition=reduction.flow,
         diagnostics=_diagnostics(data, model, chosen, structure, due),
         curves=_curves(frame, data),
         at_risk=frame.filter(pl.col("quantity") == "seen"),
-        notes=(*notes, *_of_patients(single, chosen is not model), *reduction.notes),
+        notes=(
+            *comparison_notes(reduction.by, settings["adjust"]),
+            *notes,
+            *_of_patients(single, chosen is not model, variance == "clustered" and bool(reduction.rows)),
+            *reduction.notes,
+        ),
         draw=trajectory_figures.mean_change,
     )
 
 
-def _of_patients(single: bool, by_patient: bool) -> tuple[str, ...]:
-    """Return what is to be said of patients with several courses."""
-    if single:
+def _of_patients(single: bool, by_patient: bool, offered: bool) -> tuple[str, ...]:
+    """Return what is to be said of patients with several courses, or one; `offered`: a sandwich could be asked for."""
+    if single and by_patient:
         return ()
+    if single:
+        other = ("variance='sandwich' asks for the empirical variance, each patient a cluster.",) if offered else ()
+        return ("Every patient has one course: the variance is that of the model.", *other)
     if by_patient:
         return ("Some patients have several courses: intervals are clustered by patient.",)
     return ("Some patients have several courses, and their rows were not used: intervals take courses as independent.",)
 
 
-def _fit_settings(fit: MmrmFit, structure: str, of_model: bool, method: str, confidence: float) -> dict[str, Any]:
+def _fit_settings(
+    fit: MmrmFit, asked: tuple[str, str], of_model: bool, method: str, confidence: float
+) -> dict[str, Any]:
     return {
-        "structure": structure,
+        "structure": asked[0],
         "structure_used": fit.structure.name,
+        "covariance_by": asked[1],
+        "covariance_by_used": "all" if fit.sums.groups == ("all",) else "stratum",
+        "likelihood": "reml" if fit.reml else "ml",
         "variance": "model" if of_model else "sandwich clustered by patient (CR2)",
         "degrees_of_freedom": method if of_model else "Satterthwaite of the sandwich",
         "confidence": confidence,
@@ -242,13 +288,13 @@ def enough_visits(
 ) -> tuple[Sums, list[str]]:
     """Return the sums over visits that can be analysed, and what is to be said about the others.
 
-    A visit needs twice as many courses as it has coefficients: one a stratum, and the slope of the baseline.
+    A visit needs twice as many courses as it has coefficients: one a stratum, the slope of the baseline, and stages.
     """
     if products.height == 0:
         raise NotEstimable(f"No course has a baseline of {label} and the covariates asked for.")
     codes = [s.code for s in strata]
     full = sums_of(products, codes, visits, adjust)
-    total, needed = full.seen.sum(axis=0), 2 * ((full.seen > 0).sum(axis=0) + 1)
+    total, needed = full.seen.sum(axis=0), 2 * ((full.seen > 0).sum(axis=0) + 1 + sum(map(by_visit, adjust)))
     said = [
         f"{v.name}: {'nobody was seen' if n == 0 else f'only {n:.0f} courses were seen'}; the visit is left out."
         for v, n, least in zip(visits, total, needed, strict=True)
@@ -280,6 +326,8 @@ def _diagnostics(data: Sums, model: Inference, chosen: Inference, structure: str
         check("courses never seen after treatment", data.sums.n_unobserved, "stated", True,
               "they count in the covariates over which means are taken"),
     ]  # fmt: skip
+    if not fit.reml:
+        checks.append(check("log-likelihood", fit.loglik, "stated", True, f"AIC {fit.aic:.2f}, by full likelihood"))
     last = data.visits[-1]
     for n, of, code in due.filter(position=last.position).select("n_seen", "n_due", "stratum").iter_rows():
         share = n / of if of else None
@@ -298,11 +346,9 @@ def _left_out(dependent: list[str]) -> list[str]:
     return [f"{name} is determined by the other covariates and is left out." for name in dependent]
 
 
-def _notes(measured: Measured, data: Sums, left: list[str], why: str, fit: MmrmFit) -> tuple[str, ...]:
+def _notes(measured: Measured, data: Sums, left: list[str]) -> tuple[str, ...]:
     notes = ["Missing scores are taken to depend on what was observed (missing at random); no data can show that."]
     notes += measured.notes() + left
-    if why:
-        notes.append(f"The covariance is {fit.structure.name}, since the one asked for could not be fitted: {why}")
     if data.sums.n_unobserved:
         notes.append(f"{data.sums.n_unobserved} courses have a baseline and no score at any of these visits.")
     return tuple(notes)

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.numerics.marginal_means import Estimates, JointTest, coefficient_rows, joint_test, linear_estimates
+from analysis.cohort import allowed
+from analysis.numerics.marginal_means import (
+    Estimates,
+    JointTest,
+    Method,
+    coefficient_rows,
+    joint_test,
+    linear_estimates,
+)
 from analysis.numerics.repeated import MmrmFit, fit_mmrm
 from analysis.numerics.repeated_design import VisitDesign
 from analysis.numerics.repeated_sandwich import sandwich, sandwich_degrees_of_freedom
 from analysis.numerics.repeated_sums import PatternSums
 from analysis.trajectory_sums import Sums, cell
-from registry.errors import NotEstimable
+from registry.errors import NotEstimable, UsageError, choose
 
 Floats = NDArray[np.float64]
 Rows = tuple[Floats, Floats, NDArray[np.int64]]
+# Restricted maximum likelihood, or full: means alike, but full compares models of them, and its variances are smaller.
+Likelihood = Literal["reml", "ml"]
+# Who shares a covariance between visits.
+CovarianceBy = Literal["all", "stratum"]
 
 # From the most to the fewest parameters: what is tried in turn when the data do not determine the one asked for.
 _SIMPLER = (
@@ -29,8 +42,10 @@ _SIMPLER = (
 )
 
 
-def fit_with_fallback(sums: PatternSums, design: VisitDesign, structure: str) -> tuple[MmrmFit, str]:
-    """Fit by restricted maximum likelihood, with a simpler covariance when the data do not determine this one.
+def fit_with_fallback(
+    sums: PatternSums, design: VisitDesign, structure: str, likelihood: Likelihood = "reml"
+) -> tuple[MmrmFit, str]:
+    """Fit by restricted or full maximum likelihood, with a simpler covariance when the data do not determine this one.
 
     Returns
     -------
@@ -45,10 +60,73 @@ def fit_with_fallback(sums: PatternSums, design: VisitDesign, structure: str) ->
     why = ""
     for name in (structure, *later):
         try:
-            return fit_mmrm(sums, design, name), why
+            return fit_mmrm(sums, design, name, reml=likelihood == "reml"), why
         except ValueError as error:
             why, last = why or str(error), str(error)
     raise NotEstimable(f"The model of repeated measures cannot be fitted to these courses. {last}")
+
+
+def fit_by(
+    data: Sums, design: VisitDesign, structure: str, likelihood: Likelihood, covariance_by: CovarianceBy
+) -> tuple[MmrmFit, list[str]]:
+    """Fit with one covariance, or one for each stratum that was seen; where that fails, with one after all.
+
+    A covariance of its own needs twice as many courses as there are visits.
+
+    Returns
+    -------
+    The fit, and what is to be said of its covariance (nothing if it is as asked).
+
+    Raises
+    ------
+    NotEstimable
+        As :func:`fit_with_fallback`.
+    """
+    notes = []
+    if covariance_by == "stratum":
+        seen, group = np.unique(data.stratum, return_inverse=True)
+        own = replace(data.sums, group=group.astype(np.int64), groups=tuple(data.strata[s] for s in seen))
+        count = np.bincount(own.group, weights=own.n)
+        few = [code for code, n in zip(own.groups, count, strict=True) if n < 2 * own.n_visits]
+        why = f"too few courses were seen in {', '.join(few)}"
+        if not few:
+            try:
+                return fit_mmrm(own, design, structure, reml=likelihood == "reml"), []
+            except ValueError as error:
+                why = str(error)
+        notes.append(f"The strata have one covariance in common, since one for each could not be fitted: {why}")
+    fit, why = fit_with_fallback(data.sums, design, structure, likelihood)
+    if why:
+        notes.append(f"The covariance is {fit.structure.name}, since the one asked for could not be fitted: {why}")
+    return fit, notes
+
+
+def _groups(fit: MmrmFit, z: Floats) -> NDArray[np.str_] | None:
+    """Return the covariance group of courses with covariates z (n, q), or None where all have one."""
+    if len(fit.sums.groups) == 1:
+        return None
+    columns = [fit.design.covariates.index(f"stratum={code}") for code in fit.sums.groups]
+    return np.asarray(np.array(fit.sums.groups)[z[:, columns].argmax(axis=1)], dtype=np.str_)
+
+
+def method_of(asked: Method | None, likelihood: Likelihood) -> Method:
+    """Return the degrees of freedom asked for, or those usual under the likelihood.
+
+    Raises
+    ------
+    UsageError
+        When one is not known, or Kenward-Roger, an expansion of restricted likelihood, is asked of the full one.
+    """
+    choose(likelihood, allowed(Likelihood), "likelihood =")
+    if asked is None:
+        return "kenward-roger-linear" if likelihood == "reml" else "satterthwaite"
+    choose(asked, allowed(Method), "degrees_of_freedom =")
+    if likelihood == "ml" and asked.startswith("kenward-roger"):
+        raise UsageError(
+            f"degrees_of_freedom = '{asked}' holds for restricted maximum likelihood only. With likelihood = 'ml' use "
+            "'satterthwaite', or leave it out."
+        )
+    return asked
 
 
 @dataclass(frozen=True)
@@ -94,7 +172,8 @@ def clustered(fit: MmrmFit, method: str, rows: Rows) -> Inference:
     sum of squared courses per patient: exact when courses weigh alike, and what makes two knees less than two patients.
     """
     z, y, patient = rows
-    empirical = sandwich(fit, z, y, kind="CR2")
+    group = _groups(fit, z)
+    empirical = sandwich(fit, z, y, group, kind="CR2")
     together = np.zeros((int(patient.max()) + 1, fit.beta.size))
     np.add.at(together, patient, empirical.scores)
     seen = ~np.isnan(y).all(axis=1)
@@ -104,7 +183,7 @@ def clustered(fit: MmrmFit, method: str, rows: Rows) -> Inference:
         fit=fit,
         method=method,
         covariance=fit.covariance @ (together.T @ together) @ fit.covariance,
-        freedom=lambda contrast: shrink * sandwich_degrees_of_freedom(fit, contrast, z, y, kind="CR2"),
+        freedom=lambda contrast: shrink * sandwich_degrees_of_freedom(fit, contrast, z, y, group, kind="CR2"),
     )
 
 

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import polars as pl
 
 from analysis.cohort import SELECT_ONE, allowed, programmes_of
+from analysis.exposure import exposure_note
 from analysis.reduction import Reduction
 from analysis.trajectory_sums import Visit
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
-Adjust = Literal["age", "sex", "bmi"]
+Adjust = Literal["age", "sex", "bmi", "stage"]
 IntercurrentPolicy = Literal["hypothetical", "treatment_policy"]
 Unit = Literal["points_of_100", "native"]
 
@@ -76,6 +77,36 @@ class Measured:
         return [f"Several scales stand for {self.domain}, one a course, on 0 to 100: {counts} courses."]
 
 
+def nobody_left(courses: Courses) -> str:
+    """Return the sentence for a selection without courses: that none is left, and why each left."""
+    return f"No course is left to analyse. {courses.reasons() or 'None was selected.'}"
+
+
+def check_adjust(adjust: tuple[str, ...], by: str) -> None:
+    """Refuse covariates that are not known, and the stage where it separates the strata.
+
+    Raises
+    ------
+    UsageError
+        With those there are, or with what to do.
+    """
+    for name in adjust:
+        choose(name, allowed(Adjust), "adjust =")
+    if "stage" in adjust and by in ("stage", "origin_by_stage"):
+        raise UsageError(f"by = '{by}' has the stage in its strata: leave it out of adjust, or ask by='product', say.")
+
+
+def comparison_notes(by: str, adjust: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Return what a comparison of strata by what somebody chose has to say: of chance, and what was adjusted for."""
+    chosen = exposure_note(by)
+    if not chosen:
+        return ()
+    like = () if "stage" in adjust or by == "origin_by_stage" else (
+        "Strata may differ in stage, which is not adjusted for: adjust='stage' compares like stages.",
+    )  # fmt: skip
+    return (*chosen, f"Differences between strata are adjusted for {', '.join(['baseline', *adjust])}.", *like)
+
+
 def ask(
     courses: Courses, scale: str | None, visits: tuple[str, ...] | None, adjust: tuple[str, ...], **policies: str
 ) -> Measured:
@@ -84,14 +115,12 @@ def ask(
     Raises
     ------
     UsageError
-        When an option is not known, or several programmes are asked about without naming a scale.
+        When an option is not known, no visit is named, or several programmes are asked about without naming a scale.
     NotEstimable
         When the programme plans no visit after baseline, or no course has a baseline of the scale.
     """
-    for name in adjust:
-        choose(name, allowed(Adjust), "adjust =")
     if len(courses) == 0:
-        raise NotEstimable(f"No course is left to analyse. {courses.reasons() or 'None was selected.'}")
+        raise NotEstimable(nobody_left(courses))
     choose(policies["unit"], allowed(Unit), "unit =")
     for name in ("end_policy", "booster_policy"):
         choose(policies[name], allowed(IntercurrentPolicy), f"{name} =")
@@ -158,13 +187,14 @@ def _visits(courses: Courses, asked: tuple[str, ...] | None) -> list[Visit]:
         "where list_contains(?, programme) and target_day > 0 group by planned_visit order by day, planned_visit",
         [programmes_of(courses)],
     ).fetchall()
+    if not found:
+        raise NotEstimable("The programme plans no visit after baseline, so there is nothing to analyse by visit.")
     known = [str(name) for name, _ in found]
+    if asked is not None and not asked:
+        raise UsageError(f"visits = () names no visit. Leave it out for all, or name some of: {', '.join(known)}.")
     for name in asked or ():
         choose(name, known, "visits =")
-    planned = [Visit(str(n), i, float(d)) for i, (n, d) in enumerate(found, 1) if asked is None or n in asked]
-    if not planned:
-        raise NotEstimable("The programme plans no visit after baseline, so there is nothing to analyse by visit.")
-    return planned
+    return [Visit(str(n), i, float(d)) for i, (n, d) in enumerate(found, 1) if asked is None or n in asked]
 
 
 def _measured(courses: Courses, scale: str | None, domain: str | None, unit: str, visits: list[Visit]) -> Measured:

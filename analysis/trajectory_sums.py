@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,11 @@ from analysis.numerics.repeated_sums import PatternSums
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+
+# What may be adjusted for beside the baseline, by the column of ``reduction.trajectory_course``; stages are several.
+COLUMNS = {"age": "age", "sex": "female", "bmi": "bmi"}
+_STAGE = "stage "
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,17 @@ class Sums:
         return n, mean, sd
 
 
+def covariates_of(products: pl.DataFrame, adjust: Sequence[str]) -> tuple[str, ...]:
+    """Return the covariates that `adjust` asks for: of stages an indicator each, but for the first."""
+    stages = sorted(v for v in products["left_variable"].unique() if v.startswith(_STAGE)) if "stage" in adjust else []
+    return (*(COLUMNS[a] for a in adjust if a != "stage"), *stages[1:])
+
+
+def by_visit(covariate: str) -> bool:
+    """Say whether a covariate has a coefficient at each visit: who is worse off may gain more, and lose it sooner."""
+    return covariate.startswith(_STAGE)
+
+
 def sums_of(products: pl.DataFrame, strata: list[str], visits: list[Visit], adjust: tuple[str, ...]) -> Sums:
     """Assemble the rows of ``reduction.trajectory_product``; values at visits not among `visits` are left out.
 
@@ -109,7 +126,7 @@ def sums_of(products: pl.DataFrame, strata: list[str], visits: list[Visit], adju
     visits
         Those to analyse.
     adjust
-        Covariates beside the baseline: ``age``, ``female``, ``bmi``.
+        Covariates beside the baseline, from :func:`covariates_of`.
     """
     covariates = ("baseline", *adjust)
     present = [s for s in strata if (products["stratum"] == s).any()]
@@ -176,8 +193,8 @@ _SIDES = ("left_variable", "right_variable")
 def design_of(data: Sums) -> tuple[VisitDesign, list[str]]:
     """Return the design and the names of covariates that had to be left out.
 
-    One coefficient a stratum and visit, for those that anybody attended; baseline × visit; one of each other covariate.
-    A covariate that the others determine (everybody is female, say) is left out.
+    One coefficient a stratum and visit, for those that anybody attended; baseline × visit, stage × visit; one of each
+    other covariate. A covariate that the others determine (everybody is female, say) is left out.
     """
     eye = np.eye(len(data.visits))
     seen = data.seen
@@ -189,7 +206,8 @@ def design_of(data: Sums) -> tuple[VisitDesign, list[str]]:
     for t, visit in enumerate(data.visits):
         columns[f"baseline:{visit.name}"] = ("baseline", eye[t])
     for name in data.covariates[1:]:
-        columns[name] = (name, np.ones(len(data.visits)))
+        each = {f"{name}:{v.name}": eye[t] for t, v in enumerate(data.visits)} if by_visit(name) else {}
+        columns |= {label: (name, at) for label, at in (each or {name: np.ones(len(data.visits))}).items()}
     names = [v.name for v in data.visits]
     full = design_from_columns(data.labels, names, columns)
     gram = cross_product(observed_diagonal(data.sums), data.sums.zz, full.maps)
@@ -233,6 +251,8 @@ def rows_of(values: pl.DataFrame, courses: pl.DataFrame, data: Sums) -> tuple[Fl
     at = placed["position"].replace_strict(column, return_dtype=pl.Int64).to_numpy()
     y[placed["row"].to_numpy(), at] = placed["change"].cast(pl.Float64).to_numpy()
     stratum = [(order["stratum"] == code).to_numpy().astype(float) for code in data.strata]
+    staged = {c: (pl.col("stage") == c.removeprefix(_STAGE)).fill_null(False) for c in data.covariates if by_visit(c)}
+    order = order.with_columns(**staged)
     others = [order[c].cast(pl.Float64).to_numpy() for c in data.covariates]
     z = np.column_stack([np.ones(order.height), *stratum, *others])
     patient = order["patient_id"].rank("dense").to_numpy().astype(np.int64) - 1

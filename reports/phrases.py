@@ -120,7 +120,15 @@ _SETTINGS = (
     N_("load %(load)s, sql %(sql)s, catalogue %(catalogue)s"),
 )
 
+# What somebody chose for the patient (analysis.exposure).
+_EXPOSURES = (
+    N_("cell source"), N_("donor"), N_("product"), N_("separation of cells"), N_("expansion in culture"), N_("route"),
+    N_("guidance"), N_("dose"),
+)  # fmt: skip
+
 _NOTES = (
+    N_("Nobody was randomised to the %(exposure)s: whoever chose it had reasons, and reasons that are not adjusted for "
+       "may explain a difference."),
     N_("Thresholds of %(definition)s are not verified against their source: %(source)s."),
     N_("First crossings are counted: one crossing is mostly measurement error; compare with confirmed."),
     N_("Confirmed states are those that the next visit shows too: with visits a year apart a shorter response is not "
@@ -130,9 +138,13 @@ _NOTES = (
     N_("%(stratum)s: never seen and left out of the model: %(ways)s"),
     N_("The share seen in response is of those who came: biased where those without benefit stay away."),
     N_("Missing scores are taken to depend on what was observed (missing at random); no data can show that."),
+    N_("Differences between strata are adjusted for %(covariates)s."),
+    N_("Strata may differ in stage, which is not adjusted for: adjust='stage' compares like stages."),
     N_("Several scales stand for %(domain)s, one a course, on 0 to 100: %(scales)s courses."),
     N_("%(scale)s in %(n)s"),
     N_("The covariance is %(structure)s, since the one asked for could not be fitted: %(why)s"),
+    N_("The strata have one covariance in common, since one for each could not be fitted: %(why)s"),
+    N_("too few courses were seen in %(strata)s"),
     N_("unstructured"),
     N_("heterogeneous toeplitz"),
     N_("toeplitz"),
@@ -143,6 +155,8 @@ _NOTES = (
     N_("%(n)s courses have a baseline and no score at any of these visits."),
     N_("Some patients have several courses: intervals are clustered by patient."),
     N_("Some patients have several courses, and their rows were not used: intervals take courses as independent."),
+    N_("Every patient has one course: the variance is that of the model."),
+    N_("variance='sandwich' asks for the empirical variance, each patient a cluster."),
     N_("%(visit)s: nobody was seen; the visit is left out."),
     N_("%(visit)s: only %(n)s courses were seen; the visit is left out."),
     N_("%(visit)s: fewer than %(n)s courses were seen; the visit is left out."),
@@ -318,6 +332,6 @@ _FIGURES = (
 )  # fmt: skip
 
 PHRASES = (
-    *_REASONS, *_LEFT, *_CHARACTERISTICS, *_STATUS, *_SETTINGS, *_NOTES, *_TITLES, *_WITHHELD, *_CHECKS, *_PROTOCOL,
-    *_REFUSED, *_QUESTIONS, *_FIGURES,
+    *_REASONS, *_LEFT, *_CHARACTERISTICS, *_STATUS, *_SETTINGS, *_EXPOSURES, *_NOTES, *_TITLES, *_WITHHELD, *_CHECKS,
+    *_PROTOCOL, *_REFUSED, *_QUESTIONS, *_FIGURES,
 )  # fmt: skip

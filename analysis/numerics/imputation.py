@@ -24,7 +24,7 @@ from analysis.numerics.laws import t_quantile
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-Rule = Literal["missing_at_random", "return_to_baseline", "jump_to_reference"]
+Rule = Literal["missing_at_random", "return_to_baseline", "jump_to_reference", "copy_reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +117,12 @@ def complete(
     rule
         For values after the last visit seen. Values missing between visits seen are missing at random under every rule.
         ``return_to_baseline``: change zero on average, with the marginal variance; ``jump_to_reference``: the mean of
-        the reference from then on, given how the patient had been before.
+        the reference from then on, given how the patient had been before; ``copy_reference``: the mean of the reference
+        from the start, given how far from it the patient had been before.
     delta
         Added to every value after the last visit seen.
     swap : (q, q)
-        Takes z to that of the same patient in the reference stratum; needed to jump.
+        Takes z to that of the same patient in the reference stratum; needed to jump to it or copy it.
     blocks
         From :func:`blocks_of`, where the same rows are completed many times.
     """
@@ -139,9 +140,10 @@ def complete(
         spread = own
         if gone and rule == "return_to_baseline":
             g, weight, spread = np.zeros_like(g), np.zeros_like(weight), float(sigma[visit, visit])
-        elif gone and rule == "jump_to_reference":
-            assert swap is not None, "to jump, the reference must be known"
-            g = swap @ mean[visit] - weight @ mean[o]
+        elif gone and rule in ("jump_to_reference", "copy_reference"):
+            assert swap is not None, "the reference must be known"
+            before = weight @ mean[o]
+            g = swap @ mean[visit] - (before if rule == "jump_to_reference" else swap @ before)
         if gone and delta:
             g = g + delta * _intercept(len(g))
         h = np.concatenate([g, weight])

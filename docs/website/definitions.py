@@ -34,7 +34,7 @@ create table cohort.course (course_id bigint, patient_id bigint, stratum varchar
 create table cohort.question (definition varchar, confirmation varchar, early_visits varchar, end_policy varchar,
     booster_policy varchar);
 create table cohort.trajectory (domain varchar, scale varchar, unit varchar, end_policy varchar, booster_policy varchar,
-    adjust_age boolean, adjust_sex boolean, adjust_bmi boolean);
+    adjust_age boolean, adjust_sex boolean, adjust_bmi boolean, adjust_stage boolean);
 create table cohort.trajectory_visit (planned_visit varchar, position integer);
 create table cohort.loss (loss varchar);
 create table cohort.weight (row_no bigint, course_id bigint, stratum varchar, weight decimal(20, 6));

@@ -2,7 +2,7 @@
 -- grain: stratum, pattern, left_variable, right_variable
 -- source: reduction.trajectory_course, trajectory_value; the likelihood of the repeated-measures model needs nothing else
 -- The sums are of decimals, so they are exact, and those of several centres can be added. Summed under numbers and named
--- at the end: a cell by its first course, visits by their position, covariates below them in the order of their names.
+-- at the end: a cell by its first course, visits by their position, covariates below them by name, stages last.
 with attended as (
     select course_id, sum(power(2, position)) as visits
     from reduction.trajectory_value
@@ -11,7 +11,8 @@ with attended as (
 
 placed as (
     select
-        course.course_id, course.stratum, course.baseline, course.age, course.female, course.bmi,
+        course.course_id, course.stratum, course.baseline, course.age, course.female, course.bmi, course.stage,
+        case when course.stage is not null then -5 - dense_rank() over (order by course.stage) end as stage_variable,
         min(course.course_id) over (partition by course.stratum, coalesce(attended.visits, 0)) as cell
     from reduction.trajectory_course as course
     left join attended on course.course_id = attended.course_id
@@ -26,16 +27,16 @@ variables as (
     from placed
     union all
     select course_id, cell, -5 as variable, age as x
-    from placed
-    where age is not null
+    from placed where age is not null
     union all
     select course_id, cell, -2 as variable, female as x
-    from placed
-    where female is not null
+    from placed where female is not null
     union all
     select course_id, cell, -3 as variable, bmi as x
-    from placed
-    where bmi is not null
+    from placed where bmi is not null
+    union all
+    select course_id, cell, stage_variable as variable, 1 as x
+    from placed where stage is not null
     union all
     select placed.course_id, placed.cell, value.position as variable, value.change as x
     from placed
@@ -59,12 +60,13 @@ patterns as (
 
 names as (
     select distinct
-        high as number,
-        case high
+        summed.high as number,
+        case summed.high
             when -5 then 'age' when -4 then 'baseline' when -3 then 'bmi' when -2 then 'female' when -1 then 'intercept'
-            else concat('visit ', cast(high as varchar))
+            else coalesce('stage ' || stages.stage, concat('visit ', cast(summed.high as varchar)))
         end as name
     from summed
+    left join (select distinct stage, stage_variable from placed) as stages on summed.high = stages.stage_variable
 )
 
 select

@@ -41,7 +41,7 @@ def derived(synthetic_file: Path) -> Iterator[Registry]:
         con.execute(
             "create table cohort.trajectory as select 'pain' as domain, null::varchar as scale, 'worse100' as unit, "
             "'hypothetical' as end_policy, 'treatment_policy' as booster_policy, true as adjust_age, "
-            "true as adjust_sex, false as adjust_bmi"
+            "true as adjust_sex, false as adjust_bmi, false as adjust_stage"
         )
         con.execute(
             "create table cohort.trajectory_visit as select planned_visit, position from catalogue.programme_visit "

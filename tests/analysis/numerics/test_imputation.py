@@ -45,6 +45,8 @@ def one_by_one(z, y, seen, visit, rng, rule, delta, swap):
             centre, spread = 0.0, SIGMA[visit, visit]
         if gone and rule == "jump_to_reference":
             centre = (z[i] @ swap) @ MEAN[visit] + weight @ (y[i, o] - MEAN[o] @ z[i])
+        if gone and rule == "copy_reference":
+            centre = (z[i] @ swap) @ MEAN[visit] + weight @ (y[i, o] - MEAN[o] @ (z[i] @ swap))
         out[i] = centre + delta * gone + np.sqrt(spread) * rng.normal()
     return z.T @ out, float(out @ out)
 
@@ -52,7 +54,7 @@ def one_by_one(z, y, seen, visit, rng, rule, delta, swap):
 @pytest.mark.parametrize(
     ("rule", "delta", "visit"),
     [("missing_at_random", 0.0, 1), ("missing_at_random", -2.0, 2), ("return_to_baseline", 0.0, 2),
-     ("jump_to_reference", 0.0, 2)],
+     ("jump_to_reference", 0.0, 2), ("copy_reference", 0.0, 2)],
 )  # fmt: skip
 def test_sums_of_imputed_values_have_the_distribution_of_imputing_patients_one_by_one(rule, delta, visit):
     z, y, seen = patients()
@@ -122,3 +124,50 @@ def test_rows_of_one_pattern_may_be_added_before_imputing():
     joined = together(halves)
     assert len(joined.n) == len(rows.n) and joined.n.sum() == pytest.approx(rows.n.sum())
     assert np.sort(joined.yy[:, 0, 0]) == pytest.approx(np.sort(rows.yy[:, 0, 0]))
+
+
+# Covariates: an indicator each for active and reference; `REFERENCE` takes either to the reference.
+ARMS, REFERENCE = np.array([[10.0, 4.0], [12.0, 6.0]]), np.array([[0.0, 1.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("rule", "centre"),
+    [
+        ("missing_at_random", 12 + 0.5 * (11 - 10)),
+        ("return_to_baseline", 0.0),
+        ("jump_to_reference", 6 + 0.5 * (11 - 10)),
+        ("copy_reference", 6 + 0.5 * (11 - 4)),
+    ],
+)
+def test_two_visits_by_hand_under_every_rule(rule, centre):
+    # One active patient, 11 at the first visit, gone at the second. Slope 0.5, and nothing left to chance beside it
+    # (Carpenter, Roger & Kenward 2013, section 4: residuals about the own mean, or about that of the reference).
+    sigma = np.array([[4.0, 2.0], [2.0, 1.0]])
+    z, y = np.array([1.0, 0.0]), np.array([11.0, 0.0])
+    rows = Rows(np.array([[True, False]]), np.ones(1), np.outer(z, z)[None], np.outer(z, y)[None], np.outer(y, y)[None])
+    draws = [complete(rows, ARMS, sigma, 1, np.random.default_rng(k), rule=rule, swap=REFERENCE) for k in range(4000)]
+    made = np.array([(d.zy[0], d.yy) for d in draws])
+    if rule == "return_to_baseline":
+        # The spread of the visit is one: its mean over 4,000 draws is within four standard errors.
+        assert abs(made[:, 0].mean()) < 4 / np.sqrt(4000) and made[:, 0].std() == pytest.approx(1.0, abs=0.05)
+    else:
+        np.testing.assert_allclose(made, [[centre, centre**2]] * len(made), rtol=1e-9)
+
+
+def test_patients_who_were_like_the_reference_all_along_are_found_by_copying_it_and_not_by_jumping_to_it():
+    """Truth: those of the active arm who leave had never taken it, and are as the reference at both visits."""
+    rng = np.random.default_rng(8)
+    n, sigma = 20_000, np.array([[9.0, 5.0], [5.0, 8.0]])
+    leaves = rng.random(n) < 0.3
+    y = np.where(leaves[:, None], ARMS[:, 1], ARMS[:, 0]) + rng.multivariate_normal(np.zeros(2), sigma, n)
+    z, seen = np.column_stack([np.ones(n), np.zeros(n)]), np.column_stack([np.ones(n, dtype=bool), ~leaves])
+    rows = sums_of(z, np.where(seen, y, np.nan), seen)
+
+    def mean(rule):
+        return complete(rows, ARMS, sigma, 1, np.random.default_rng(1), rule=rule, swap=REFERENCE).zy[0] / n
+
+    # Four standard errors: what is drawn and what was drawn for 6,000 who left, of spread 2.8 each.
+    error = 4 * 0.3 * 2.8 * np.sqrt(2 / 6000)
+    assert mean("copy_reference") == pytest.approx(y[:, 1].mean(), abs=error)
+    # Taken for six worse than their arm at the first visit, they keep five ninths of it when they jump.
+    assert y[:, 1].mean() - mean("jump_to_reference") == pytest.approx(0.3 * 6 * 5 / 9, abs=error)

@@ -80,17 +80,31 @@ def rows(
             help="Days alone, or dates too, all of a patient moved by the same weeks.", parser=one_of(Dates, "Dates")
         ),
     ] = Dates.none,
+    least_diversity: Annotated[
+        int,
+        typer.Option(help="2: refuse where all like patients had the same outcome. 1: count it in the log."),
+    ] = 1,
+    take_alike: Annotated[
+        bool, typer.Option("--take-alike", help="With a diversity of 2: take values away instead of refusing.")
+    ] = False,
 ) -> None:
     """Write rows of patients for analysis elsewhere, k-anonymous: CSV, Parquet, Stata, SPSS, SAS, Dataset-JSON."""
     from reports.rows import export_rows
 
-    done = export_rows(opened(registry), out, programme, consent=consent.value, k=k, dates=dates.value)
+    done = export_rows(
+        opened(registry), out, programme, consent=consent.value, k=k, dates=dates.value,
+        least_diversity=least_diversity, take_alike=take_alike,
+    )  # fmt: skip
     typer.echo(", ".join(f"{name} {n:,}" for name, n in done.rows.items()) + f" rows to {done.folder}.")
     for reason, n in done.left_out.items():
         typer.echo(f"  left out: {n:,} courses, {reason}")
     lost = {name: n for name, n in done.disclosure.suppressed.items() if n}
     taken = ", ".join(f"{name} of {n:,}" for name, n in lost.items()) or "nothing"
     typer.echo(f"  taken away so that every patient is among {done.disclosure.k} alike: {taken}")
+    for said, n in done.disclosure.beside.items():
+        typer.echo(f"  taken away because it said the {said}: {n:,}")
+    alike = ", ".join(f"{name} in {n:,} ({who:,})" for name, (n, who) in done.disclosure.alike.items())
+    typer.echo(f"  groups of like patients (patients in them) where all had the same: {alike}")
     if done.shift:
         typer.echo(f"  dates of {done.shift.moved:,} patients moved, of {done.shift.withheld:,} withheld")
     typer.echo("These are rows of patients: not for publication. DISCLOSURE.md says what was done.")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -19,8 +20,8 @@ import pyreadstat
 
 from analysis.cells import safe_for_spreadsheets
 from registry.errors import CatamnesisError
+from reports import xport
 
-_XPT_NAME, _XPT_LABEL, _XPT_TEXT = 8, 40, 200
 _ODM, _DEF, _XLINK = (
     "http://www.cdisc.org/ns/odm/v1.3", "http://www.cdisc.org/ns/def/v2.1", "http://www.w3.org/1999/xlink",
 )  # fmt: skip
@@ -28,12 +29,13 @@ _ODM, _DEF, _XLINK = (
 
 @dataclass(frozen=True)
 class Variable:
-    """One column: its name (at most eight characters, for SAS transport), label (at most 40), allowed codes, unit."""
+    """One column: its name and label (:mod:`reports.xport` says which), allowed codes, unit, words for its values."""
 
     name: str
     label: str
     codes: tuple[str, ...] = ()
     unit: str = ""
+    words: Mapping[str, str] | Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,52 +50,75 @@ class Dataset:
     frame: pl.DataFrame
 
 
-def write(datasets: list[Dataset], folder: Path, day: dt.date, study: str) -> None:
+def write(datasets: list[Dataset], folder: Path, day: dt.date, study: str, terms: str) -> None:
     """Write every dataset in every format into subfolders of `folder`.
+
+    Parameters
+    ----------
+    datasets
+        As they leave.
+    folder
+        There already.
+    day
+        Stands where a format has the time of writing.
+    study
+        Its name in the files.
+    terms
+        k and the day of the cut: in every file's own label, for a file that is passed on alone.
 
     Raises
     ------
     CatamnesisError
-        When a name, label or text is longer than a format can hold: it would be cut without a word.
+        When a name, label or text is not what a format can hold: it would be cut or spoilt without a word.
     """
     for made in datasets:
-        _lint(made)
+        _lint(made, terms)
     for name in ("csv", "parquet", "stata", "spss", "sas", "cdisc"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for made in datasets:
         stem = made.name.lower()
-        frame = made.frame
-        safe_for_spreadsheets(frame).write_csv(folder / "csv" / f"{stem}.csv")
-        frame.write_parquet(folder / "parquet" / f"{stem}.parquet")
-        labels: list[str | None] = [v.label for v in made.variables]
-        # These formats know no missing text; an empty one is what they have.
-        plain = frame.with_columns(pl.col(pl.Boolean).cast(pl.Int8), pl.col(pl.String).fill_null(""))
-        pyreadstat.write_dta(plain, folder / "stata" / f"{stem}.dta", column_labels=labels, file_label=made.label)
-        pyreadstat.write_sav(plain, folder / "spss" / f"{stem}.sav", column_labels=labels, file_label=made.label)
-        pyreadstat.write_xport(
-            plain, folder / "sas" / f"{stem}.xpt", table_name=made.name, column_labels=labels, file_label=made.label,
-            file_format_version=5,
-        )  # fmt: skip
+        safe_for_spreadsheets(made.frame).write_csv(folder / "csv" / f"{stem}.csv")
+        made.frame.write_parquet(folder / "parquet" / f"{stem}.parquet")
+        _statistics(made, folder, terms)
         _dated(folder, stem, day)
         text = json.dumps(dataset_json(made, day, study), ensure_ascii=False, indent=None, separators=(",", ":"))
         (folder / "cdisc" / f"{stem}.json").write_text(text + "\n", encoding="utf-8")
     (folder / "cdisc" / "define.xml").write_bytes(define_xml(datasets, day, study))
-    package = json.dumps(data_package(datasets, day, study), ensure_ascii=False, indent=1)
+    package = json.dumps(data_package(datasets, day, study, terms), ensure_ascii=False, indent=1)
     (folder / "datapackage.json").write_text(package + "\n", encoding="utf-8")
     (folder / "codebook.md").write_text(codebook(datasets), encoding="utf-8")
 
 
-def _lint(made: Dataset) -> None:
+def _statistics(made: Dataset, folder: Path, terms: str) -> None:
+    """Write the files of Stata, SPSS and SAS."""
+    stem = made.name.lower()
+    # These formats know no missing text; an empty one is what they have.
+    plain = made.frame.with_columns(pl.col(pl.Boolean).cast(pl.Int8), pl.col(pl.String).fill_null(""))
+    labels: list[str | None] = [v.label for v in made.variables]
+    words: dict[str, Any] = {v.name: dict(v.words) for v in made.variables if v.words}
+    # Stata puts words beside numbers only.
+    numbers = {name: told for name, told in words.items() if made.frame.schema[name] != pl.String}
+    label = f"Rows of patients, k-anonymous ({terms}): {made.name}"
+    pyreadstat.write_dta(
+        plain, folder / "stata" / f"{stem}.dta", column_labels=labels, file_label=label, variable_value_labels=numbers
+    )
+    pyreadstat.write_sav(
+        plain, folder / "spss" / f"{stem}.sav", column_labels=labels, file_label=label, variable_value_labels=words
+    )
+    pyreadstat.write_xport(
+        plain, folder / "sas" / f"{stem}.xpt", table_name=made.name, column_labels=labels,
+        file_label=_about(terms), file_format_version=5,
+    )  # fmt: skip
+
+
+def _about(terms: str) -> str:
+    return f"Rows of patients, {terms}"
+
+
+def _lint(made: Dataset, terms: str) -> None:
     if made.frame.columns != [v.name for v in made.variables]:
         raise CatamnesisError(f"{made.name}: columns and their description differ.")
-    long = [v.name for v in made.variables if len(v.name) > _XPT_NAME or len(v.label) > _XPT_LABEL]
-    texts = made.frame.select(pl.col(pl.String).str.len_bytes().max())
-    long += [c for c in texts.columns if (texts[c][0] or 0) > _XPT_TEXT]
-    if long or len(made.name) > _XPT_NAME or len(made.label) > _XPT_LABEL:
-        raise CatamnesisError(
-            f"{made.name}: SAS transport files hold names of {_XPT_NAME}, labels of {_XPT_LABEL} and texts of "
-            f"{_XPT_TEXT} characters; longer are {', '.join(long) or made.label}."
-        )
+    xport.check(made.name, _about(terms), {v.name: v.label for v in made.variables}, made.frame)
 
 
 def _dated(folder: Path, stem: str, day: dt.date) -> None:
@@ -232,19 +257,21 @@ def _say(node: ET.Element, text: str) -> None:
     said.text = text
 
 
-def data_package(datasets: list[Dataset], day: dt.date, study: str) -> dict[str, Any]:
+def data_package(datasets: list[Dataset], day: dt.date, study: str, terms: str) -> dict[str, Any]:
     """Return the description of the CSV files as a Frictionless data package."""
     kinds = {"float": "number"}
     return {
         "profile": "tabular-data-package",
         "name": study.lower().replace(" ", "-").replace("_", "-"),
         "title": f"Rows of {study}",
+        "description": f"Rows of patients, k-anonymous ({terms}): not for publication.",
         "created": f"{day}T00:00:00Z",
         "resources": [
             {
                 "profile": "tabular-data-resource",
                 "name": made.name.lower(),
                 "title": made.label,
+                "description": f"{made.grain}. Rows of patients, k-anonymous ({terms}).",
                 "path": f"csv/{made.name.lower()}.csv",
                 "format": "csv",
                 "mediatype": "text/csv",

@@ -6,30 +6,26 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
 
 from analysis.cohort import definition_of, place, reduce
-from registry import Registry, catalogue
+from registry import Courses, Registry
 from registry.errors import UsageError, choose
-from reports import anonymity
+from reports import anonymity, proxies
 from reports.anonymity import Disclosure
 from reports.date_shift import Shift, with_dates
 from reports.publication import known_programmes
 from reports.publish import code_and_record
-from reports.row_formats import Dataset, Variable, write
+from reports.row_datasets import datasets
+from reports.row_formats import Dataset, write
 
 MANIFEST = "ROWS.json"
 Covered = Literal["export", "research"]
 Dates = Literal["none", "shifted"]
-_PARAMETERS = {
-    "RESPONSE": "First confirmed response",
-    "LOSS": "Loss of response by the definition's own criterion",
-    "END": "End of the target: replacement or the like",
-}
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,15 @@ class Rows:
 
 
 def export_rows(
-    registry: Registry, out: Path, programme: str, *, consent: Covered = "export", k: int = 5, dates: Dates = "none"
+    registry: Registry,
+    out: Path,
+    programme: str,
+    *,
+    consent: Covered = "export",
+    k: int = 5,
+    dates: Dates = "none",
+    least_diversity: int = 1,
+    take_alike: bool = False,
 ) -> Rows:
     """Write courses, scores, times and adverse events of a programme, in the formats of :mod:`reports.row_formats`.
 
@@ -64,6 +68,11 @@ def export_rows(
     dates
         ``none``: days since the first session, and no date. ``shifted``: calendar dates too, all of a patient moved by
         the same weeks (:mod:`reports.date_shift`), for programs that cannot do without. True dates never leave.
+    least_diversity
+        2: rows are refused if in a group of like patients all had the same response, or all an end, death or serious
+        event. 1: such groups are counted in the log, and leave.
+    take_alike
+        With `least_diversity` 2, take away what makes those groups, instead of refusing.
 
     Raises
     ------
@@ -71,14 +80,7 @@ def export_rows(
         When the folder holds something else, nobody's consent covers it, or too few patients would be left to hide
         among; nothing is written then.
     """
-    choose(programme, known_programmes(registry), "programme")
-    choose(dates, get_args(Dates), "dates =")
-    if k < 2:
-        raise UsageError(f"k = {k} hides nobody: 5 is usual, 11 for public files.")
-    if registry.stale():
-        raise UsageError(f"{registry.path} was loaded after it was derived. Run: catamnesis derive {registry.path}")
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
-        raise UsageError(f"{out} holds files that are not of this command. Give another folder with --out.")
+    _usable(registry, out, programme, dates, k, least_diversity)
     courses = registry.courses(programme=programme)
     courses = courses.exclude(_not_covered(registry, consent))
     if len(courses) == 0:
@@ -86,31 +88,19 @@ def export_rows(
             f"No patient's consent covers '{consent}': nothing may leave as rows. If your agreement lets rows of those "
             "who consented to research leave, say --consent research."
         )
-    chosen = definition_of(courses, None)
-    _, kept = place(courses, "stage", chosen)
-    held, scores, times, events = reduce(
-        kept, "reduction.row_course", "reduction.row_score", "reduction.row_time", "reduction.row_event"
-    )
-    responded = times.filter(pl.col("parameter") == "RESPONSE").select("course_id", "status")
-    outcome = held.join(responded, on="course_id", how="left")["status"]
-    safe, done = anonymity.protect(anonymity.coarse(held), outcome, k)
-    if not done.sufficient:
-        raise UsageError(
-            f"{done.patients} patients are too few for k = {k}: even without what others may know of them a patient "
-            f"stands among {done.k}. Nothing was written."
-        )
-    named = _named(registry, safe)
-    day = registry.data_cut
+    _, kept = place(courses, "stage", definition_of(courses, None))
+    made, named, done = _protected(registry, kept, programme, k, take_alike=take_alike and least_diversity > 1)
+    _enough(done, least_diversity, take_alike)
+    day, shift = registry.data_cut, None
     assert day is not None, "a registry with courses has a data cut"
-    study = f"CATAMNESIS.{programme.upper()}"
-    datasets, shift = _datasets(study, named, scores, times, events), None
     if dates == "shifted":
-        datasets, shift = with_dates(registry, datasets, named)
+        made, shift = with_dates(registry, made, named)
         # The day of the cut is a true date, and the end of the time in which true dates lie.
         day = day.replace(month=1, day=1)
+    cut = f"{day:%Y}" if shift else str(day)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".rows-") as part:
-        write(datasets, Path(part), day, study)
+        write(made, Path(part), day, _study(programme), f"k={done.k}, cut {cut}")
         left_out = dict(kept.flow()[1:-1].iter_rows())
         (Path(part) / "DISCLOSURE.md").write_text(
             anonymity.told(done, left_out, consent, shift.told() if shift else None), encoding="utf-8"
@@ -118,7 +108,70 @@ def export_rows(
         _manifest(Path(part), registry, programme, done, shift)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(part, out)
-    return Rows(out, {d.name: d.frame.height for d in datasets}, done, left_out, shift)
+    return Rows(out, {d.name: d.frame.height for d in made}, done, left_out, shift)
+
+
+def _study(programme: str) -> str:
+    return f"CATAMNESIS.{programme.upper()}"
+
+
+def _usable(registry: Registry, out: Path, programme: str, dates: str, k: int, least_diversity: int) -> None:
+    choose(programme, known_programmes(registry), "programme")
+    choose(dates, get_args(Dates), "dates =")
+    if k < 2:
+        raise UsageError(f"k = {k} hides nobody: 5 is usual, 11 for public files.")
+    if least_diversity not in (1, 2):
+        raise UsageError(
+            f"A diversity of {least_diversity} cannot be: who had something or had it not are two kinds. 1 tells of "
+            "groups that all had the same, 2 refuses them."
+        )
+    if registry.stale():
+        raise UsageError(f"{registry.path} was loaded after it was derived. Run: catamnesis derive {registry.path}")
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise UsageError(f"{out} holds files that are not of this command. Give another folder with --out.")
+
+
+def _protected(
+    registry: Registry, kept: Courses, programme: str, k: int, *, take_alike: bool
+) -> tuple[list[Dataset], pl.DataFrame, Disclosure]:
+    """Return the datasets without what names a patient, the courses in them, and what was done."""
+    held, scores, times, events = reduce(
+        kept, "reduction.row_course", "reduction.row_score", "reduction.row_time", "reduction.row_event"
+    )
+    held = anonymity.coarse(held)
+    safe, done = anonymity.protect(held, _sensitive(held, times, events), k, take_alike=take_alike)
+    named = _named(registry, safe)
+    truth = named.select("course_id", "USUBJID", "CRSSEQ").join(held, on="course_id", maintain_order="left")
+    made, beside = proxies.remove(datasets(programme, _study(programme), named, scores, times, events), truth, named)
+    return made, named, replace(done, beside=beside)
+
+
+def _sensitive(courses: pl.DataFrame, times: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Return ``response, end, harm`` (1: had it), a row for each of `courses`."""
+    happened = {
+        name: times.filter(pl.col("parameter") == name.upper()).select("course_id", pl.col("status").alias(name))
+        for name in ("response", "end")
+    }
+    harmed = events.filter(pl.col("serious") | (pl.col("ctcae_grade") == 5)).select("course_id", harm=1).unique()
+    joined = courses.select("course_id")
+    for one in (*happened.values(), harmed):
+        joined = joined.join(one, on="course_id", how="left", maintain_order="left")
+    return joined.select("response", "end", pl.col("harm").fill_null(0))
+
+
+def _enough(done: Disclosure, least_diversity: int, take_alike: bool) -> None:
+    if not done.sufficient:
+        raise UsageError(
+            f"{done.patients} patients are too few for k = {done.asked}: even without what others may know of them a "
+            f"patient stands among {done.k}. Nothing was written."
+        )
+    if least_diversity > 1 and not done.diverse:
+        alike = ", ".join(f"{name} in {n:,} groups ({who:,} patients)" for name, (n, who) in done.alike.items() if n)
+        more = "Nothing more can be taken away:" if take_alike else "Say --take-alike to take away what makes them, or"
+        raise UsageError(
+            f"In groups of like patients all had the same: {alike}. Nothing was written. {more} say "
+            "--least-diversity 1 to let them leave, counted in the log."
+        )
 
 
 def _not_covered(registry: Registry, consent: Covered) -> pl.DataFrame:
@@ -139,181 +192,15 @@ def _named(registry: Registry, courses: pl.DataFrame) -> pl.DataFrame:
         "from record.patient semi join (select unnest(?::bigint[]) as id) using (id)",
         [str(record), courses["patient_id"].unique().to_list()],
     ).pl()
-    joined = courses.join(order, on="patient_id").sort("number", "site", "side", "course_no", nulls_last=True)
+    joined = courses.join(order, on="patient_id").sort(
+        # Courses in order of time: an order of sites would name one taken away by its place.
+        pl.col("number"), -pl.col("potential_follow_up_day"), pl.col("course_id")
+    )  # fmt: skip
     width = len(str(joined["number"].max()))
     return joined.with_columns(
         USUBJID=pl.lit("S") + pl.col("number").cast(pl.String).str.zfill(width),
         CRSSEQ=pl.int_range(1, pl.len() + 1).over("number").cast(pl.Int32),
     )
-
-
-def _datasets(
-    study: str, courses: pl.DataFrame, scores: pl.DataFrame, times: pl.DataFrame, events: pl.DataFrame
-) -> list[Dataset]:
-    key = courses.select("course_id", "USUBJID", "CRSSEQ")
-    return [
-        _subjects(study, courses),
-        _courses(courses),
-        _scores(key.join(scores, on="course_id").sort("USUBJID", "CRSSEQ", "scale", "day")),
-        _times(key.join(times, on="course_id").sort("USUBJID", "CRSSEQ", "parameter")),
-        _events(key.join(events, on="course_id").sort("USUBJID", "CRSSEQ", "day", "category")),
-    ]
-
-
-_SUBJECT = Variable("USUBJID", "Subject: a number made for this export")
-_COURSE = Variable("CRSSEQ", "Course of treatment of the subject")
-_YES = ("Y", "N")
-
-
-def _subjects(study: str, courses: pl.DataFrame) -> Dataset:
-    frame = courses.group_by("USUBJID", maintain_order=True).agg(
-        pl.lit(study).first().alias("STUDYID"),
-        pl.col("centre").first().alias("SITEID"),
-        pl.col("sex").first().alias("SEX"),
-        pl.col("age_band").first().alias("AGEGR1"),
-        pl.len().cast(pl.Int32).alias("NCOURSE"),
-    )
-    variables = (
-        _SUBJECT,
-        Variable("STUDYID", "Study"),
-        Variable("SITEID", "Clinic"),
-        Variable("SEX", "Sex", _seen(frame, "SEX")),
-        Variable("AGEGR1", "Age at the first session, in bands", unit="years"),
-        Variable("NCOURSE", "Courses of treatment in these data"),
-    )
-    return Dataset("ADSL", "Subjects", "One row a subject", ("USUBJID",), variables, frame)
-
-
-def _courses(courses: pl.DataFrame) -> Dataset:
-    columns = {
-        "TARGET": ("site", "Anatomical site of the target"),
-        "SIDE": ("side", "Side"),
-        "DIAGNOS": ("diagnosis", "Diagnosis"),
-        "STAGE": ("stage", "Severity stage at baseline"),
-        "AGEGR1": ("age_band", "Age at the first session, in bands"),
-        "BMI": ("bmi", "Body mass index, rounded"),
-        "DONOR": ("donor", "Relation of donor to recipient"),
-        "ORIGIN": ("origin", "Tissue of origin of the product"),
-        "SEPAR": ("separation", "How cells were separated"),
-        "EXPANDFL": ("expanded", "Expanded in culture"),
-        "ROUTE": ("route", "Route of delivery"),
-        "GUIDANCE": ("guidance", "Image guidance"),
-        "DOSE": ("dose_viable_million", "Viable cells, first session, nearest 5"),
-        "DOSETOT": ("series_dose_million", "Viable cells, planned series, nearest 5"),
-        "NSESS": ("n_sessions", "Sessions"),
-        "NBOOST": ("n_boosters", "Boosters among the sessions"),
-        "POTDAY": ("potential_follow_up_day", "Days from first session to the data cut"),
-        "LASTDAY": ("last_assessed_day", "Last day with a score"),
-    }
-    units = {"BMI": "kg/m2", "DOSE": "10*6", "DOSETOT": "10*6", "POTDAY": "d", "LASTDAY": "d"}
-    # The day of the data cut minus this would be the date of the first session: to the month it says enough.
-    frame = courses.with_columns(
-        (pl.col("potential_follow_up_day") // 30 * 30).alias("potential_follow_up_day"),
-        pl.when("expanded").then(pl.lit("Y")).when(~pl.col("expanded")).then(pl.lit("N")).alias("expanded"),
-    ).select("USUBJID", "CRSSEQ", *(pl.col(ours).alias(name) for name, (ours, _) in columns.items()))
-    frame = frame.with_columns(pl.col("NSESS", "NBOOST", "POTDAY", "LASTDAY").cast(pl.Int32))
-    variables = tuple(
-        Variable(name, label, _seen(frame, name) if name != "AGEGR1" else (), units.get(name, ""))
-        for name, (_, label) in columns.items()
-    )
-    return Dataset(
-        "ADCRS",
-        "Courses of treatment",
-        "One row a course",
-        ("USUBJID", "CRSSEQ"),
-        (_SUBJECT, _COURSE, *variables),
-        frame,
-    )
-
-
-def _seen(frame: pl.DataFrame, name: str) -> tuple[str, ...]:
-    if frame.schema[name] != pl.String:
-        return ()
-    return tuple(frame[name].drop_nulls().unique().sort().to_list())
-
-
-def _scores(rows: pl.DataFrame) -> Dataset:
-    names = rows["scale"].unique().sort().to_list()
-    codes = {name: f"S{i:02d}" for i, name in enumerate(names, 1)}
-    labels = dict(catalogue.read("scale").select("scale", "label").iter_rows())
-    frame = rows.select(
-        "USUBJID",
-        "CRSSEQ",
-        pl.col("scale").replace(codes).alias("PARAMCD"),
-        pl.col("scale").replace(labels).str.slice(0, 200).alias("PARAM"),
-        pl.col("planned_visit").alias("AVISIT"),
-        pl.col("day").cast(pl.Int32).alias("DAY"),
-        pl.col("value").cast(pl.Float64).alias("AVAL"),
-        pl.col("baseline").cast(pl.Float64).alias("BASE"),
-        pl.col("improvement").cast(pl.Float64).alias("IMPROVE"),
-        pl.when("is_baseline").then(pl.lit("Y")).alias("ABLFL"),
-    )
-    variables = (
-        _SUBJECT,
-        _COURSE,
-        Variable("PARAMCD", "Scale, code", tuple(codes.values())),
-        Variable("PARAM", "Scale"),
-        Variable("AVISIT", "Planned visit in whose window it falls"),
-        Variable("DAY", "Days since the first session (0: of it)", unit="d"),
-        Variable("AVAL", "Score in the scale's own unit"),
-        Variable("BASE", "Score at baseline"),
-        Variable("IMPROVE", "Change from baseline, better is positive"),
-        Variable("ABLFL", "This is the baseline", ("Y",)),
-    )
-    return Dataset("ADQS", "Scores", "One row a score", ("USUBJID", "CRSSEQ", "PARAMCD", "DAY"), variables, frame)
-
-
-def _times(rows: pl.DataFrame) -> Dataset:
-    frame = rows.select(
-        "USUBJID",
-        "CRSSEQ",
-        pl.col("parameter").alias("PARAMCD"),
-        pl.col("parameter").replace(_PARAMETERS).alias("PARAM"),
-        (1 - pl.col("status")).cast(pl.Int32).alias("CNSR"),
-        pl.col("left_day").cast(pl.Int32).alias("LEFTDAY"),
-        pl.col("right_day").cast(pl.Int32).alias("RIGHTDAY"),
-    )
-    variables = (
-        _SUBJECT,
-        _COURSE,
-        Variable("PARAMCD", "What happened, code", tuple(_PARAMETERS)),
-        Variable("PARAM", "What happened"),
-        Variable("CNSR", "1: not seen to happen, 0: happened"),
-        Variable("LEFTDAY", "Last day known without it", unit="d"),
-        Variable("RIGHTDAY", "First day known with it", unit="d"),
-    )
-    return Dataset(
-        "ADTTE", "Times as intervals", "One row a course and event", ("USUBJID", "CRSSEQ", "PARAMCD"), variables, frame
-    )
-
-
-def _events(rows: pl.DataFrame) -> Dataset:
-    serious = pl.when("serious").then(pl.lit("Y")).when(~pl.col("serious")).then(pl.lit("N"))
-    frame = rows.with_columns(AESEQ=pl.int_range(1, pl.len() + 1).over("USUBJID").cast(pl.Int32)).select(
-        "USUBJID",
-        "AESEQ",
-        "CRSSEQ",
-        pl.col("day").cast(pl.Int32).alias("DAY"),
-        pl.col("category").alias("AECAT"),
-        pl.col("ctcae_grade").cast(pl.Int32).alias("AETOXGR"),
-        serious.alias("AESER"),
-        pl.col("related_product").alias("AERELPR"),
-        pl.col("related_procedure").alias("AERELPC"),
-        pl.col("related_harvest").alias("AERELHV"),
-    )
-    variables = (
-        _SUBJECT,
-        Variable("AESEQ", "Number of the event of the subject"),
-        _COURSE,
-        Variable("DAY", "Days since the first session", unit="d"),
-        Variable("AECAT", "Category", _seen(frame, "AECAT")),
-        Variable("AETOXGR", "CTCAE grade"),
-        Variable("AESER", "Serious", _YES),
-        Variable("AERELPR", "Related to the product", _seen(frame, "AERELPR")),
-        Variable("AERELPC", "Related to the procedure", _seen(frame, "AERELPC")),
-        Variable("AERELHV", "Related to the harvest", _seen(frame, "AERELHV")),
-    )
-    return Dataset("ADAE", "Adverse events", "One row an event", ("USUBJID", "AESEQ"), variables, frame)
 
 
 def _manifest(folder: Path, registry: Registry, programme: str, done: Disclosure, shift: Shift | None) -> None:

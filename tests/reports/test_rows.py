@@ -9,20 +9,15 @@ from pathlib import Path
 import numpy as np
 import odmlib.schemas
 import pandas as pd
-import polars as pl
 import pyreadstat
 import pytest
 import xmlschema
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from odmlib.dataset_json_1_1.model import DatasetJSON
 from typer.testing import CliRunner
 
 from registry import Registry
-from registry.errors import CatamnesisError, UsageError
-from reports.anonymity import QUASI_IDENTIFIERS, coarse, protect
+from registry.errors import UsageError
 from reports.cli import app
-from reports.row_formats import Dataset, Variable, write
 from reports.rows import export_rows
 
 NAMES = ("adsl", "adcrs", "adqs", "adtte", "adae")
@@ -52,7 +47,7 @@ def same(theirs: pd.DataFrame, ours: pd.DataFrame) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_stata_spss_and_sas_files_say_what_the_csv_says_by_readers_that_are_not_ours(made, name):
     ours = csv_of(made.folder, name)
-    same(pd.read_stata(made.folder / "stata" / f"{name}.dta"), ours)
+    same(pd.read_stata(made.folder / "stata" / f"{name}.dta", convert_categoricals=False), ours)
     same(pyreadstat.read_sav(made.folder / "spss" / f"{name}.sav")[0], ours)
     # pandas reads a zero of a transport file as 5e-79 and may lose its last row: SAS's own format, read by ReadStat.
     same(pyreadstat.read_xport(made.folder / "sas" / f"{name}.xpt")[0], ours)
@@ -160,17 +155,6 @@ def test_nothing_of_the_registrys_own_identities_no_date_and_no_free_text_leaves
         assert not re.search(r"\d{4}-\d{2}-\d{2}", text)
 
 
-def test_every_patient_is_among_five_alike_in_the_files_themselves(made):
-    courses = csv_of(made.folder, "adcrs").merge(
-        csv_of(made.folder, "adsl")[["USUBJID", "SITEID", "SEX"]], on="USUBJID"
-    )
-    known = courses[["SITEID", "ORIGIN", "DIAGNOS", "AGEGR1", "TARGET", "SEX"]].fillna("-").apply("|".join, axis=1)
-    alike = courses.groupby(known)["USUBJID"].nunique()
-    assert alike.min() >= 5 and made.disclosure.k == alike.min()
-    told = (made.folder / "DISCLOSURE.md").read_text()
-    assert "These are rows of patients" in told and f"at least {made.disclosure.k - 1} others" in told
-
-
 def test_the_same_rows_are_the_same_bytes(made, synthetic_file, tmp_path):
     with Registry.open(synthetic_file) as registry:
         again = export_rows(registry, tmp_path / "rows", "osteoarthritis", consent="research")
@@ -209,41 +193,3 @@ def test_the_command_says_what_was_taken_away(synthetic_file, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert "taken away so that every patient is among" in done.output and "not for publication" in done.output
-
-
-def test_a_label_that_a_format_would_cut_without_a_word_is_refused(tmp_path):
-    frame = pl.DataFrame({"A": [1]})
-    long = Dataset("ADX", "X", "One row", ("A",), (Variable("A", "a" * 41),), frame)
-    with pytest.raises(CatamnesisError, match="labels of 40"):
-        write([long], tmp_path, pd.Timestamp("2025-01-01").date(), "S")
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 40), *(st.sampled_from(["a", "b", "c", None]) for _ in QUASI_IDENTIFIERS)),
-        min_size=1, max_size=120,
-    ),
-    st.integers(2, 8),
-)  # fmt: skip
-def test_whoever_has_how_many_courses_nobody_stands_among_fewer_than_k_or_it_is_said(rows, k):
-    frame = pl.DataFrame(rows, schema=["patient_id", *QUASI_IDENTIFIERS], orient="row").cast(
-        dict.fromkeys(QUASI_IDENTIFIERS, pl.String)
-    )
-    safe, done = protect(frame, pl.Series([1] * frame.height), k)
-    groups = safe.group_by(QUASI_IDENTIFIERS).agg(pl.col("patient_id").n_unique().alias("n"))
-    assert groups["n"].min() == done.k
-    # Only too few patients in all can leave a group too small.
-    assert done.sufficient or frame["patient_id"].n_unique() < k
-    # Nothing is invented: a value is what it was, or gone.
-    for name in QUASI_IDENTIFIERS:
-        kept = safe[name].is_not_null()
-        assert safe.filter(kept)[name].to_list() == frame.filter(kept)[name].to_list()
-
-
-def test_ages_are_bands_with_an_open_top():
-    frame = pl.DataFrame({"age_year": [39, 40, 79, 80, 97], "bmi": [27.4] * 5, "dose_viable_million": [62.3] * 5,
-                          "series_dose_million": [None] * 5})  # fmt: skip
-    made = coarse(frame)
-    assert made["age_band"].to_list() == ["30-39", "40-49", "70-79", "80+", "80+"]
-    assert made["dose_viable_million"][0] == 60 and made["bmi"][0] == 27 and "age_year" not in made.columns

@@ -10,6 +10,7 @@ from analysis.estimand import estimand
 from analysis.explorer_view import explore
 from analysis.goals import goals
 from analysis.growth import growth
+from analysis.harm_table import safety_by_grade
 from analysis.imputed_change import imputed_change
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.outlook import outlook
@@ -50,6 +51,7 @@ __all__ = [
     "reduce_for",
     "response_at_visits",
     "safety",
+    "safety_by_grade",
     "score_patterns",
     "seen_weights",
     "specifications",

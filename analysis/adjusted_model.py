@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.cohort import Stratum
+from analysis.cohort import Stratum, label_of
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import PiecewiseBaseline, event_quantiles, fit_proportional_hazards
@@ -23,8 +23,8 @@ from registry.errors import NotEstimable
 Floats = NDArray[np.float64]
 
 Covariate = Literal[
-    "age", "sex", "bmi", "baseline", "symptom_months", "stage", "site", "origin", "donor", "route", "guidance",
-    "dose_band", "centre",
+    "age", "sex", "bmi", "baseline", "symptom_months", "stage", "site", "origin", "donor", "separation",
+    "expanded", "route", "guidance", "dose_band", "centre",
 ]  # fmt: skip
 
 # With fewer responses a stratum's own hazard cannot be told from chance, and it is left out.
@@ -85,7 +85,7 @@ def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> Design:
             reference, levels = str(counts[name][0]), [str(v) for v in counts[name][1:] if v is not None]
             for level in levels:
                 columns.append((values == level).to_numpy().astype(float))
-                names.append(f"{name}: {level} against {reference}")
+                names.append(f"{name}: {label_of(level, name)} against {label_of(reference, name)}")
         elif values.n_unique() > 1:
             columns.append(values.to_numpy() / _PER[name])
             names.append(f"{name}, per {_UNIT[name]}")

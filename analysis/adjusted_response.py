@@ -37,6 +37,7 @@ from analysis.cohort import (
     reduce,
     several,
 )
+from analysis.exposure import exposure_note
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
 from analysis.numerics.laws import normal_above, normal_quantile
@@ -165,6 +166,7 @@ def adjusted_response(
         curves=frame_of(_risk_rows(fit, design, rows, used, grid, confidence, contrasts=False)),
         at_risk=frame_of(_at_risk(rows, used, days)),
         notes=(
+            *exposure_note(by, *covariates),
             "Ends of the target censor: the risk is that of responding had nothing ended it (time_to_response counts "
             "what happened). Risks are standardised over the courses of the strata fitted, taken as given.",
             f"{TRACE} of a response was added in each piece of each stratum, so that one without any has an estimate.",

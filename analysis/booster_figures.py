@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.figures import _DAYS_A_MONTH, _STYLE
+from analysis.flow_figures import draw
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -137,39 +138,10 @@ def weights(result: Result) -> Figure:
 
 def flow(result: Result) -> Figure:
     """Draw how judged visits became eligible decisions, with the number that left for each reason."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    steps = result.settings["decision_flow"]
-    boxes = [s for s in steps if not s["step"].startswith("left: ")]
-    left = [s for s in steps if s["step"].startswith("left: ")]
-    style: Any = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": "#333333"}
-    arrow: Any = {"arrowstyle": "->", "color": "#333333", "shrinkA": 0, "shrinkB": 0}
-    side: Any = {"arrowstyle": "<-", "color": "#999999"}
-    height = 1.9 + 0.34 * len(left)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, height), layout="constrained")
-        axes = figure.subplots()
-        axes.axis("off")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, height)
-        places = ((0.3, height - 0.25), (0.3, 1.0), (0.13, 0.25), (0.47, 0.25))
-        for (x, y), step in zip(places, boxes, strict=True):
-            axes.text(x, y, f"{step['step'].capitalize()}: {_count(step['n'])}", ha="center", va="center", bbox=style)
-        axes.annotate("", (0.3, 1.22), (0.3, height - 0.47), arrowprops=arrow)
-        for x, _ in places[2:]:
-            axes.annotate("", (x, 0.47), (0.3, 0.8), arrowprops=arrow)
-        for i, step in enumerate(left):
-            y = height - 0.75 - 0.34 * i
-            axes.annotate(f"{step['step'][6:]}: {_count(step['n'])}", (0.3, y), (0.38, y), va="center", color="#555555",
-                          arrowprops=side)  # fmt: skip
-    text = "; ".join(f"{s['step']}: {_count(s['n'])}" for s in steps)
-    figure.alt_text = f"Flow of decisions. {text}."  # type: ignore[attr-defined]
-    return figure
-
-
-def _count(n: int | None) -> str:
-    return "few" if n is None else f"{n:,}"
+    steps = [(s["step"].capitalize(), s["n"]) for s in result.settings["decision_flow"]]
+    first, rest, *arms = (s for s in steps if not s[0].startswith("Left: "))
+    left = [(s["step"][6:], s["n"]) for s in result.settings["decision_flow"] if s["step"].startswith("left: ")]
+    return draw([(*first, left)], rest, arms, "Flow of decisions")
 
 
 def _pair(axes: Axes, result: Result, stratum: dict[str, Any]) -> None:

@@ -17,11 +17,15 @@ from registry import Courses, sqlmodels
 from registry.errors import NotEstimable, UsageError, choose
 
 By = Literal[
-    "stage", "all", "origin", "donor", "product", "route", "guidance", "dose_band", "site", "sex", "centre",
-    "programme", "origin_by_stage",
+    "stage", "all", "origin", "donor", "product", "separation", "expanded", "route", "guidance", "dose_band", "site",
+    "sex", "centre", "programme", "origin_by_stage",
 ]  # fmt: skip
 # Strata that are no column of the profile of a course.
-_MADE_OF = {"all": "'all'", "origin_by_stage": "origin || ' in ' || stage"}
+_MADE_OF = {
+    "all": "'all'",
+    "origin_by_stage": "origin || ' in ' || stage",
+    "expanded": "case when expanded then 'expanded' when not expanded then 'not expanded' end",
+}
 Confirmation = Literal["confirmed", "first"]
 EarlyVisits = Literal["ignored", "counted"]
 EndPolicy = Literal["competing", "censor"]
@@ -97,6 +101,21 @@ def check_courses(courses: object) -> None:
         )
 
 
+def check_left(courses: Courses) -> None:
+    """Refuse to go on when no course is left of those selected.
+
+    Raises
+    ------
+    NotEstimable
+        With why each left.
+    """
+    if len(courses) == 0:
+        why = courses.reasons()
+        raise NotEstimable(
+            f"No course is left to analyse. {why}" if why else "No course is selected: there is nothing to judge."
+        )
+
+
 def check_days(days: object, name: str, since: str = "the first session") -> tuple[int, ...]:
     """Return `days`, one or several, each once and in order; `name` and `since` say which days they are.
 
@@ -167,11 +186,8 @@ def definition_of(courses: Courses, name: str | None) -> Definition:
         ).fetchall()
         defaults = {definition for _, definition, _ in found}
         if not defaults or None in defaults:
-            why = courses.reasons()
-            nobody = (
-                f"No course is left to analyse. {why}" if why else "No course is selected: there is nothing to judge."
-            )
-            raise NotEstimable(found[0][2] or "The programme has no response definition." if found else nobody)
+            check_left(courses)
+            raise NotEstimable(found[0][2] or "The programme has no response definition.")
         name = defaults.pop()
     known = [r[0] for r in con.sql("select definition from catalogue.definition order by 1").fetchall()]
     choose(str(name), known, "Definition")
@@ -252,7 +268,7 @@ def strata_of(courses: Courses, by: str) -> list[Stratum]:
     con = courses.registry.con
     present = [str(r[0]) for r in con.sql("select distinct stratum from cohort.course order by 1").fetchall()]
     if by != "stage":
-        return [Stratum(code, code, _colour(i)) for i, code in enumerate(present)]
+        return [Stratum(code, label_of(code, by), _colour(i)) for i, code in enumerate(present)]
     programmes = con.sql(
         "select distinct programme from course.profile semi join cohort.course using (course_id)"
     ).fetchall()
@@ -264,6 +280,11 @@ def strata_of(courses: Courses, by: str) -> list[Stratum]:
     known = [Stratum(str(stage), str(label), str(colour)) for stage, label, colour, _ in held]
     codes = {s.code for s in known}
     return known + [Stratum(code, code, _colour(i)) for i, code in enumerate(p for p in present if p not in codes)]
+
+
+def label_of(code: str, by: str) -> str:
+    """Return a code of the catalogue in words, ``intra articular``; what a clinic named stays as it is."""
+    return code if by in ("centre", "product") else code.replace("_", " ")
 
 
 def reduce(courses: Courses, *names: str) -> list[pl.DataFrame]:

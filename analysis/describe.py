@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.cohort import By, Stratum, common_settings, place_courses, programmes_of, reduce
 from analysis.description import Description
+from analysis.flow_figures import attrition
 from analysis.result import check, diagnostics_of, frame_of, row
 from analysis.weighted_description import group_rows, number_moments, place_weights
 from registry import Courses
@@ -39,14 +40,16 @@ _LEVELS = {
     "origin": "Cell source",
     "donor": "Donor",
     "product": "Product",
+    "separation": "Separation of cells",
+    "expanded": "Expansion in culture",
     "route": "Route",
     "guidance": "Guidance",
     "planned_sessions": "Planned sessions",
 }
 _ORDER = (
     "age_year", "sex", "bmi", "diagnosis", "site", "symptom_months", "baseline_pain", "baseline_function",
-    "baseline_global", "baseline_qol", "origin", "donor", "product", "dose_viable_million", "series_dose_million",
-    "route", "guidance", "planned_sessions",
+    "baseline_global", "baseline_qol", "origin", "donor", "product", "separation", "expanded",
+    "dose_viable_million", "series_dose_million", "route", "guidance", "planned_sessions",
 )  # fmt: skip
 _STATISTICS = ("mean", "sd", "median", "lower quartile", "upper quartile")
 
@@ -78,7 +81,7 @@ def describe(courses: Courses, *, by: By = "stage", weights: pl.DataFrame | None
         the mean variance, of categories in the multinomial form. With `weights` also ``age_year: weighted mean``,
         ``sex = female: weighted share``, ``age_year: weighted smd`` and so on, ``sum_of_weights`` and
         ``effective_sample_size``, and no quartiles; `n` and `denominator` count rows, never weights. ``.table()``
-        prints it.
+        prints it, ``.plot()`` draws who was selected and who left.
 
     Raises
     ------
@@ -122,6 +125,7 @@ def describe(courses: Courses, *, by: By = "stage", weights: pl.DataFrame | None
             "Shares are of courses for which the characteristic is known.",
             "Standardised differences are the largest between any two strata; they describe, and test nothing.",
         ),
+        draw=attrition,
     )
 
 
@@ -154,6 +158,7 @@ def _weighted(courses: Courses, by: By, weights: pl.DataFrame) -> Description:
             "Standardised differences are the largest between any two groups, before and after weighting, each over "
             "its own variances; they describe, and test nothing.",
         ),
+        draw=attrition,
     )
 
 

@@ -69,7 +69,7 @@ class Description(Result):
         return lines
 
     def __repr__(self) -> str:
-        with pl.Config(tbl_rows=60, tbl_cols=9, tbl_width_chars=150, fmt_str_lengths=60, tbl_hide_dataframe_shape=True,
+        with pl.Config(tbl_rows=90, tbl_cols=9, tbl_width_chars=150, fmt_str_lengths=60, tbl_hide_dataframe_shape=True,
                        tbl_hide_column_data_types=True):  # fmt: skip
             return "\n".join([self.title, rows_used(self.attrition), *self.notes, str(self.table())])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,7 @@ from analysis.cohort import (
     reduce,
     several,
 )
+from analysis.exposure import exposure_note
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
 from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
@@ -133,7 +135,9 @@ def dose_response(
     if by in covariates or by == "dose_band" or "dose_band" in covariates:
         raise UsageError("The dose is the question, and what separates the strata is no covariate beside them.")
     at_million = (at_million,) if isinstance(at_million, int | float) else at_million
-    if at_million is not None and min(at_million, default=0) <= 0:
+    if at_million is not None and not (
+        isinstance(at_million, tuple | list) and at_million and all(isinstance(d, Real) and d > 0 for d in at_million)
+    ):
         raise UsageError("at_million are doses in millions of viable cells, above 0, e.g. (25, 50, 100).")
     check_confidence(confidence)
     chosen = definition_of(courses, definition)
@@ -189,7 +193,7 @@ def dose_response(
         diagnostics=_checks(curve, rows, design, used, doses, float(days[-1])),
         curves=frame_of(_risks(curve, rows, used, grid.tolist(), days[-1:], confidence, contrasts=False)),
         notes=(
-            "Not randomised: whoever chose the dose had reasons; those that were not recorded are not adjusted for.",
+            *exposure_note("dose", by, *covariates),
             f"Doses from {low:,.0f} to {high:,.0f} million are drawn, the 5th to the 95th percentile.",
             "Ends of the target censor: the risk is that of responding had nothing ended it.",
             *design.notes,

@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.cohort import By, Stratum, check_confidence, common_settings, place_courses, reduce
+from analysis.cohort import By, Stratum, check_confidence, check_left, common_settings, place_courses, reduce
+from analysis.exposure import exposure_note
 from analysis.numerics.exact import exact_share
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
@@ -42,7 +43,7 @@ def goals(courses: Courses, *, by: By = "stage", confidence: float = 0.95) -> Re
     Raises
     ------
     NotEstimable
-        When no course has a goal.
+        When no course has a goal, or none is left.
 
     References
     ----------
@@ -60,6 +61,7 @@ def goals(courses: Courses, *, by: By = "stage", confidence: float = 0.95) -> Re
     """
     check_confidence(confidence)
     strata, kept = place_courses(courses, by)
+    check_left(kept)
     (cells,) = reduce(kept, "reduction.goal_cell")
     if cells.height == 0:
         raise NotEstimable("No goal is recorded for any of these courses: the file of goals is missing or empty.")
@@ -77,6 +79,7 @@ def goals(courses: Courses, *, by: By = "stage", confidence: float = 0.95) -> Re
         attrition=kept.flow(),
         diagnostics=_diagnostics(frame),
         notes=(
+            *exposure_note(by),
             "Whoever set a low goal attains it more easily: shares compare what was reached with what was hoped for.",
             "Goals that nobody assessed are in no share but that of all named, which says how far they could move it.",
             "Exact limits take courses as independent; two treated sides of one person count as two.",

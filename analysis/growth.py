@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analysis import growth_figures
 from analysis.cohort import By, Days, Stratum, check_confidence, check_days, common_settings, place_courses, reduce
+from analysis.exposure import exposure_note
 from analysis.numerics.laws import f_above, t_quantile
 from analysis.numerics.random_slope import SlopeFit, course_sums, fit_random_slope
 from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
@@ -153,7 +154,7 @@ def growth(
         diagnostics=_diagnostics(made, days),
         curves=frame_of(_curves(made, days, confidence)),
         at_risk=frame_of(_at_risk(made, days)),
-        notes=_notes(measured, said),
+        notes=(*exposure_note(by), *_notes(measured, said)),
         draw=growth_figures.smooth_change,
     )
 

@@ -23,6 +23,7 @@ from analysis.cohort import (
     programmes_of,
     reduce,
 )
+from analysis.exposure import exposure_note
 from analysis.loss_rows import (
     curve_days,
     loss_contrasts,
@@ -146,7 +147,7 @@ def answer_loss(
         diagnostics=diagnostics_of([*checks_of(fitted), *proportional_check(fitted)]),
         curves=frame_of(curves),
         at_risk=frame_of(under_observation(fitted, [0.0, *days.tolist()], since=landmark_day, state="in_response")),
-        notes=notes,
+        notes=(*exposure_note(settings["by"]), *notes),
         draw=figures.loss_after_response,
     )
 
@@ -228,6 +229,7 @@ def answer_time(
         curves=frame_of(curves),
         at_risk=frame_of(under_observation(fitted, [0.0, *days.tolist()])),
         notes=(
+            *exposure_note(settings["by"]),
             *notes,
             "share_in_response_observed is of those who came: biased where those without benefit stay away.",
         ),

@@ -22,6 +22,7 @@ from analysis.cohort import (
     place_courses,
     reduce,
 )
+from analysis.exposure import exposure_note
 from analysis.follow_up import settled_to
 from analysis.numerics.clustered_log_rank import clustered_log_rank
 from analysis.numerics.competing import cumulative_incidence
@@ -106,6 +107,7 @@ def reduce_replacement(courses: Courses, *, by: By = "stage") -> Reduction:
         flow=kept.flow(),
         settings={**common_settings(kept, strata, "joint_replacement", by), "end_label": end_label(kept)},
         notes=(
+            *exposure_note(by),
             "An end counts whenever it was reported; a course without one is censored at its last contact. Where ends "
             "are reported also of those no longer seen, the incidence is overstated.",
         ),

@@ -28,6 +28,7 @@ from analysis.cohort import (
     programmes_of,
     reduce,
 )
+from analysis.exposure import exposure_note
 from analysis.numerics.interval import NPMLE, IntervalData, coarse_ends, npmle
 from analysis.reduction import Reduction
 from analysis.response_rows import at_risk, curves, diagnostics, grid_of, interval_data, numbers, regions
@@ -149,7 +150,7 @@ def reduce_response(
         frames=frames,
         flow=kept.flow(),
         settings={**common_settings(kept, strata, "time_to_response", by), **chosen.settings, **placed},
-        notes=_notes(chosen, confirmation, kept),
+        notes=(*exposure_note(by), *_notes(chosen, confirmation, kept)),
     )
 
 

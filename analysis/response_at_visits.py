@@ -12,6 +12,7 @@ from scipy import special
 
 from analysis import trajectory_figures
 from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum, allowed, check_confidence
+from analysis.exposure import exposure_note
 from analysis.loss_of_response import reduce_states
 from analysis.numerics.exact import exact_share
 from analysis.numerics.gee import GeeFit, Working, fit_gee
@@ -158,6 +159,7 @@ def response_at_visits(
         curves=frame.filter(pl.col("quantity") == "share_in_response", pl.col("estimate").is_not_null()),
         at_risk=frame.filter(pl.col("quantity") == "seen"),
         notes=(
+            *exposure_note(by),
             *fallback(working, seen),
             _ALIKE if made is None else _WEIGHTED,
         ),

@@ -117,6 +117,17 @@ class Result:
         at_home_in_a_cell()
         return self.draw(self)
 
+    def plot_flow(self) -> Figure:
+        """Draw the flow of courses: all there are, who left at each step and why, who was used, by stratum.
+
+        Of ``result.suppress()`` small reasons stand together, and no stratum is shown where one is hidden.
+        """
+        from analysis.figures import at_home_in_a_cell
+        from analysis.flow_figures import attrition
+
+        at_home_in_a_cell()
+        return attrition(self)
+
     def suppress(self, smallest: int = SMALLEST_CELL) -> Result:
         """Return the result with numbers of small cells withheld: null and marked as suppressed, never zero.
 

@@ -16,10 +16,12 @@ from analysis.cohort import (
     check_confidence,
     check_courses,
     check_days,
+    check_left,
     common_settings,
     place_courses,
     reduce,
 )
+from analysis.exposure import exposure_note
 from analysis.first_event import first_event_rows
 from analysis.numerics.exact import exact_rate, exact_share
 from analysis.numerics.recurrent import mean_cumulative_function
@@ -81,7 +83,7 @@ def safety(
     Raises
     ------
     NotEstimable
-        When no course has a session.
+        When no course has a session, or none is left; the message says why.
     UsageError
         When an option is not known.
 
@@ -97,24 +99,9 @@ def safety(
     >>> harm.attrition["reason"][-1]
     'selected'
     """
-    check_courses(courses)
-    con = courses.registry.con
-    listed = "select code from catalogue.vocabulary where vocabulary = 'adverse_event' order by position"
-    known = [str(r[0]) for r in con.sql(listed).fetchall()]
-    if category is not None:
-        choose(category, known, "category =")
-    if related_to is not None:
-        choose(related_to, allowed(RelatedTo), "related_to =")
-    if not 1 <= least_grade <= 5:
-        raise UsageError(f"least_grade = {least_grade} must be a CTCAE grade, 1 to 5.")
-    check_confidence(confidence)
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
-    strata, kept = place_courses(courses, by)
-    con.execute(
-        "create or replace table cohort.harm as select cast(? as varchar) as category, "
-        "cast(? as integer) as least_grade, cast(? as boolean) as serious, cast(? as varchar) as related_to",
-        [category, least_grade, serious, related_to],
-    )
+    check_confidence(confidence)
+    strata, kept = place_harm(courses, by, category, least_grade, serious, related_to)
     names = ("harm_course", "harm_event", "harm_first_cell", "harm_first_cluster")
     rows, happened, cells, patterns = reduce(kept, *(f"reduction.{name}" for name in names))
     if rows.height == 0:
@@ -132,7 +119,7 @@ def safety(
         curves += drawn
     first, drawn = first_event_rows(cells, patterns, strata, days, confidence, seed)
     frame, curves = [*frame, *first], [*curves, *drawn]
-    what = _what(category, least_grade, serious, related_to)
+    what = what_is_counted(category, least_grade, serious, related_to)
     settings = {
         **common_settings(kept, strata, "safety", by),
         "category": category,
@@ -155,6 +142,7 @@ def safety(
         curves=frame_of(curves),
         at_risk=frame_of(_at_risk(rows, strata, days)),
         notes=(
+            *exposure_note(by),
             "Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least.",
             "Courses are watched to their last contact; who is never heard of again has told of no event.",
             "The exact limits take courses, and events of one course, as independent; the mean number does not need "
@@ -162,6 +150,40 @@ def safety(
         ),
         draw=events,
     )
+
+
+def place_harm(
+    courses: Courses, by: By, category: str | None, least_grade: int, serious: bool, related_to: RelatedTo | None
+) -> tuple[list[Stratum], Courses]:
+    """Write ``cohort.course`` and ``cohort.harm``, which events are asked about; return the strata and who is left.
+
+    Raises
+    ------
+    UsageError
+        When an option is not known.
+    NotEstimable
+        When no course is left.
+    """
+    check_courses(courses)
+    con = courses.registry.con
+    listed = "select code from catalogue.vocabulary where vocabulary = 'adverse_event' order by position"
+    known = [str(r[0]) for r in con.sql(listed).fetchall()]
+    if category is not None:
+        choose(category, known, "category =")
+    if related_to is not None:
+        choose(related_to, allowed(RelatedTo), "related_to =")
+    if isinstance(least_grade, bool) or least_grade not in (1, 2, 3, 4, 5):
+        raise UsageError(f"least_grade = {least_grade!r} must be a CTCAE grade as a number, 1 to 5.")
+    if not isinstance(serious, bool):
+        raise UsageError(f"serious = {serious!r} must be True or False.")
+    strata, kept = place_courses(courses, by)
+    check_left(kept)
+    con.execute(
+        "create or replace table cohort.harm as select cast(? as varchar) as category, "
+        "cast(? as integer) as least_grade, cast(? as boolean) as serious, cast(? as varchar) as related_to",
+        [category, least_grade, serious, related_to],
+    )
+    return strata, kept
 
 
 def _rates(mine: pl.DataFrame, code: str, confidence: float) -> list[dict[str, Any]]:
@@ -238,7 +260,8 @@ def _windows(mine: pl.DataFrame, cuts: pl.DataFrame, number: dict[int, int]) -> 
     return subject, rows["start"].to_numpy(), rows["day"].to_numpy(), rows["events"].to_numpy().astype(float)
 
 
-def _what(category: str | None, least_grade: int, serious: bool, related_to: str | None) -> str:
+def what_is_counted(category: str | None, least_grade: int, serious: bool, related_to: str | None) -> str:
+    """Return the events that are asked about, in words."""
     parts = [(category or "any adverse event").replace("_", " ")]
     if least_grade > 1:
         parts.append(f"grade {least_grade} or more")

@@ -22,6 +22,7 @@ from analysis.cohort import (
     several,
 )
 from analysis.cohort import Confirmation as ConfirmationName
+from analysis.exposure import exposure_note
 from analysis.response import time_to_response
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
@@ -144,6 +145,7 @@ def specifications(
         attrition=attrition,
         diagnostics=diagnostics_of([check("analyses", len(used), "> 0", True, "definitions × confirmation")]),
         notes=(
+            *exposure_note(by),
             "Courses differ between definitions: each is judged in those whose scales it needs (see denominator). The "
             "attrition shown is that of the first.",
             *skipped,

@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis import state_figures as figures
 from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum, check_day
+from analysis.exposure import exposure_note
 from analysis.loss_of_response import reduce_states
 from analysis.multistate import STATES
 from analysis.reduction import Reduction
@@ -78,7 +79,7 @@ def states_by_visit(
         settings={**settings, "horizon_day": [int(days[-1])], "visits": visits},
         attrition=seen.flow,
         diagnostics=diagnostics_of([]),
-        notes=("As seen: nothing is modelled. Those not seen are counted, not guessed.",),
+        notes=(*exposure_note(by), "As seen: nothing is modelled. Those not seen are counted, not guessed."),
         draw=figures.alluvial,
     )
 

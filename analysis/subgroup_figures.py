@@ -6,24 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analysis.figures import _DAYS_A_MONTH, _STYLE
 from analysis.numerics.laws import normal_quantile
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from analysis.result import Result
 
 _OWN, _POOLED = "#9aa5b1", "#0b5394"
+# Where a name may stand beside its point, in points of 1/72 inch; further than this it has a line to it.
+_NEAR = 13.0
+_AROUND = ((0.0, 1.0), (0.0, -1.0), (1.0, 0.5), (-1.0, 0.5), (1.0, -0.5), (-1.0, -0.5))
+_PLACES = [(0.0, 10.0), (0.0, -10.0), (7.0, 0.0), (-7.0, 0.0)]
+_PLACES += [(r * dx, r * dy) for r in (18, 28, 40, 54, 70, 90) for dx, dy in _AROUND]
 
 
 def forest(result: Result) -> Figure:
     """Draw each group's adjusted share and what remains of it after partial pooling, the most precise first."""
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     wide = _wide(result).sort(pl.col("high") - pl.col("low"))
     names = {s["code"]: s["label"] for s in result.settings["strata"]}
@@ -43,14 +50,13 @@ def forest(result: Result) -> Figure:
             axes.axvline(middle["estimate"][0], color="#bbbbbb", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         axes.set_yticks(
             range(wide.height),
-            [
-                f"{names.get(c, c).replace('_', ' ')}  ({d:,})"
-                for c, d in zip(wide["stratum"], wide["denominator"], strict=True)
-            ],
+            [f"{names.get(c, c)}  ({d:,})" for c, d in zip(wide["stratum"], wide["denominator"], strict=True)],
         )
         axes.set_ylim(wide.height - 0.5, -0.6)
         low, high = float(wide["low"].min()), float(wide["high"].max())  # type: ignore[arg-type]
         axes.set_xlim(max(0.0, low - 0.15 * (high - low)), min(1.0, high + 0.15 * (high - low)))
+        # Whole per cent only: a tick at 2.5 % would be written as another.
+        axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], min_n_ticks=3))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
         axes.set_xlabel(f"Response by {result.settings['horizon_day'][0] / _DAYS_A_MONTH:.0f} months, adjusted")
         axes.plot([], [], "o-", color=_POOLED, label="partially pooled")
@@ -87,12 +93,8 @@ def funnel_plot(result: Result) -> Figure:
             for edge in made.limits(grid, confidence):
                 axes.plot(1 / grid**2, _share(edge), color="#777777", linewidth=1, linestyle=line)
         axes.axhline(target, color="#bbbbbb", linewidth=0.8)
-        for k, i in enumerate(np.argsort(error)):
-            place = 1 / error[i] ** 2, wide["estimate"][int(i)]
-            axes.plot(*place, "o", color=_POOLED, markersize=5)
-            # Above and below in turn: centres of one size stand close together.
-            axes.annotate(wide["stratum"][int(i)], place, xytext=(0, 7 if k % 2 else -12), ha="center",
-                          textcoords="offset points", fontsize=8)  # fmt: skip
+        for i in range(wide.height):
+            axes.plot(1 / error[i] ** 2, wide["estimate"][i], "o", color=_POOLED, markersize=5)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
         axes.set_xlabel("Precision (1 / squared standard error)")
         axes.set_ylabel(f"Response by {result.settings['horizon_day'][0] / _DAYS_A_MONTH:.0f} months, adjusted")
@@ -103,10 +105,41 @@ def funnel_plot(result: Result) -> Figure:
         edges += [float(wide["estimate"].min()), float(wide["estimate"].max())]  # type: ignore[arg-type]
         room = 0.12 * (max(edges) - min(edges))
         axes.set_ylim(max(0.0, min(edges) - room), min(1.0, max(edges) + room))
+        _beside(axes, 1 / error**2, wide["estimate"].to_numpy(), wide["stratum"].to_list())
         axes.set_title("Lines: 95 % (dashed) and 99.8 % of centres that are alike", fontsize=8, loc="left")
     text = f"Funnel of {wide.height} centres around {100 * target:.0f} %."
     figure.alt_text = text  # type: ignore[attr-defined]
     return figure
+
+
+def _beside(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], names: list[str]) -> None:
+    """Write each name at its point (x, y), in the nearest place where it lies on no other name or point.
+
+    A name that stands further off has a line to its point.
+    """
+    from matplotlib.transforms import Bbox
+
+    figure = axes.figure
+    figure.draw_without_rendering()  # type: ignore[union-attr]
+    inch, size = figure.dpi / 72, []
+    for name in names:
+        text = axes.text(0.5, 0.5, name, transform=axes.transAxes, fontsize=8)
+        size.append((text.get_window_extent().width, text.get_window_extent().height))
+        text.remove()
+    points = axes.transData.transform(np.column_stack([x, y]))
+    dots = [Bbox.from_bounds(px - 4 * inch, py - 4 * inch, 8 * inch, 8 * inch) for px, py in points]
+    taken: list[Any] = []
+    for k, (name, (wide, high)) in enumerate(zip(names, size, strict=True)):
+        for dx, dy in _PLACES:
+            left = points[k, 0] + dx * inch - wide * (0.5 if dx == 0 else 0 if dx > 0 else 1)
+            box = Bbox.from_bounds(left, points[k, 1] + dy * inch - high / 2, wide, high)
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in (*dots, *taken)):
+                break
+        taken.append(box)
+        line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.6} if np.hypot(dx, dy) > _NEAR else None
+        axes.annotate(name, (x[k], y[k]), xytext=(dx, dy), textcoords="offset points", fontsize=8, arrowprops=line,
+                      ha="center" if dx == 0 else "left" if dx > 0 else "right", va="center")  # fmt: skip
 
 
 def _share(y: Any) -> Any:

@@ -92,7 +92,7 @@ def subgroups(
     if not sets:
         raise NotEstimable(
             f"{known.height} groups of {by} have a number: three or more{' in a stage' if len(parts) > 1 else ''} are "
-            "needed to say how much groups differ."
+            f"needed to say how much groups differ. adjusted_response(by='{by}') compares them as they are."
         )
     z = float(normal_quantile(0.5 + confidence / 2))
     frame, checks = rows.to_dicts(), []

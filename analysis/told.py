@@ -37,8 +37,8 @@ def is_share(quantity: str, settings: dict[str, Any]) -> bool:
     if quantity.startswith(("difference", "naive")):
         return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end", "loss")
     starts = (
-        "response", "share", "end", "loss_or_end", "range", "courses_with_event", "first_event", "goal", "reached_as",
-        "death", "seen", "ever", "at_",
+        "response", "pooled_response", "unadjusted", "funnel_target", "share", "end", "loss_or_end", "range",
+        "courses_with_event", "first_event", "goal", "reached_as", "death", "seen", "ever", "at_",
     )  # fmt: skip
     return quantity.startswith(starts) or " → " in quantity
 
@@ -172,12 +172,10 @@ def _block(quantity: str, rows: pl.DataFrame, unit: str, first: int) -> list[str
     width = {d: 2 + max(len(heads[d]), *(len(line.get(d, "")) for line in table.values())) for d in days}
     out: list[str] = []
     for part in _parts(days, width, _WIDTH - first - 8):
-        head = _title(quantity, unit)[: first - 1].ljust(first)
-        out.append(_line(head + "courses".rjust(8), [heads[d].rjust(width[d]) for d in part]))
+        out += _named(_title(quantity, unit), "courses", [heads[d].rjust(width[d]) for d in part], first)
         for name, line in table.items():
             of = f"{courses[name]:,}" if courses[name] else ""
-            out.append(_line(f"  {name}"[: first - 1].ljust(first) + of.rjust(8),
-                             [line.get(d, "").rjust(width[d]) for d in part]))  # fmt: skip
+            out += _named(f"  {name}", of, [line.get(d, "").rjust(width[d]) for d in part], first)
     for note, at in why.items():
         out += textwrap.wrap(f"{note} ({', '.join(at)})", _WIDTH, initial_indent="  – ", subsequent_indent="    ")
     return out
@@ -193,8 +191,14 @@ def _parts(days: list[Any], width: dict[Any, int], room: int) -> list[list[Any]]
     return parts
 
 
-def _line(head: str, cells: list[str]) -> str:
-    return (head + "".join(cells)).rstrip()
+def _named(name: str, courses: str, cells: list[str], first: int) -> list[str]:
+    """Return a line of a table; a name that is wider than its column stands above it in lines of its own, whole."""
+    indent = "    " if name.startswith(" ") else ""
+    # A unit stays with the word before it.
+    kept = name.strip().replace(", %", ",\u00a0%")
+    *above, last = textwrap.wrap(kept, first - 1, initial_indent=indent[:2], subsequent_indent=indent)
+    lines = [*above, (last.ljust(first) + courses.rjust(8) + "".join(cells)).rstrip()]
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
 def _at(row: dict[str, Any]) -> str:

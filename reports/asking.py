@@ -27,6 +27,7 @@ class Question(StrEnum):
     booster_effect = "booster-effect"
     outlook = "outlook"
     safety = "safety"
+    safety_by_grade = "safety-by-grade"
     joint_replacement = "joint-replacement"
     trajectories = "trajectories"
     growth = "growth"
@@ -71,6 +72,15 @@ def analyse(
     situation: Annotated[str | None, typer.Option(help="Booster for: any, regression or insufficient.")] = None,
     show_anyway: Annotated[
         bool | None, typer.Option("--show-anyway", help="Show a booster effect although a check failed.")
+    ] = None,
+    category: Annotated[str | None, typer.Option(help="Of safety: adverse events of this kind only.")] = None,
+    least_grade: Annotated[
+        int | None, typer.Option(min=1, max=5, help="Of safety: CTCAE grade from which an event counts.")
+    ] = None,
+    serious: Annotated[bool | None, typer.Option("--serious", help="Of safety: serious events only.")] = None,
+    related_to: Annotated[
+        str | None,
+        typer.Option(help="Of safety: related to the product, procedure or harvest."),
     ] = None,
     horizon_day: Annotated[list[int] | None, typer.Option(min=1, help="Days to report; may be repeated.")] = None,
     min_potential_follow_up_day: Annotated[int | None, typer.Option(help="First session to data cut, days.")] = None,
@@ -120,6 +130,10 @@ def analyse(
         "resamples": resamples,
         "seed": seed,
         "show_anyway": show_anyway,
+        "category": category,
+        "least_grade": least_grade,
+        "serious": serious,
+        "related_to": related_to,
     }
     options = answers.options_of(getattr(analysis, question.name), given, answers.typed(context, given))
     try:

@@ -175,11 +175,11 @@ def due(registry: RegistryPath, as_json: AsJson = False) -> None:
 
 def reporting(registry: RegistryPath, as_json: AsJson = False) -> None:
     """Show how completely products and their use are described, by the sections of MIBO and the items of DOSES."""
-    from registry.reporting import never_stated, sections
+    from registry.reporting import ORIENTATION, PUBLISHED, never_stated, sections
 
     found = opened(registry).reporting()
     if as_json:
-        typer.echo(json.dumps({"reporting": found.to_dicts()}, default=str))
+        typer.echo(json.dumps({"reporting": found.to_dicts(), "orientation": ORIENTATION}, default=str))
         return
     if found.height == 0:
         typer.echo("No product is recorded.")
@@ -190,7 +190,9 @@ def reporting(registry: RegistryPath, as_json: AsJson = False) -> None:
     for section in table["section"].unique(maintain_order=True):
         shares = dict(table.filter(section=section).select("product", "share").iter_rows())
         cells = (f"{100 * shares[p]:.0f} %" if p in shares else "–" for p in products)
-        typer.echo(f"{section!s:18}" + "".join(f"{cell:>12}" for cell in cells))
+        beside = f"   (trials: {100 * PUBLISHED:.1f} %)" if section == "all" else ""
+        typer.echo(f"{section!s:18}" + "".join(f"{cell:>12}" for cell in cells) + beside)
+    typer.echo(ORIENTATION)
     never = never_stated(found)
     if never:
         typer.echo("Never stated: " + "; ".join(never) + ".")

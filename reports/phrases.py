@@ -62,7 +62,8 @@ _CHARACTERISTICS = (
     N_("All"), N_("Courses"), N_("Age"), N_("Body-mass index"), N_("Duration of symptoms"), N_("Baseline pain"),
     N_("Baseline function"), N_("Baseline global assessment"), N_("Baseline quality of life"),
     N_("Dose of the first session"), N_("Dose of the planned series"), N_("Sex"), N_("Diagnosis"),
-    N_("Anatomical site"), N_("Cell source"), N_("Donor"), N_("Product"), N_("Route"), N_("Guidance"),
+    N_("Anatomical site"), N_("Cell source"), N_("Donor"), N_("Product"), N_("Separation of cells"),
+    N_("Expansion in culture"), N_("expanded"), N_("not expanded"), N_("Route"), N_("Guidance"),
     N_("Planned sessions"), N_("missing"), N_("mean (SD), %(unit)s"), N_("median [IQR]"), N_("years"), N_("kg/m²"),
     N_("months"), N_("0 best to 100 worst"), N_("million viable cells"),
 )  # fmt: skip

@@ -35,7 +35,7 @@ _COLUMNS = {
     "reporting_item.csv": ("section",),
     "vocabulary.csv": ("code",),
 }
-_LISTS = ("sex", "diagnosis", "site", "donor", "origin", "route", "guidance")
+_LISTS = ("sex", "diagnosis", "site", "donor", "origin", "separation", "route", "guidance")
 _KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "say": None, "html": None, "say_many": (1, 2)}
 
 

@@ -22,8 +22,9 @@ select
     cast(profile.bmi as double) as bmi,
     cast(first_domain.baseline as double) as baseline,
     cast(profile.symptom_months as double) as symptom_months,
-    profile.stage, profile.site, profile.origin, profile.donor, profile.route, profile.guidance, profile.dose_band,
-    profile.centre,
+    profile.stage, profile.site, profile.origin, profile.donor, profile.separation,
+    case when profile.expanded then 'expanded' when not profile.expanded then 'not expanded' end as expanded,
+    profile.route, profile.guidance, profile.dose_band, profile.centre,
     cast(profile.dose_viable_million as double) as dose_million,
     cast(profile.series_dose_million as double) as series_dose_million
 from reduction.response_course as response

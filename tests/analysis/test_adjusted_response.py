@@ -114,3 +114,18 @@ def test_the_estimand_says_what_is_done_about_ends_and_boosters(knees):
     rows = dict(estimand(adjusted_response(knees, confirmation="first")).iter_rows())
     assert "hypothetical" in rows["Intercurrent event: End of the target, death, another treatment in its place"]
     assert "standardised over the cohort for age, sex, baseline" in rows["Summary measure"]
+
+
+def test_processing_separates_strata_and_is_a_covariate(knees):
+    """Synthetic response depends on the stage alone: processing has no effect, within 99.9 % limits."""
+    made = adjusted_response(knees, by="expanded", covariates=("age",), confirmation="first", confidence=0.999)
+    assert [s["code"] for s in made.settings["strata"]] == ["expanded", "not expanded"]
+    courses = made.frame.filter(quantity="response", time_day=365.0)["denominator"].sum()
+    assert courses == made.attrition["n"][-1] > 400
+    apart = made.frame.filter(quantity="difference", time_day=365.0).row(0, named=True)
+    assert apart["low"] < 0 < apart["high"]
+    by_cells = adjusted_response(knees, covariates=("separation",), confirmation="first", confidence=0.999)
+    ratios = by_cells.frame.filter(quantity="hazard_ratio")
+    assert ratios.height == 2 and (ratios["low"] < 1).all() and (ratios["high"] > 1).all()
+    with pytest.raises(UsageError, match="which separates the strata"):
+        adjusted_response(knees, by="separation", covariates=("separation",))

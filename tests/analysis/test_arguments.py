@@ -12,6 +12,7 @@ ASKED_OF_COURSES = (
     "time_to_response", "loss_of_response", "time_in_response", "states_by_visit", "response_at_visits",
     "adjusted_response", "dose_response", "subgroups", "specifications", "booster_effect", "safety", "goals",
     "joint_replacement", "trajectories", "growth", "imputed_change", "score_patterns", "describe", "seen_weights",
+    "safety_by_grade",
 )  # fmt: skip
 IN_DAYS = (
     ("time_to_response", "horizon_day"), ("time_in_response", "horizon_day"), ("time_in_response", "change_day"),

@@ -157,6 +157,7 @@ def test_a_dose_that_few_had_has_no_number_but_a_reason(knees):
         ({"covariates": ("stage",)}, "no covariate beside them"),
         ({"by": "dose_band"}, "The dose is the question"),
         ({"at_million": (0.0, 10.0)}, "above 0"),
+        ({"at_million": "50"}, "millions of viable cells"),
         ({"horizon_day": (9000,)}, "Nobody was watched to day 9000"),
     ],
 )

@@ -208,3 +208,18 @@ def test_many_quantities_of_one_stratum_are_a_line_each_in_one_table():
     assert text[-10].split() == ["late", "courses", "day", "91", "day", "365"]
     assert [line.split(",")[0] for line in text[-9:-2]] == [f"share_{i}" for i in range(7)]
     assert text[-3].endswith("50  40 (0 to 100)              –") and text[-2] == "  – too early (share_6, day 365)"
+
+
+def test_no_printed_name_is_cut_and_shares_have_one_unit():
+    long = "seen: 1 month, 3 months, 6 months, 12 months"
+    ratio = row("separation: density gradient against plastic adherence", "hazard_ratio", estimate=1.2, denominator=90)
+    printed = repr(result(
+        *(row("early", f"{long}{more}", estimate=0.1, denominator=90) for more in ("", ", 24 months")), ratio,
+        *(row("early", q, estimate=0.455, denominator=90) for q in ("pooled_response", "unadjusted at 32 million")),
+    ))  # fmt: skip
+    lines = [line.removesuffix("courses").split("  90  ")[0].strip() for line in printed.splitlines()]
+    said = " ".join(lines)
+    assert f"{long} early" in said or f"{long}, % early" in said
+    assert f"{long}, 24 months" in said and "density gradient against plastic adherence" in said
+    assert "0.455" not in printed and "pooled_response, %" in printed and "unadjusted at 32 million, %" in printed
+    assert all(len(line) <= 100 for line in printed.splitlines()) and "%" not in lines

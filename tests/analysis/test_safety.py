@@ -1,10 +1,13 @@
 """Safety: rates and limits against the definitions of their papers, and what is said where nothing was seen."""
 
+import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from scipy import optimize, stats
 
-from analysis import safety
+from analysis import goals, safety, safety_by_grade
+from analysis.harm_table import given_away
 from analysis.numerics.exact import exact_rate, exact_share
 from registry.errors import NotEstimable, UsageError
 
@@ -102,6 +105,8 @@ def test_a_figure_that_is_hidden_does_not_say_that_nothing_was_seen(everybody):
         ({"category": "pain_flair"}, "Did you mean 'pain_flare'"),
         ({"least_grade": 6}, "1 to 5"),
         ({"related_to": "clinic"}, "product"),
+        ({"least_grade": "3"}, "a CTCAE grade as a number"),
+        ({"serious": "yes"}, "True or False"),
     ],
 )
 def test_a_wrong_option_is_told(everybody, options, says):
@@ -153,3 +158,48 @@ def test_of_no_first_event_the_limit_is_that_of_those_watched_so_long(everybody)
 
 def test_the_figure_tells_first_events_and_means(everybody):
     assert "With a first event by 12 months: " in safety(everybody, by="all").plot().alt_text
+
+
+def test_by_grade_and_relation_events_add_up_to_those_of_safety_and_of_the_record(everybody):
+    made, plain = (ask(everybody, by="programme") for ask in (safety_by_grade, safety))
+    total = made.frame.filter(quantity="events_per_100_sessions: any grade, any relation")
+    assert_frame_equal(total.drop("quantity", "note"), plain.frame.filter(quantity="events_per_100_sessions").drop("quantity", "note"))  # fmt: skip
+    sql = (
+        "select programme, count(*) from course.harm join course.course using (course_id) where ctcae_grade = 2 "
+        "and related_product in ('possible', 'probable', 'definite') group by 1"
+    )
+    n = dict(made.frame.filter(quantity="events_per_100_sessions: grade 2, related").select("stratum", "n").iter_rows())
+    assert {k: v for k, v in n.items() if v} == dict(everybody.registry.con.sql(sql).fetchall()) != {}
+    parts = made.frame.filter(pl.col("quantity").str.contains(r"100_sessions: grade \d, (related|not)"))
+    assert parts["n"].sum() == total["n"].sum() and made.table().columns[:2] == ["grade", "relation"]
+
+
+def test_cells_of_few_events_are_hidden_with_what_would_give_them_away():
+    """By hand: 3 of 20 related, so the other 17 go as well; the totals of all grades then give away neither."""
+    events = np.array([[3, 17, 0], [30, 40, 0], [0, 0, 0], [33, 57, 0]])
+    table = np.c_[events, events.sum(axis=1)]
+    hidden = given_away(table, table, 5)
+    assert hidden.tolist() == [[True, True, False, False], [True, True, False, False], [False] * 4, [False] * 4]
+    assert not given_away(table + 0 * table, np.where(table > 0, 99, 0), 2).any()
+
+
+def test_what_leaves_of_a_table_by_grade_has_no_cell_that_is_small_or_the_rest_of_a_sum(everybody):
+    shown = safety_by_grade(everybody, by="all").suppress().frame.filter(pl.col("quantity").str.contains("sessions"))
+    n = {q.split(": ")[1]: v for q, v in shown.select("quantity", "n").iter_rows()}
+    grades, relations = [f"grade {k}" for k in range(1, 6)], ["related", "not related", "not stated"]
+    assert not [v for v in n.values() if v is not None and 0 < v < 5] and None in n.values()
+    sums = [(f"{g}, any relation", [f"{g}, {r}" for r in relations]) for g in [*grades, "any grade"]]
+    sums += [(f"any grade, {r}", [f"{g}, {r}" for g in grades]) for r in [*relations, "any relation"]]
+    for total, parts in sums:
+        gone = [p for p in parts if n[p] is None]
+        if n[total] is not None and gone:
+            assert len(gone) > 1 and n[total] - sum(n[p] or 0 for p in parts) >= 5
+
+
+def test_of_nobody_safety_and_goals_say_why_nobody_is_left(six_programmes):
+    nobody = six_programmes.courses(programme="osteoarthritis", min_age=200)
+    for ask in (safety, safety_by_grade, goals):
+        with pytest.raises(
+            NotEstimable, match=r"No course is left to analyse\. \d+ younger than 200; \d+ another prog"
+        ):
+            ask(nobody)

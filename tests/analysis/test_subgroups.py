@@ -1,9 +1,13 @@
 """Subgroups: shrunken as far as chance explains, centres in their funnel, refusals with reasons."""
 
+import dataclasses
+
+import numpy as np
 import polars as pl
 import pytest
 
-from analysis import estimand, subgroups
+from analysis import adjusted_response, estimand, safety, subgroups, time_to_response
+from analysis.result import frame_of, row
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
@@ -71,6 +75,9 @@ def test_what_cannot_be_compared_is_refused(knees):
         subgroups(knees, by="origin", horizon_day=0)
     with pytest.raises(NotEstimable, match="three or more are needed"):
         subgroups(knees, by="sex", covariates=("age",))
+    with pytest.raises(NotEstimable, match=r"adjusted_response\(by='route'\) compares them as they are"):
+        subgroups(knees, by="route", covariates=("age",))
+    assert adjusted_response(knees, by="route", covariates=("age",)).frame["estimate"].is_not_null().any()
 
 
 def test_sources_within_a_stage_are_drawn_together_within_it_and_not_across(knees):
@@ -88,3 +95,38 @@ def test_sources_within_a_stage_are_drawn_together_within_it_and_not_across(knee
     assert "partially pooled" in result.plot().alt_text
     with pytest.raises(UsageError, match="must not name what separates"):
         subgroups(knees, by="origin_by_stage", covariates=("stage", "age"))
+
+
+def test_a_comparison_by_what_was_chosen_says_that_nobody_was_randomised_and_one_by_stage_does_not(knees):
+    said = "Nobody was randomised to the {}: whoever chose it had reasons"
+    assert subgroups(knees, by="origin", covariates=("age",)).notes[1].startswith(said.format("cell source"))
+    adjusted = adjusted_response(knees, by="stage", covariates=("age", "route"))
+    assert [n for n in adjusted.notes if "randomised" in n] == [adjusted.notes[0]]
+    assert adjusted.notes[0].startswith(said.format("route"))
+    assert safety(knees).notes[0].startswith(said.format("product"))
+    assert not any("randomised" in n for n in time_to_response(knees, resamples=0).notes)
+
+
+def test_ticks_of_a_forest_are_written_as_they_are(knees):
+    figure = subgroups(knees, by="origin", covariates=("age",)).plot()
+    figure.draw_without_rendering()
+    axis = figure.axes[0].xaxis
+    for tick, label in zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True):
+        assert float(label.get_text().removesuffix(" %")) == pytest.approx(100 * tick, abs=1e-6)
+    groups = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert any(name.startswith("bone marrow  (") for name in groups) and "_" not in "".join(groups)
+
+
+def test_names_of_centres_of_one_size_do_not_lie_on_each_other(knees):
+    """Twenty-four centres drawn close together."""
+    rng = np.random.default_rng(3)
+    rows = [row("all", "funnel_target", estimate=0.46)]
+    for k, share in enumerate(rng.normal(0.46, 0.03, 24)):
+        half = 0.11 * np.sqrt(75 / rng.integers(60, 90))
+        for quantity in ("response", "pooled_response"):
+            rows.append(row(f"C{k:02d}", quantity, estimate=share, low=share - half, high=share + half, n=9, denominator=70))  # fmt: skip
+    figure = dataclasses.replace(subgroups(knees, by="centre", covariates=("age",)), frame=frame_of(rows)).plot()
+    figure.draw_without_rendering()
+    names = [t for t in figure.axes[0].texts if t.get_text().startswith("C")]
+    boxes = [super(type(t), t).get_window_extent() for t in names]
+    assert len(boxes) == 24 and not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]

@@ -74,6 +74,12 @@ def test_items_of_a_section_count_the_same(described):
     # DOSES: relation, origin, separation, viability; not age and sex, not markers.
     assert found["DOSES"] == pytest.approx(4 / 6)
     assert "delivery" not in found
+    # Abed 2024: the mean of all items of 27 trials; of no section by itself.
+    assert dict(table.filter(product="CELLS").select("section", "published").iter_rows())["all"] == 0.705
+    assert (
+        table.filter(pl.col("section") != "all")["published"].null_count()
+        == table.filter(pl.col("section") != "all").height
+    )
 
 
 def test_every_section_of_mibo_but_the_design_is_asked_and_every_item_says_what_it_means():
@@ -88,6 +94,8 @@ def test_the_command_shows_sections_by_product_and_what_is_never_stated(describe
     assert shown.exit_code == 0
     line = next(line for line in shown.output.splitlines() if line.startswith("donor"))
     assert line.split() == ["donor", "100", "%", "33", "%"]
+    every = next(line for line in shown.output.splitlines() if line.startswith("all"))
+    assert every.endswith("(trials: 70.5 %)") and "70.5 % (30.2 to 90.6 %) of a 53-point MIBO list" in shown.output
     assert "Never stated:" in shown.output and "anticoagulant" in shown.output
     rows = json.loads(CliRunner().invoke(app, ["reporting", str(described.path), "--json"]).output)["reporting"]
     assert pl.DataFrame(rows).height == described.reporting().height

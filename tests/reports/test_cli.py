@@ -171,6 +171,10 @@ def test_an_answer_that_cannot_be_given_is_withheld_with_exit_code_5(run, loaded
 def test_a_question_keeps_its_own_default_and_says_what_it_needs(run, loaded):
     answer = json.loads(run("analyse", loaded, "safety", "--json")[1])
     assert answer["settings"]["by"] == "product"
+    options = ("--serious", "--least-grade", "2", "--related-to", "procedure", "--category", "swelling")
+    asked = json.loads(run("analyse", loaded, "safety", *options, "--json")[1])["settings"]
+    assert (asked["serious"], asked["least_grade"], asked["related_to"]) == (True, 2, "procedure")
+    assert "grade 3" in run("analyse", loaded, "safety-by-grade", "--by", "route")[1]
     code, _, error = run("analyse", loaded, "outlook", "--programme", "osteoarthritis")
     assert code == 2 and "outlook needs --stage" in error and "Traceback" not in error
 

@@ -205,7 +205,8 @@ class Given:
         self._insert("record.condition", {"id": next(self.next_id), **who, "diagnosis": row["diagnosis"]})
 
     def _product(self, row: Row) -> None:
-        self._new("product", str(row["product"]), **row, separation="none", expanded=False)
+        processed = {"separation": row.get("separation") or "none", "expanded": row.get("expanded") == "yes"}
+        self._new("product", str(row["product"]), **{**row, **processed})
 
     def _cut(self, row: Row) -> None:
         load = {"load_id": next(self.next_id), "loaded_at": DAY_ZERO, "loaded_by": "us"}

@@ -13,3 +13,45 @@ def test_a_second_knee_and_a_second_course_have_the_baseline_and_age_of_their_ow
         Cleo left 1  | 60.0     | 60.0 | female | censored
     """,
     )
+
+
+def test_processing_is_that_of_the_product_of_the_courses_own_first_session_and_not_known_without_one(given):
+    given("""
+        products
+        product | donor      | origin      | separation        | expanded
+        BMAC    | autologous | bone_marrow | density_gradient  | no
+        AD      | autologous | synovium    | plastic_adherence | yes
+
+        sessions
+        patient | side  | course | day | product
+        Anna    | left  | 1      | 0   | BMAC
+        Anna    | left  | 2      | 500 | AD
+        Anna    | right | 1      | 0   | -
+
+        scores
+        patient | side  | day | KOOS/pain | KOOS/adl | PtGA
+        Anna    | left  | 0   | 40        | 50       | 60
+        Anna    | left  | 90  | 80        | 50       | 60
+        Anna    | left  | 500 | 40        | 50       | 60
+        Anna    | left  | 590 | 80        | 50       | 60
+        Anna    | right | 0   | 40        | 50       | 60
+        Anna    | right | 90  | 45        | 50       | 60
+
+        cohort
+        course
+        Anna left 1
+        Anna left 2
+        Anna right 1
+
+        question
+        end_policy
+        competing
+    """).derives(
+        "reduction.response_covariate",
+        """
+        course       | separation        | expanded
+        Anna left 1  | density_gradient  | not expanded
+        Anna left 2  | plastic_adherence | expanded
+        Anna right 1 | -                 | -
+    """,
+    )

@@ -118,10 +118,7 @@ class Result:
         return self.draw(self)
 
     def plot_flow(self) -> Figure:
-        """Draw the flow of courses: all there are, who left at each step and why, who was used, by stratum.
-
-        Of ``result.suppress()`` small reasons stand together, and no stratum is shown where one is hidden.
-        """
+        """Draw the flow of courses: all there are, who left and why, who was used, by stratum where none is hidden."""
         from analysis.figures import at_home_in_a_cell
         from analysis.flow_figures import attrition
 

@@ -127,14 +127,12 @@ def _lines_a_quantity(blocks: dict[str, pl.DataFrame], result: Result) -> list[s
     width = {d: 2 + max(len(heads[d]), *(len(line.get(d, "")) for line in table.values())) for d in days}
     out: list[str] = []
     for part in _parts(days, width, _WIDTH - first - 8):
-        out.append(
-            _line(stratum[: first - 1].ljust(first) + "courses".rjust(8), [heads[d].rjust(width[d]) for d in part])
-        )
+        out += _named(stratum, "courses", [heads[d].rjust(width[d]) for d in part], first)
         for q, line in table.items():
             held = blocks[q].filter(pl.col("time_day").is_in(part))["denominator"].drop_nulls().to_list()
             of = max(held, default=0)
-            out.append(_line(names[q][: first - 1].ljust(first) + (f"{of:,}" if of else "").rjust(8),
-                             [line.get(d, "").rjust(width[d]) for d in part]))  # fmt: skip
+            told = [line.get(d, "").rjust(width[d]) for d in part]
+            out += _named(names[q], f"{of:,}" if of else "", told, first)
     unknown = pl.concat(blocks.values()).filter(pl.col("estimate").is_null())
     for rows in unknown.with_columns(pl.col("note").fill_null("not known")).partition_by("note", maintain_order=True):
         of_these = rows["quantity"].unique(maintain_order=True).to_list()

@@ -139,6 +139,18 @@ def ask(
     return _measured(courses, named, domain, policies["unit"], planned)
 
 
+def own_unit(courses: Courses) -> Unit:
+    """Return how the change of what a programme is asked first is told: natively where it is a measured quantity.
+
+    A scale with another range than 0 to 100 and a unit of its own, such as a count of cells, is not read in points.
+    """
+    scale, _ = _scale_or_domain(courses, None)
+    found = courses.registry.con.execute(
+        "select 1 from catalogue.scale where scale = ? and unit <> '{score}' and (low <> 0 or high <> 100)", [scale]
+    ).fetchone()
+    return "native" if found else "points_of_100"
+
+
 def _scale_or_domain(courses: Courses, asked: str | None) -> tuple[str | None, str | None]:
     """Return the scale, or the domain whose scale each course has; of these exactly one is given."""
     con = courses.registry.con

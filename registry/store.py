@@ -217,8 +217,13 @@ class Registry:
 
     def follow_up(self) -> pl.DataFrame:
         """Return courses seen, late, overdue, missed, lost and ended by centre, stage, planned visit and scale."""
-        sqlmodels.run(self.con, ["reduction.follow_up"])
+        sqlmodels.run(self.con, ["reduction.follow_up_state", "reduction.follow_up"])
         return self.sql("from reduction.follow_up order by programme, centre, stage, position, scale")
+
+    def follow_up_visits(self) -> pl.DataFrame:
+        """Return the same by planned visit: each course counts once a visit, seen if one of its scales was."""
+        sqlmodels.run(self.con, ["reduction.follow_up_state", "reduction.follow_up_visit"])
+        return self.sql("from reduction.follow_up_visit order by programme, position")
 
     def reporting(self) -> pl.DataFrame:
         """Return how completely each product and its use are described, item by item (MIBO, DOSES).

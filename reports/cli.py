@@ -171,7 +171,7 @@ def status(registry: RegistryPath, as_json: AsJson = False) -> None:
     reg = opened(registry)
     courses = reg.status()
     by_status = courses.group_by("programme", "status").len("courses").sort("programme", "status")
-    overdue = courses.filter((courses["n_overdue"] > 0) & ~courses["status"].is_in(["ended", "not_treated"]))
+    overdue = courses.filter(courses["n_overdue"] > 0)
     if as_json:
         _print_json(
             {

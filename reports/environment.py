@@ -38,6 +38,7 @@ def environment(words: Words) -> Environment:
         as_percent=words.percent,
         as_number=words.number,
         said=words.said,
+        value=words.value,
         plain=words.plain,
         inside=words.inside,
         text=words.text,

@@ -28,7 +28,11 @@ _DEFINED = {
     "where list_contains($used, definition) order by all",
     "Loss of response": "select loss, version, label, source, verified from catalogue.loss_definition "
     "where programme = $programme and list_contains($lost, loss) order by loss",
-    "Events": "select kind, role from catalogue.programme_event where programme = $programme order by role, kind",
+    "Planned visits": "select planned_visit, target_day, window_low_day, window_high_day, source "
+    "from catalogue.programme_visit v join catalogue.programme p using (programme) where v.programme = $programme "
+    "order by position",
+    "Events": "select kind, role, source from catalogue.programme_event e join catalogue.programme p using (programme) "
+    "where e.programme = $programme order by role, kind",
 }
 
 
@@ -133,7 +137,6 @@ def definitions(registry: Registry, programme: str, found: dict[str, Result]) ->
     """Return as Markdown the codes and thresholds that the analyses used: stages, scales, response, loss, ends."""
     used = sorted({str(r.settings["definition"]) for r in found.values() if r.settings.get("definition")})
     lost = sorted({str(r.settings["loss"]) for r in found.values() if r.settings.get("loss")})
-    given = {"programme": programme, "used": used, "lost": lost}
     lines = [
         f"# Definitions: {programme.replace('_', ' ')}",
         "",
@@ -141,14 +144,26 @@ def definitions(registry: Registry, programme: str, found: dict[str, Result]) ->
         "source. Of a definition, one arm is enough, and within it as many criteria as `n_needed`; `improvement_min` "
         "is in points of the basis, `relative_min` a share of the baseline.",
     ]
-    for title, query in _DEFINED.items():
-        frame = registry.con.execute(query, {k: v for k, v in given.items() if f"${k}" in query}).pl()
-        if frame.height == 0:
-            continue
-        shown = frame.select(c.name for c in frame if c.null_count() < frame.height)
+    for title, shown in defined(registry, programme, used, lost).items():
         lines += ["", f"## {title}", "", f"| {' | '.join(shown.columns)} |", "|" + "---|" * shown.width]
         lines += ["| " + " | ".join(_said(v) for v in row) + " |" for row in shown.iter_rows()]
     return "\n".join([*lines, ""])
+
+
+def defined(registry: Registry, programme: str, used: list[str], lost: list[str]) -> dict[str, pl.DataFrame]:
+    """Return rows of the catalogues by what they define, without empty columns; what has no row is not there.
+
+    Parameters
+    ----------
+    used, lost
+        Definitions of response, and of its loss.
+    """
+    given, found = {"programme": programme, "used": used, "lost": lost}, {}
+    for title, query in _DEFINED.items():
+        frame = registry.con.execute(query, {k: v for k, v in given.items() if f"${k}" in query}).pl()
+        if frame.height:
+            found[title] = frame.select(c.name for c in frame if c.null_count() < frame.height)
+    return found
 
 
 def _said(value: object) -> str:

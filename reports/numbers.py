@@ -8,12 +8,32 @@ from typing import Any
 from analysis import Result
 from analysis.result import SMALLEST_CELL, versions
 from registry import Registry
+from reports.fingerprint import code_hash
 from reports.phrases import N_
+from reports.reasons import edited, not_few, reasons, standing
 from reports.words import ENGLISH, Words
 
 # A change in the share that responds is told from this on, in points of 100.
 _TOLD_POINTS = 0.5
 _DAY = 365.0
+_FEW_MORE = {
+    "patient": N_("Fewer than %(few)s patients more than before."),
+    "course": N_("Fewer than %(few)s courses more than before."),
+    "treatment_session": N_("Fewer than %(few)s sessions more than before."),
+    "measurement": N_("Fewer than %(few)s measurements more than before."),
+    "event": N_("Fewer than %(few)s events more than before."),
+    "adverse_event": N_("Fewer than %(few)s adverse events more than before."),
+}
+_FEW_LESS = {
+    "patient": N_("Fewer than %(few)s patients less than before."),
+    "course": N_("Fewer than %(few)s courses less than before."),
+    "treatment_session": N_("Fewer than %(few)s sessions less than before."),
+    "measurement": N_("Fewer than %(few)s measurements less than before."),
+    "event": N_("Fewer than %(few)s events less than before."),
+    "adverse_event": N_("Fewer than %(few)s adverse events less than before."),
+}
+# What the numbers file tells of a result beside its numbers.
+_SETTINGS = ("definition", "definition_version", "confirmation", "unit_label")
 _COUNTED = {
     "patient": N_("%(n)s patients, before %(before)s."),
     "course": N_("%(n)s courses, before %(before)s."),
@@ -24,7 +44,9 @@ _COUNTED = {
 }
 
 
-def numbers(registry: Registry, programmes: Iterable[tuple[str, str, list[Result]]]) -> dict[str, Any]:
+def numbers(
+    registry: Registry, programmes: Iterable[tuple[str, str, list[Result]]], before: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return every number of the page, small cells suppressed.
 
     Parameters
@@ -33,20 +55,27 @@ def numbers(registry: Registry, programmes: Iterable[tuple[str, str, list[Result
         Whose report it is.
     programmes
         Code, label and suppressed results of each programme.
+    before
+        The numbers before: what was edited since its last load is told of each programme.
     """
+    since = before.get("last_load") if before else None
     return {
         "data_cut": registry.data_cut,
         "smallest_cell": SMALLEST_CELL,
-        "counts": {k: _shown(n) for k, n in registry.counts().items() if k in _COUNTED},
+        "counts": {k: not_few(n) for k, n in registry.counts().items() if k in _COUNTED},
         "loads": registry.con.sql("select count(*) from log.load").fetchall()[0][0],
+        "last_load": registry.con.sql("select coalesce(max(load_id), 0) from log.load").fetchall()[0][0],
+        "code": code_hash()[:12],
         "programmes": {
             code: {
                 "label": label,
+                **standing(registry, code),
+                "edited": {} if since is None else edited(registry, code, since),
                 "results": {
                     r.question: {
                         "frame": r.frame.to_dicts(),
                         "notes": r.notes,
-                        **{k: r.settings.get(k) for k in ("definition", "definition_version", "confirmation")},
+                        **{k: r.settings[k] for k in _SETTINGS if k in r.settings},
                     }
                     for r in results
                 },
@@ -67,22 +96,36 @@ def changes(before: dict[str, Any], now: dict[str, Any], words: Words = ENGLISH)
         told = words.say("The data now reach to %(day)s; before, to %(before)s.",
                          day=words.date(_day(now)), before=words.date(_day(before)))  # fmt: skip
         found.append(told)
-    for key, sentence in _COUNTED.items():
+    for key in _COUNTED:
         old, new = before["counts"].get(key), now["counts"].get(key)
         if old is not None and new is not None and old != new:
-            found.append(words.say(sentence, n=words.integer(new), before=words.integer(old)))
+            found.append(_moved(key, old, new, words))
     if now["versions"] != before["versions"]:
         moved = [f"{k} {before['versions'].get(k, words.say('none'))} → {v}" for k, v in now["versions"].items()
                  if before["versions"].get(k) != v]  # fmt: skip
         found.append(words.say("Versions: %(versions)s.", versions=", ".join(moved)))
+    elif now.get("code") != before.get("code", now.get("code")):
+        told = N_("The code changed under the same version (%(before)s → %(code)s).")
+        found.append(words.say(told, before=before["code"], code=now["code"]))
     for code, programme in now["programmes"].items():
         earlier = before["programmes"].get(code)
         if earlier is None:
             found.append(words.say("%(programme)s is new in the report.", programme=words.plain(programme["label"])))
             continue
         found += _of_programme(words.plain(programme["label"]), earlier["results"], programme["results"], words)
+        if why := reasons(earlier, programme, words):
+            told = N_("%(programme)s, why: %(reasons)s.")
+            found.append(words.say(told, programme=words.plain(programme["label"]), reasons="; ".join(why)))
     gone = [words.plain(p["label"]) for code, p in before["programmes"].items() if code not in now["programmes"]]
     return found + [words.say("%(programme)s is no longer in the report.", programme=label) for label in gone]
+
+
+def _moved(key: str, before: int, now: int, words: Words) -> str:
+    """Return how a count changed; by a few only that it did, so that the difference gives nobody away."""
+    if abs(now - before) >= SMALLEST_CELL:
+        return words.say(_COUNTED[key], n=words.integer(now), before=words.integer(before))
+    few = words.integer(SMALLEST_CELL)
+    return words.say(_FEW_MORE[key] if now > before else _FEW_LESS[key], few=few)
 
 
 def _of_programme(label: str, before: dict[str, Any], now: dict[str, Any], words: Words) -> list[str]:
@@ -126,10 +169,6 @@ def _responses(results: dict[str, Any]) -> dict[str, float]:
         for r in rows
         if r["quantity"] == "response" and r["time_day"] == _DAY and r["estimate"] is not None
     }
-
-
-def _shown(n: int) -> int | None:
-    return n if n == 0 or n >= SMALLEST_CELL else None
 
 
 def _day(report: dict[str, Any]) -> str | None:

@@ -105,6 +105,7 @@ _SETTINGS = (
     N_("Greenwood"),
     N_("bootstrap of patients"),
     N_("points of 100"),
+    N_("10*9/L"),
     N_("share"),
     N_("a positive change is an improvement"),
     N_("a positive difference is a benefit"),

@@ -33,8 +33,8 @@ from registry.errors import NotEstimable, UsageError, choose
 from reports import checklists, tables
 from reports.crate import NAME as CRATE
 from reports.crate import write_crate
+from reports.fingerprint import code_and_record
 from reports.methods import definitions, footnotes, methods
-from reports.publish import code_and_record
 from reports.tables import Table
 from reports.word import write_tables
 

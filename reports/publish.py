@@ -16,12 +16,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-import analysis
-import registry as registry_package
-import reports
-from registry import Registry, sqlmodels
+from registry import Registry
 from registry.errors import CatamnesisError, RegistryBusy, UsageError
 from reports.by_centre import FOLDER, write_centre_reports
+from reports.fingerprint import code_and_record
 from reports.formats import replace_file
 from reports.summary import write_report
 from reports.words import words_of
@@ -31,7 +29,6 @@ LATEST = "latest"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z-[0-9a-f]{8}")
 _MARK = "<!-- status -->"
 _BANNER = re.compile(re.escape(_MARK) + r"(<p class=\"held\" role=\"alert\">.*?</p>)?", re.DOTALL)
-_CODE = (".py", ".html", ".js", ".csv", ".toml", ".sql", ".typ", ".mo")
 
 
 @dataclass(frozen=True)
@@ -139,18 +136,6 @@ def _fingerprint(registry: Registry, by_centre: bool, language: str) -> str:
     """Return eight digits that change with the record, its derivation, the catalogues, the code, and what is asked."""
     asked = "by centre" if by_centre else ""
     return hashlib.sha256("".join([*code_and_record(registry), asked, language]).encode()).hexdigest()[:8]
-
-
-def code_and_record(registry: Registry) -> tuple[str, str]:
-    """Return a hash of the code with its catalogues and SQL, and one of the loads and the derivation of a registry."""
-    code, record = hashlib.sha256(), hashlib.sha256()
-    for table in ("log.load", "log.source_file", "log.meta"):
-        record.update(str(registry.con.sql(f"from {table} order by all").fetchall()).encode())
-    folders = [Path(str(m.__file__)).parent for m in (registry_package, analysis, reports)]
-    for folder in [*folders, sqlmodels.folder()]:
-        for file in sorted(p for p in folder.rglob("*") if p.suffix in _CODE):
-            code.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
-    return code.hexdigest(), record.hexdigest()
 
 
 def _last(out: Path) -> Path | None:

@@ -18,8 +18,8 @@ from registry.errors import UsageError, choose
 from reports import anonymity, proxies
 from reports.anonymity import Disclosure
 from reports.date_shift import Shift, with_dates
+from reports.fingerprint import code_and_record
 from reports.publication import known_programmes
-from reports.publish import code_and_record
 from reports.row_datasets import datasets
 from reports.row_formats import Dataset, write
 

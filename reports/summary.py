@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,23 @@ from analysis import (
 from analysis.cells import in_few
 from analysis.description import Description
 from analysis.result import SMALLEST_CELL, versions
+from analysis.trajectory_question import own_unit
 from registry import Courses, Registry
 from registry.errors import NotEstimable
 from reports import disclosure
 from reports.booster_section import booster_section
+from reports.defined_section import defined_section
 from reports.description_section import characteristics, description_section, goals_result, goals_section
 from reports.drawn import drawn
 from reports.environment import environment
 from reports.first_page import headlines, read_first
+from reports.follow_up_section import completeness, due, due_table, status, status_table, visit_table
 from reports.formats import replace_file
 from reports.numbers import changes, numbers
 from reports.outlook_section import outlook_result, outlook_section
 from reports.phrases import N_
 from reports.printed import write_pdf
+from reports.quality_section import quality_section
 from reports.readers import readable, readable_checks
 from reports.safety_section import safety_results, safety_section
 from reports.words import ENGLISH, Words, words_of
@@ -60,6 +65,7 @@ class Section:
     characteristics: Description | None
     goals: Result | None
     completeness: pl.DataFrame
+    due: pl.DataFrame
     status: pl.DataFrame
     withheld: list[str] = field(default_factory=list)
 
@@ -108,7 +114,7 @@ def write_report(
     words = words_of(language)
     sections = sections_of(registry)
     out.mkdir(parents=True, exist_ok=True)
-    found = numbers(registry, [(s.programme, s.label, s.results) for s in sections])
+    found = numbers(registry, [(s.programme, s.label, s.results) for s in sections], before)
     found["changes"] = changes(before, found) if before else []
     since = {"data_cut": before["data_cut"], "lines": changes(before, found, words)} if before else None
     html = render(registry, sections, since, centre, words)
@@ -137,6 +143,7 @@ def render(
     title = words.say("Outcomes after regenerative treatment")
     if centre:
         title = words.say("Outcomes after regenerative treatment: centre %(centre)s", centre=centre)
+    defects, described = registry.check(), description_section(registry)
     return (
         environment(words)
         .get_template("summary.html")
@@ -144,14 +151,15 @@ def render(
             title=title,
             data_cut=registry.data_cut,
             counts=registry.counts(),
-            sections=[_context(s, words) for s in sections],
+            sections=[_context(registry, s, words) for s in sections],
             headlines=headlines(sections),
             read_first=read_first(registry, sections, words),
             since=since,
             loads=registry.sql("select * from log.load order by load_id").to_dicts(),
             refused=_refused(registry),
-            described=description_section(registry),
-            defects=registry.check().group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
+            described=described,
+            quality=quality_section(registry, described["products"] if described else [], defects),
+            defects=defects.group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
             versions=versions(),
             meta=dict(registry.con.sql("select key, value from log.meta order by key").fetchall()),
             chain=registry.chain_head(),
@@ -185,7 +193,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
     described = answer(describe)
     response = answer(time_to_response)
     sizes = _sizes(registry, "reduction.response_course") if response is not None else {}
-    trajectory = answer(trajectories)
+    trajectory = answer(partial(trajectories, unit=own_unit(courses)))
     modelled = _sizes(registry, "reduction.trajectory_course where reason is null") if trajectory is not None else {}
     has_end = registry.con.execute(
         "select count(*) from catalogue.programme_event where programme = ? and role = 'end'", [programme]
@@ -208,12 +216,9 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         harms=safety_results(courses),
         characteristics=described if isinstance(described, Description) else None,
         goals=goals_result(courses),
-        completeness=_completeness(registry, programme),
-        status=registry.con.execute(
-            "select status, rule, count(*) as n, count(*) filter (where n_overdue > 0) as n_overdue "
-            "from summary.course_status where programme = ? group by all order by n desc, status",
-            [programme],
-        ).pl(),
+        completeness=completeness(registry, programme),
+        due=due(registry, programme),
+        status=status(registry, programme),
         withheld=withheld,
     )
 
@@ -232,20 +237,15 @@ def _has_boosters(registry: Registry, programme: str) -> bool:
     return bool(found and found[0])
 
 
-def _completeness(registry: Registry, programme: str) -> pl.DataFrame:
-    return registry.con.execute(
-        "select stage, coalesce(label, stage) as label, planned_visit, n_due, n_seen "
-        "from summary.completeness left join catalogue.stage using (programme, stage) "
-        "where programme = ? order by summary.completeness.position, catalogue.stage.position nulls last",
-        [programme],
-    ).pl()
-
-
-def _context(section: Section, words: Words) -> dict[str, Any]:
+def _context(registry: Registry, section: Section, words: Words) -> dict[str, Any]:
     """Return what the template needs of one programme."""
     of, strata = section.programme, section.characteristics.settings["strata"] if section.characteristics else []
+    used = [section.response.settings["definition"]] if section.response else []
+    tables = defined_section(registry, of, used)
     return {
         "id": of,
+        "defined": tables,
+        "defined_ids": {t["key"]: t["id"] for t in tables},
         "label": section.label,
         "evidence": section.evidence,
         "withheld": [readable(w, strata) for w in section.withheld],
@@ -262,8 +262,9 @@ def _context(section: Section, words: Words) -> dict[str, Any]:
         "booster": booster_section(section.booster, of + "-booster", words),
         "characteristics": characteristics(section.characteristics, words) if section.characteristics else None,
         "goals": goals_section(section.goals),
-        "completeness": _visit_table(section.completeness),
-        "status": _status_table(section.status),
+        "completeness": visit_table(section.completeness),
+        "due": due_table(section.due),
+        "status": status_table(section.status),
         "notes": list(section.response.notes) if section.response else [],
     }
 
@@ -316,26 +317,6 @@ def _flow(section: Section) -> dict[str, Any]:
         "end": judged,
         "strata": [{**s, "n": n} for s, n in zip(strata, disclosure.shown(counts), strict=True)],
     }
-
-
-def _visit_table(frame: pl.DataFrame) -> dict[str, Any]:
-    stages = frame.select("stage", "label").unique(maintain_order=True).to_dicts()
-    visits = frame["planned_visit"].unique(maintain_order=True).to_list()
-    cells = {
-        (r["planned_visit"], r["stage"]): {
-            "share": disclosure.share(r["n_seen"], r["n_due"]),
-            "due": disclosure.shown([r["n_due"]])[0] if r["n_due"] else "",
-        }
-        for r in frame.to_dicts()
-    }
-    rows = [{"visit": v, "cells": [cells.get((v, s["stage"])) for s in stages]} for v in visits]
-    return {"stages": stages, "rows": rows}
-
-
-def _status_table(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    counts, missed = (disclosure.shown(frame[c].to_list()) for c in ("n", "n_overdue"))
-    rows = frame.select("status", "rule").to_dicts()
-    return [{**r, "n": n, "missed": m} for r, n, m in zip(rows, counts, missed, strict=True)]
 
 
 def _refused(registry: Registry) -> list[dict[str, Any]]:

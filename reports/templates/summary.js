@@ -33,6 +33,18 @@
   addEventListener("resize", soon);
   mark();
 
+  // A definition that a link leads to is opened.
+  const reveal = () => {
+    const target = document.getElementById(location.hash.slice(1));
+    const held = target && target.closest("details");
+    if (held && !held.open) {
+      held.open = true;
+      target.scrollIntoView();
+    }
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+
   // A cell as text: its number, then its limits in brackets; what is hidden stays said to be hidden.
   const textOf = (cell) => {
     const copy = cell.cloneNode(true);

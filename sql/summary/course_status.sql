@@ -70,5 +70,5 @@ select
     definition, last_assessed_day, potential_follow_up_day,
     case when status not in ('ended', 'not_treated', 'withdrawn') then next_due_visit end as next_due_visit,
     case when status not in ('ended', 'not_treated', 'withdrawn') then next_due_date end as next_due_date,
-    coalesce(n_missed, 0) as n_overdue
+    case when status not in ('ended', 'not_treated', 'withdrawn') then coalesce(n_missed, 0) else 0 end as n_overdue
 from judged

@@ -58,6 +58,8 @@ def test_a_new_load_gives_a_new_report_that_says_what_changed(case):
     assert done.state == "published" and (case / "out" / "latest").readlink() != first
     with Registry.open(case / "r.duckdb") as registry:
         assert any(line.startswith(f"{registry.counts()['patient']:,} patients, before ") for line in done.changes)
+    (why,) = [line for line in done.changes if line.startswith("Osteoarthritis, why: ")]
+    assert "new patients; " in why and "new courses" in why
     html = done.page.read_text("utf-8")
     assert (done.page.parent / "report.pdf").read_bytes().startswith(b"%PDF-1.7")
     assert "What changed since the report before" in html and all(line.split(",")[0] in html for line in done.changes)

@@ -1,6 +1,7 @@
 """The report as a reader meets it: whole without a network, honest about who is missing, small cells hidden."""
 
 import base64
+import csv
 import hashlib
 import json
 import re
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import axe_core_python
 import chromium
+import polars as pl
 import pypdf
 import pytest
 
-from registry import Registry, derive, ingest
+from analysis import trajectories
+from registry import Registry, catalogue, derive, ingest
 from reports import disclosure
 from reports.printed import blocks
 from reports.summary import write_report
@@ -68,7 +71,7 @@ def test_the_headline_numbers_are_those_of_the_results_each_with_the_courses_it_
         (one,) = (r for r in rows[question]["frame"]
                   if (r["stratum"], r["quantity"], r["time_day"]) == ("early", quantity, 365.0))  # fmt: skip
         told = re.search(
-            r'<td>(\d+) %<span class="ci">(\d+) to (\d+) %</span><span class="ci of">of (\d+)</span>', cell
+            r'<td[^>]*>(\d+) %<span class="ci">(\d+) to (\d+) %</span><span class="ci of">of (\d+)</span>', cell
         )
         share = [f"{100 * one[k]:.0f}" for k in ("estimate", "low", "high")]
         assert told.groups() == (*share, str(one["denominator"]))
@@ -95,6 +98,40 @@ def test_courses_of_a_trajectory_are_those_of_its_model_and_not_those_seen_first
         )
     held = dict(known.iter_rows())
     assert int(told["Early"]) == held["early"] and int(told["Moderate"]) == held["moderate"]
+
+
+def test_the_change_of_a_count_of_cells_is_told_in_its_own_unit_and_that_of_a_score_in_points(page, html):
+    told = dict(re.findall(r'<h2 id="(\w+)".*?Mean change from baseline at planned visits, ([^;]+);', html, re.DOTALL))
+    assert told["transplant"] == "10*9/L" and told["osteoarthritis"] == "points of 100"
+    figure = re.search(r'aria-label="([^"]*neutrophil count[^"]*)"', re.sub("<div[^>]*>", "", html))[1]
+    assert "10*9/L" in figure and "points of 100" not in figure
+    # The scale reaches from 0 to 200, so that a change in its unit is twice that in points.
+    with Registry.open(page.parents[1] / "r.duckdb") as registry:
+        points = trajectories(registry.courses(programme="transplant"), by="stage").suppress().frame
+    results = json.loads((page.parent / "numbers.json").read_text())["programmes"]["transplant"]["results"]
+    native = {(r["stratum"], r["time_day"]): r["estimate"] for r in results["trajectories"]["frame"]
+              if r["quantity"] == "mean_change" and r["estimate"] is not None}  # fmt: skip
+    for r in points.filter(pl.col("quantity") == "mean_change", pl.col("estimate").is_not_null()).to_dicts():
+        assert native[r["stratum"], r["time_day"]] == pytest.approx(2 * r["estimate"], rel=1e-3, abs=1e-3)
+    assert native and results["trajectories"]["unit_label"] == "10*9/L"
+
+
+def test_what_became_of_planned_visits_is_told_and_agrees_with_the_courses_and_the_status(page, html):
+    with Registry.open(page.parents[1] / "r.duckdb") as registry:
+        found = registry.follow_up_visits().filter(programme="osteoarthritis").to_dicts()
+        missed = registry.status().filter(pl.col("programme") == "osteoarthritis", pl.col("n_overdue") > 0)
+    states = ("seen", "late", "overdue", "missed", "lost", "ended", "not_due")
+    table = re.search(r'"Osteoarthritis: Follow-up due, table">(.*?)</table>', html, re.DOTALL)[1]
+    rows = {v: re.findall(r"<td>(.*?)</td>", cells) for v, cells in re.findall(r'row">([^<]+)</th>(.*?)</tr>', table)}
+    for r in found:
+        assert [c.replace("&lt;", "<") for c in rows[r["planned_visit"]]] == disclosure.shown(
+            [r[f"n_{s}"] for s in states]
+        )
+    assert len({sum(r[f"n_{s}"] for s in states) for r in found}) == 1 and sum(r["n_missed"] for r in found) > 20
+    # Nothing is due of a course that has ended.
+    status = re.search(r'"Osteoarthritis: Course status, table">(.*?)</table>', html, re.DOTALL)[1]
+    assert re.search(r"ended</th><td>[^<]+</td><td>–</td>", status) and missed.height > 0
+    assert not missed["status"].is_in(["ended", "not_treated", "withdrawn"]).any()
 
 
 def test_no_name_of_the_code_stands_where_a_reader_expects_words(html):
@@ -136,6 +173,24 @@ def test_every_id_is_used_once_and_every_inner_link_lands(html):
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
+
+
+def test_every_definition_is_linked_from_where_its_word_stands_and_told_with_its_source(page, html):
+    for programme in set(all_programmes()) - {"wellness"}:
+        body = re.search(rf'<section aria-labelledby="{programme}">(.*?)</section>', html, re.DOTALL)[1]
+        linked = set(re.findall(rf'href="#defined-{programme}-([\w-]+)"', body))
+        assert {"stages", "criteria-of-response", "loss-of-response", "scales", "planned-visits"} <= linked
+        told = re.findall(rf'id="defined-{programme}-([\w-]+)".*?</table>', html, re.DOTALL)
+        assert {*linked, "events", "response"} <= set(told)
+    # Thresholds are those of the catalogue's file.
+    rows = csv.DictReader((catalogue.FOLDER / "definition_criterion.csv").read_text("utf-8").splitlines())
+    table = re.search(r'id="defined-osteoarthritis-criteria-of-response".*?</table>', html, re.DOTALL)[0]
+    for r in (r for r in rows if r["definition"] == "OO-2004"):
+        assert f'<td class="text">{float(r["improvement_min"]):g}</td>' in table
+    stages = re.search(r'id="defined-osteoarthritis-stages".*?</table>', html, re.DOTALL)[0]
+    assert "Kellgren" in stages or "KL" in stages
+    # Closed: the page stays a report.
+    assert not re.search(r'<details open><summary>[^<]*</summary>\s*<div class="wide dense" id="defined-', html)
 
 
 def test_figures_are_described_in_words(html):
@@ -202,6 +257,26 @@ def test_nothing_runs_off_the_side_of_the_window(page, tmp_path, width):
 
 @pytest.mark.browser
 @in_a_browser
+@pytest.mark.parametrize("language", ["en", pytest.param("de", marks=pytest.mark.slow)])
+def test_the_headline_numbers_are_seen_whole_at_every_width(page, tmp_path, language):
+    if language == "de":
+        with Registry.open(page.parents[1] / "r.duckdb") as registry:
+            page = write_report(registry, tmp_path / "de", language="de")
+    box = "document.querySelector('.brief')"
+    with chromium.page(tmp_path / "profile", 1280, 900) as browser:
+        browser.call("Page.navigate", url=page.as_uri())
+        browser.wait_for("document.readyState === 'complete' && document.querySelector('.copy') !== null")
+        for width in (320, 400, 500, 575, 580, 650, 768, 800, 990, 1000, 1280):
+            # A window is never narrower than 500, so the width is the page's own.
+            browser.call(
+                "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+            )
+            browser.wait_for(f"innerWidth === {width}", 10)
+            assert browser.evaluate(f"{box}.scrollWidth <= {box}.clientWidth && {box}.clientWidth > 200"), width
+
+
+@pytest.mark.browser
+@in_a_browser
 @pytest.mark.parametrize("width", [500, 1280])
 def test_axe_finds_no_barrier_for_readers_with_disabilities(page, tmp_path, width):
     axe = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
@@ -242,6 +317,16 @@ def test_the_contents_say_which_section_is_in_view(browser):
         box = "document.{}.getBoundingClientRect()"
         bar, head = box.format("querySelector('nav')"), box.format(f"getElementById('{section}')")
         assert browser.evaluate(f"{bar}.top === 0 && {head}.top >= {bar}.bottom")
+
+
+@pytest.mark.browser
+@in_a_browser
+def test_a_link_to_a_definition_opens_it_in_view(browser):
+    browser.evaluate("""document.querySelector('a[href="#defined-osteoarthritis-stages"]').click()""")
+    box = "document.getElementById('defined-osteoarthritis-stages')"
+    browser.wait_for(f"{box}.closest('details').open", 10)
+    browser.wait_for(f"{box}.getBoundingClientRect().top >= 0 && {box}.getBoundingClientRect().top < innerHeight", 10)
+    assert browser.evaluate("document.querySelectorAll('[id^=defined-]').length") > 30
 
 
 @pytest.mark.browser

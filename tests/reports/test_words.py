@@ -175,8 +175,9 @@ def test_nor_is_anything_of_the_other_programmes(synthetic_file):
 
 
 def english_in(html: str) -> list[str]:
-    """What is left in English but where thresholds come from and what numerics say of a fit."""
-    said = re.findall(r'<span lang="en">(.*?)</span>', html)
+    """What is left in English but where thresholds come from, rows of the catalogues, and what numerics say of a fit."""
+    page = re.sub(r'id="defined-.*?</table>', "", html, flags=re.DOTALL)
+    said = re.findall(r'<span lang="en">(.*?)</span>', page)
     return [text for text in said if not re.search(r"\d{4}|handbook|verify|programmes|Degenerate", text)]
 
 

@@ -157,3 +157,28 @@ def test_a_second_knee_and_a_second_course_stand_each_for_itself(given):
         Anna right 1 | insufficient
     """,
     )
+
+
+def test_of_a_course_that_ended_nothing_is_overdue(given):
+    """Both knees missed the visit of 1 month; the left was replaced since."""
+    given("""
+        sessions
+        patient | side  | course | day
+        Anna    | left  | 1      | 0
+        Anna    | right | 1      | 0
+
+        events
+        patient | side  | day | kind
+        Anna    | left  | 60  | TKA
+
+        data cut
+        day
+        100
+    """).derives(
+        "summary.course_status",
+        """
+        course       | status    | n_overdue
+        Anna left 1  | ended        | 0
+        Anna right 1 | not_assessed | 1
+    """,
+    )

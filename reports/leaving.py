@@ -39,11 +39,12 @@ def publish(
     keep: Annotated[int, typer.Option(help="Number of reports to keep.")] = 12,
     by_centre: Annotated[bool, typer.Option("--by-centre", help="Also a report of each centre alone.")] = False,
     language: Language = "en",
+    derive: Annotated[bool, typer.Option("--derive", help="Derive first; a failure is seen too.")] = False,
 ) -> None:
     """Write the report on a schedule: only if something changed, `latest` never broken, a failure seen."""
     from reports.publish import publish as run
 
-    done = run(registry, out, keep=keep, by_centre=by_centre, language=language)
+    done = run(registry, out, keep=keep, by_centre=by_centre, language=language, derived=not derive)
     typer.echo(f"{done.state}: {done.page}")
     for line in done.changes:
         typer.echo(f"  {line}")

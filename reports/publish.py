@@ -16,7 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from registry import Registry
+from registry import Registry, derive
 from registry.errors import CatamnesisError, RegistryBusy, UsageError
 from reports.by_centre import FOLDER, write_centre_reports
 from reports.fingerprint import code_and_record
@@ -53,7 +53,9 @@ class Published:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def publish(path: Path, out: Path, *, keep: int = 12, by_centre: bool = False, language: str = "en") -> Published:
+def publish(
+    path: Path, out: Path, *, keep: int = 12, by_centre: bool = False, language: str = "en", derived: bool = True
+) -> Published:
     """Write a report into a folder of its own under `out` and point ``latest`` to it, unless nothing changed.
 
     Same record, same derivation and same code give the same fingerprint, and no new report. A failure leaves the last
@@ -71,6 +73,8 @@ def publish(path: Path, out: Path, *, keep: int = 12, by_centre: bool = False, l
         Whether each centre also gets a report of its own, in ``centres``; see :mod:`reports.by_centre`.
     language
         Of pages and PDFs, one of :func:`reports.words.languages`.
+    derived
+        Whether the registry is derived already; if not it is derived first, and a failure of that is seen as well.
 
     Raises
     ------
@@ -88,6 +92,8 @@ def publish(path: Path, out: Path, *, keep: int = 12, by_centre: bool = False, l
         raise UsageError(f"{out / LATEST} was not made by this command. Give another folder with --out.")
     with _alone(out):
         try:
+            if not derived:
+                derive(path)
             done = _publish(path, out, keep, by_centre, language)
         except Exception as error:
             # Only our own messages are known to name no patient.
@@ -154,15 +160,15 @@ def _point(out: Path, name: str) -> None:
 
 
 def _banner(out: Path, told: Markup | None) -> None:
-    """Put a banner into the page that `latest` shows, or take it out."""
-    page = out / LATEST / "index.html"
-    if not page.exists():
-        return
-    text = page.read_text("utf-8")
+    """Put a banner into the pages that `latest` shows, those of centres too, or take it out."""
     shown = f'<p class="held" role="alert">{told}</p>' if told else ""
-    changed = _BANNER.sub(lambda _: _MARK + shown, text, count=1)
-    if changed != text:
-        replace_file(page.resolve(), changed)
+    for page in (out / LATEST / "index.html", *(out / LATEST / FOLDER).glob("*/index.html")):
+        if not page.exists():
+            continue
+        text = page.read_text("utf-8")
+        changed = _BANNER.sub(lambda _: _MARK + shown, text, count=1)
+        if changed != text:
+            replace_file(page.resolve(), changed)
 
 
 def _state(out: Path, state: str, **more: Any) -> None:

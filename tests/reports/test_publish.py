@@ -107,6 +107,18 @@ def test_a_failure_leaves_the_last_good_report_with_a_banner_and_a_reason_and_he
     assert 'role="alert"' not in page.read_text("utf-8")
 
 
+def test_deriving_first_spares_a_command_and_its_failure_is_seen_as_well(case, monkeypatch):
+    ingest.load(case / "r.duckdb", [max((case / "clinics").iterdir())])
+    monkeypatch.setattr(module, "derive", lambda path: (_ for _ in ()).throw(UsageError("The disk is full.")))
+    with pytest.raises(UsageError, match="disk is full"):
+        publish(case / "r.duckdb", case / "out", derived=False)
+    page = case / "out" / "latest" / "index.html"
+    assert state(case / "out")["why"] == "The disk is full." in page.read_text("utf-8")
+    monkeypatch.undo()
+    assert publish(case / "r.duckdb", case / "out", derived=False).state == "published"
+    assert 'role="alert"' not in page.read_text("utf-8")
+
+
 def broken(registry, out, before, language):
     out.mkdir()
     (out / "index.html").write_text("half a pa")
@@ -215,7 +227,10 @@ def test_the_commands_of_the_guide_are_those_of_the_program(case, monkeypatch, c
     from reports import cli
 
     lines = re.findall(r"catamnesis (?:derive|publish) [^&\n]*", "\n".join(blocks("ini") + blocks("cron")))
-    assert len(lines) == 4
+    assert len(lines) == 2 and all("--derive" in line for line in lines)
+    (cron,) = blocks("cron")
+    minute, hour, day, month, weekday = cron.split()[:5]
+    assert 0 <= int(minute) < 60 and 0 <= int(hour) < 24 and 1 <= int(day) <= 28 and month == weekday == "*"
     monkeypatch.chdir(case)
     for line in lines:
         words = line.replace("/srv/registry/knees.duckdb", "r.duckdb").replace("/srv/www/outcomes", "out").split()

@@ -163,11 +163,11 @@ def page(made: dict[str, Any]) -> str:
         "",
         f"Made by {', '.join(f'`{c}`' for c in commands)} from `synthetic/booster_world.py`, {rows[0]['patients']:,} "
         "patients a sample; the columns say how many samples, and in how many of them coverage of 95 % limits, each "
-        "with its resamples of patients (Monte-Carlo error of a coverage in 300: 1.3 points). Truth by intervention: "
-        "the same noise replayed with the booster forced, and withheld. Mean: points of improvement; share in "
-        "response, risk of replacement, and loss (pain worse by 12.68 points than at the decision at one of the visits "
-        "so far, or replaced): shares of 1. Naive: ever against never boosted at the last visit. Where visits are off "
-        "the grid each is up to 18 days early or late, and the truth is that of the exact day.",
+        "with its resamples of patients (Monte-Carlo error of a coverage: 1.3 points in 300, 2 in 120). Truth by "
+        "intervention: the same noise replayed with the booster forced, and withheld. Mean: points of improvement; "
+        "share in response, risk of replacement, and loss (pain worse by 12.68 points than at the decision at one of "
+        "the visits so far, or replaced): shares of 1. Naive: ever against never boosted at the last visit. Where "
+        "visits are off the grid each is up to 18 days early or late, and the truth is that of the exact day.",
         "",
         f"Where positivity is broken on purpose the gate withheld {100 * broken:.0f} % of samples; in the scenarios "
         "below it withheld what the last column says (one in a hundred is what its negative control does by chance).",

@@ -149,19 +149,18 @@ def _title(quantity: str, unit: str) -> str:
 def _margin(blocks: dict[str, pl.DataFrame], result: Result) -> int:
     """Return how wide the names at the left are."""
     names = [_title(q, unit_of(q, result.settings)) for q in blocks]
-    strata = [f"  {s}" for rows in blocks.values() for s in rows["stratum"].unique()]
+    strata = [f"  {name}" for rows in blocks.values() for name in set(_lines_of(rows))]
     return min(max(map(len, [*names, *strata]), default=0) + 1, _MARGIN)
 
 
 def _block(quantity: str, rows: pl.DataFrame, unit: str, first: int) -> list[str]:
     """Return a quantity as a table of text: a line a stratum, a column a day; below, why a number is not known."""
     days = rows["time_day"].unique().sort().to_list()
-    several = rows.select("stratum", "time_day").is_duplicated().any()
+    several = _several(rows)
     table: dict[str, dict[Any, str]] = {}
     courses: dict[str, int] = {}
     why: dict[str, list[str]] = {}
-    for r in rows.iter_rows(named=True):
-        name = f"{r['stratum']}: {r['note']}" if several else r["stratum"]
+    for r, name in zip(rows.iter_rows(named=True), _lines_of(rows), strict=True):
         table.setdefault(name, {})[r["time_day"]] = _cell(r, unit)
         courses[name] = max(courses.get(name, 0), r["denominator"] or 0)
         if r["estimate"] is None and not several:
@@ -179,6 +178,17 @@ def _block(quantity: str, rows: pl.DataFrame, unit: str, first: int) -> list[str
     return out
 
 
+def _several(rows: pl.DataFrame) -> bool:
+    """Whether a stratum has several numbers a day, which their notes tell apart."""
+    return bool(rows.select("stratum", "time_day").is_duplicated().any())
+
+
+def _lines_of(rows: pl.DataFrame) -> list[str]:
+    """Return the name of the line that each row stands in."""
+    several = _several(rows)
+    return [f"{s}: {note}" if several else s for s, note in rows.select("stratum", "note").iter_rows()]
+
+
 def _parts(days: list[Any], width: dict[Any, int], room: int) -> list[list[Any]]:
     """Return the days in the order given, in parts that fit into a line."""
     parts: list[list[Any]] = [[]]
@@ -194,7 +204,8 @@ def _named(name: str, courses: str, cells: list[str], first: int) -> list[str]:
     indent = "    " if name.startswith(" ") else ""
     # A unit stays with the word before it.
     kept = name.strip().replace(", %", ",\u00a0%")
-    *above, last = textwrap.wrap(kept, first - 1, initial_indent=indent[:2], subsequent_indent=indent)
+    *above, last = textwrap.wrap(kept, first - 1, initial_indent=indent[:2], subsequent_indent=indent,
+                                 break_on_hyphens=False)  # fmt: skip
     lines = [*above, (last.ljust(first) + courses.rjust(8) + "".join(cells)).rstrip()]
     return [line.replace("\u00a0", " ") for line in lines]
 

@@ -210,6 +210,11 @@ def test_many_quantities_of_one_stratum_are_a_line_each_in_one_table():
     assert text[-3].endswith("50  40 (0 to 100)              –") and text[-2] == "  – too early (share_6, day 365)"
 
 
+def test_numbers_of_a_stratum_that_only_their_notes_tell_apart_have_these_in_their_line():
+    text = repr(result(*({**share("early", 91, 20), "note": f"KOOS-pain-{n} | first"} for n in (10, 12))))
+    assert "  early: KOOS-pain-10 | first " in text and "  early: KOOS-pain-12 | first " in text
+
+
 def test_no_printed_name_is_cut_and_shares_have_one_unit():
     long = "seen: 1 month, 3 months, 6 months, 12 months"
     ratio = row("separation: density gradient against plastic adherence", "hazard_ratio", estimate=1.2, denominator=90)

@@ -1,4 +1,4 @@
-"""Names that a clinic gives, where few patients stand behind one: the name alone could point to them.
+"""Names that a clinic gives, where few courses stand behind one: the name alone could point to a patient.
 
 A product's code may be that of a lot made for one patient. Numbers of few are withheld by
 :meth:`analysis.Result.suppress`; here the code goes too, and "product of few" stands in its place.
@@ -20,7 +20,8 @@ Shown = TypeVar("Shown", bound="Any")
 def without_names_of_few(result: Shown, smallest: int) -> Shown:
     """Return the result with every product that fewer than `smallest` courses had named by that alone.
 
-    Codes are replaced in frames, settings, notes and checks alike; numbers stay as they are.
+    Codes are replaced where they stand as codes (strata, levels) and in sentences; numbers stay as they are. A code may
+    be a plain word or number, such as ``1``: names of quantities and other settings are not searched for it.
     """
     names = _new_names(result, smallest)
     if not names:
@@ -50,26 +51,45 @@ def _new_names(result: Any, smallest: int) -> dict[str, str]:
 
 
 def _in_frame(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
-    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+    tell = {"stratum": _in_strata, "quantity": _in_quantity}
     # A frame of strata and quantities has few distinct texts: each is looked at once.
-    for name in texts:
-        told = {text: _in_text(text, names) for text in frame[name].drop_nulls().unique().to_list()}
+    for name in (name for name, kind in frame.schema.items() if kind == pl.String):
+        told = {text: tell.get(name, _in_text)(text, names) for text in frame[name].drop_nulls().unique().to_list()}
         frame = frame.with_columns(pl.col(name).replace({k: v for k, v in told.items() if k != v}))
     return frame
 
 
+def _in_strata(text: str, names: dict[str, str]) -> str:
+    """Replace a stratum, or the sides of a contrast."""
+    return names.get(text) or " - ".join(names.get(side, side) for side in text.split(" - "))
+
+
+def _in_quantity(text: str, names: dict[str, str]) -> str:
+    """Replace the level of a description, ``product = CODE: share``."""
+    word, is_level, rest = text.partition(" = ")
+    code, colon, what = rest.rpartition(": ")
+    return f"{word} = {names.get(code, code)}{colon}{what}" if is_level and word in _OWN_WORDS else text
+
+
 def _in_text(text: str, names: dict[str, str]) -> str:
-    """Replace codes that stand alone, not those within a longer word."""
+    """Replace codes that stand alone in a sentence, not those within a longer word."""
     for code, new in names.items():
         text = re.sub(rf"(?<![\w-]){re.escape(code)}(?![\w-])", new, text)
     return text
 
 
-def _in_settings(held: Any, names: dict[str, str]) -> Any:
-    if isinstance(held, str):
-        return _in_text(held, names)
-    if isinstance(held, dict):
-        return {key: _in_settings(value, names) for key, value in held.items()}
-    if isinstance(held, list | tuple):
-        return type(held)(_in_settings(value, names) for value in held)
-    return held
+def _in_settings(settings: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Replace the codes and labels of strata, and the levels of variables described."""
+    shown = dict(settings)
+    if settings.get("by") in _OWN_WORDS and "strata" in settings:
+        shown["strata"] = [
+            {**s, **{k: names.get(str(s[k]), s[k]) for k in ("code", "label")}} for s in settings["strata"]
+        ]
+    if "variables" in settings:
+        shown["variables"] = [
+            {**v, "levels": [names.get(level, level) for level in v["levels"]]}
+            if v["variable"] in _OWN_WORDS and v["levels"]
+            else v
+            for v in settings["variables"]
+        ]
+    return shown

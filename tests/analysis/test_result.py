@@ -210,6 +210,16 @@ def test_many_quantities_of_one_stratum_are_a_line_each_in_one_table():
     assert text[-3].endswith("50  40 (0 to 100)              –") and text[-2] == "  – too early (share_6, day 365)"
 
 
+def test_a_product_called_by_a_number_leaves_the_names_of_quantities_and_other_settings_alone():
+    rows = [row(code, f"events: grade {g}", n=1, denominator=of) for code, of in (("1", 2), ("2", 50)) for g in (1, 2)]
+    strata = [{"code": c, "label": c, "colour": "#000000"} for c in ("1", "2")]
+    found = result(*rows, question="safety")
+    found = dataclasses.replace(found, settings={**found.settings, "by": "product", "strata": strata, "version": "1"})
+    hidden = found.suppress()
+    assert hidden.frame["stratum"].to_list() == ["product of few"] * 2 + ["2"] * 2
+    assert set(hidden.frame["quantity"]) == {"events: grade 1", "events: grade 2"} and hidden.settings["version"] == "1"
+
+
 def test_numbers_of_a_stratum_that_only_their_notes_tell_apart_have_these_in_their_line():
     text = repr(result(*({**share("early", 91, 20), "note": f"KOOS-pain-{n} | first"} for n in (10, 12))))
     assert "  early: KOOS-pain-10 | first " in text and "  early: KOOS-pain-12 | first " in text

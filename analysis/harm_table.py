@@ -11,14 +11,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.cohort import By, check_confidence, common_settings, reduce
+from analysis.cohort import By, check_confidence, common_settings
 from analysis.exposure import exposure_note
 from analysis.numerics.exact import exact_rate, exact_share
 from analysis.result import SMALLEST_CELL, Result, diagnostics_of, frame_of, row
-from analysis.safety import RelatedTo, place_harm, what_is_counted
+from analysis.safety import RelatedTo, place_harm, reduce_harm, what_is_counted
 from analysis.told import rows_used
 from registry import Courses
-from registry.errors import NotEstimable
 from registry.loadreport import html_table
 
 Counts = NDArray[np.int64]
@@ -133,9 +132,7 @@ def safety_by_grade(
     """
     check_confidence(confidence)
     strata, kept = place_harm(courses, by, category, least_grade, serious, related_to)
-    rows, _, counted = reduce(kept, *(f"reduction.harm_{name}" for name in ("course", "event", "grade")))
-    if rows.height == 0:
-        raise NotEstimable("No course of the selection has a session: there is nobody to count events in.")
+    rows, counted = reduce_harm(kept, "harm_grade")
     frame = []
     for s in strata:
         mine = rows.filter(pl.col("stratum") == s.code)

@@ -102,10 +102,7 @@ def safety(
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     check_confidence(confidence)
     strata, kept = place_harm(courses, by, category, least_grade, serious, related_to)
-    names = ("harm_course", "harm_event", "harm_first_cell", "harm_first_cluster")
-    rows, happened, cells, patterns = reduce(kept, *(f"reduction.{name}" for name in names))
-    if rows.height == 0:
-        raise NotEstimable("No course of the selection has a session: there is nobody to count events in.")
+    rows, happened, cells, patterns = reduce_harm(kept, "harm_event", "harm_first_cell", "harm_first_cluster")
     frame: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for s in strata:
@@ -150,6 +147,20 @@ def safety(
         ),
         draw=events,
     )
+
+
+def reduce_harm(kept: Courses, *names: str) -> list[pl.DataFrame]:
+    """Return ``reduction.harm_course``, a row a course watched, and the reductions named, of courses placed for harm.
+
+    Raises
+    ------
+    NotEstimable
+        When no course has a session.
+    """
+    found = list(reduce(kept, *(f"reduction.{name}" for name in ("harm_course", *names))))
+    if found[0].height == 0:
+        raise NotEstimable("No course of the selection has a session: there is nobody to count events in.")
+    return found
 
 
 def place_harm(

@@ -24,10 +24,11 @@ SCHEMA_VERSION = "3"
 
 @contextmanager
 def writing(path: str | Path, server: Server | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a copy of the file for writing in one transaction: it takes the file's place whole, or nothing is changed.
+    """Open a copy of the file for writing, in a transaction: it takes the file's place whole, or nothing is changed.
 
     Whoever reads meanwhile reads the file as it was, and is not waited for. A working copy of a shared record is
     brought up to date first, and what the chain tells of is sent to the server before the copy takes its place.
+    What is large is written out on the way (:func:`written_out`).
 
     Raises
     ------
@@ -62,6 +63,14 @@ def writing(path: str | Path, server: Server | None = None) -> Iterator[duckdb.D
             con.close()
         if new.stat().st_mtime_ns == 0:
             new.unlink()
+
+
+def written_out(con: duckdb.DuckDBPyConnection) -> None:
+    """Write what a writer did so far to its copy, and let it go from memory, where the engine holds what is unsettled.
+
+    The copy takes the registry's place whole or not at all, so nobody sees half; but `rollback` goes back to here only.
+    """
+    con.execute("commit; begin")
 
 
 MEMORY = "CATAMNESIS_MEMORY"

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from registry import audit, sqlmodels
-from registry.connection import writing
+from registry.connection import writing, written_out
 from registry.renewal import renew
 
 
@@ -45,11 +45,11 @@ def derive(path: str | Path, *, whole: bool = False) -> dict[str, int]:
 
 
 def bring_up(con: duckdb.DuckDBPyConnection, *, whole: bool = False) -> None:
-    """Derive in the transaction of a writer, and write down of what."""
+    """Derive on the copy of a writer, and write down of what."""
     since = None if whole else _right_as_of(con)
     concerned = None if since is None else renew(con, materialised(), since)
     if concerned is None:
-        sqlmodels.run(con, materialised())
+        sqlmodels.run(con, materialised(), written_out)
     con.execute("insert or replace into log.meta values ('derived_from', ?)", [derivation_stamp(con)])
     told = {} if concerned is None else {"renewed": concerned}
     audit.append(con, "derive", {"derived_from": derivation_stamp(con), **told})

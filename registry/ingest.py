@@ -16,7 +16,7 @@ import duckdb
 import polars as pl
 
 from registry import catalogue, loadlog, mapping, pseudonyms, reading, redcap, redcap_export, refusal, repeats, rules
-from registry.connection import writing
+from registry.connection import writing, written_out
 from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
 from registry.progress import steps
@@ -42,6 +42,9 @@ class _Load:
     notes: list[str] = field(default_factory=list)
     # By file: columns that no table has used so far.
     unused: dict[str, set[str]] = field(default_factory=dict)
+    # Whether something new was taken, so that this load is kept whatever comes: it need not wait in memory for the end.
+    stays: bool = False
+    dry_run: bool = False
     # By file of a REDCap project: lines that tables took.
     taken: dict[str, list[pl.Series]] = field(default_factory=dict)
 
@@ -91,7 +94,7 @@ def load(
     tables = [t for path in files for t in _sheets(path, plan)]
     with writing(registry) as con:
         state = _begin(con, stated or dt.date.today(), plan, pseudonyms.read_key(registry))
-        state.reason, state.project = reason, plan.project
+        state.reason, state.project, state.dry_run = reason, plan.project, dry_run
         if stated is None:
             state.notes.append(
                 f"no extraction day was given: the data are taken to speak up to today, {state.extracted_on}; "
@@ -218,6 +221,9 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.She
         for file_id, (file, rows_in) in files.items():
             bad, changed = rejected.get(file_id, 0), corrected.get(file_id, 0)
             _count(state, file_id, FileCount(file, name, rows_in, rows_in - bad, bad, new.get(file_id, 0), changed))
+        state.stays = state.stays or (any(new.values()) and not state.dry_run)
+        if state.stays:
+            written_out(state.con)
 
 
 def _tell_unused(state: _Load, table: reading.SourceTable, name: str, mapped: mapping.Mapped) -> None:
@@ -244,6 +250,8 @@ def _judge(state: _Load, record: type[Record], frame: pl.DataFrame, judge: str, 
         state.con.unregister("incoming_rows")
         _explain(state.con, record, checks)
         _keep(state, record)
+        if state.stays:
+            written_out(state.con)
     state.con.execute("drop table if exists judged_rows")
 
 

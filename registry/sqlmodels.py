@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -108,7 +108,11 @@ def downstream(names: Iterable[str]) -> list[str]:
     return [name for name in models() if name in wanted]
 
 
-def run(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
+def run(
+    con: duckdb.DuckDBPyConnection,
+    names: Iterable[str],
+    after_each: Callable[[duckdb.DuckDBPyConnection], None] = lambda con: None,
+) -> None:
     """Materialise the models `names` as tables of the current database, in the order given."""
     for name in steps(list(names), "models derived"):
         schema, _, table = name.partition(".")
@@ -120,6 +124,7 @@ def run(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
         if shown:
             con.execute(f"drop view {name}")
         con.execute(f"create or replace table {name} as {models()[name].query}")
+        after_each(con)
 
 
 def _read(path: Path) -> Model:

@@ -34,7 +34,8 @@ class Clusters:
         rng = np.random.default_rng(seed)
         n = int(self.patients.sum())
         drawn = rng.multinomial(n, self.patients / n, size=times)
-        return np.asarray((sparse.csr_matrix(drawn) @ self.content).toarray(), dtype=float)
+        # Few of the draws are zero, most of the content is: only the second is worth keeping sparse.
+        return np.ascontiguousarray((self.content.T @ drawn.T.astype(float)).T)
 
 
 def clusters(pattern: Ints, cell: Ints, courses: Floats, patients: Floats, cells: int) -> Clusters:

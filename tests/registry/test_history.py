@@ -17,16 +17,16 @@ PAIN = "MRN-4711,knee,left,2022-05-03,KOOS,,pain,72.2222,"
 
 
 @pytest.fixture
-def loaded(clinic):
+def loaded(clinic, once):
     clinic.write_good()
-    clinic.load()
+    once(clinic, "good", clinic.load)
     return clinic
 
 
 @pytest.fixture
-def corrected(loaded):
+def corrected(loaded, once):
     loaded.spoil("measurements", PAIN, PAIN.replace("72.2222", "77.7778"))
-    loaded.load(reason="typed from the wrong form")
+    once(loaded, "corrected", lambda: loaded.load(reason="typed from the wrong form"))
     return loaded
 
 

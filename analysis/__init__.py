@@ -22,6 +22,7 @@ from analysis.response import time_to_response
 from analysis.response_at_visits import response_at_visits
 from analysis.result import Result
 from analysis.safety import safety
+from analysis.second_opinion import second_opinion
 from analysis.specifications import specifications
 from analysis.states_by_visit import states_by_visit, swimmer
 from analysis.subgroups import subgroups
@@ -53,6 +54,7 @@ __all__ = [
     "safety",
     "safety_by_grade",
     "score_patterns",
+    "second_opinion",
     "seen_weights",
     "specifications",
     "states_by_visit",

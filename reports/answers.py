@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import polars as pl
     from typer import Context
 
 
@@ -63,3 +64,39 @@ def typed(context: Context, names: Iterable[str]) -> set[str]:
     """Return which options the user typed; the others have their default."""
     sources = {name: context.get_parameter_source(name) for name in names}
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def opinions(beside: pl.DataFrame) -> list[dict[str, Any]]:
+    """Gather :func:`analysis.second_opinion` by question and program: how many numbers, and how far apart at most.
+
+    No number of a stratum is in it, so that it can be shown to anybody.
+    """
+    import polars as pl
+
+    from analysis.cells import in_few
+    from analysis.result import SMALLEST_CELL
+
+    said = beside.with_columns(pl.col("note").map_elements(lambda n: in_few(n, SMALLEST_CELL), return_dtype=pl.String))
+    return (
+        said.group_by("question", "program", "allowed", "note", maintain_order=True)
+        .agg(
+            pl.col("ours").count().alias("numbers"),
+            pl.col("difference").abs().max().alias("largest_difference"),
+            pl.when(pl.col("agrees").is_not_null().any()).then(pl.col("agrees").all()).first().alias("agrees"),
+        )
+        .to_dicts()
+    )
+
+
+def opinion(told: dict[str, Any]) -> str:
+    """Return one row of :func:`opinions` as a line."""
+    question = f"{told['question'].replace('_', ' ')}: "
+    if told["program"] is None:
+        return f"{question}{told['note']}"
+    numbers = f"{told['numbers']:,} number{'' if told['numbers'] == 1 else 's'}"
+    if told["agrees"] is None:
+        return f"{question}{told['program']} is up to {told['largest_difference']:.2g} away ({told['note']})"
+    apart = f"{numbers} as {told['program']}, to {told['largest_difference']:.0e}"
+    return (
+        question + apart + ("" if told["agrees"] else f", which is MORE than {told['allowed']:.0e}: please report it")
+    )

@@ -217,4 +217,26 @@ def reduce(
         typer.echo(line)
 
 
-COMMANDS = (analyse, reduce)
+def second_opinion(
+    registry: RegistryPath,
+    by: Annotated[str, typer.Option(help="What separates the strata.")] = "stage",
+    programme: Annotated[str | None, typer.Option(help="Only courses of this programme.")] = None,
+    site: Annotated[str | None, typer.Option(help="Only this anatomical site.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put to lifelines and statsmodels what they can answer, and say how far their numbers are from ours."""
+    import analysis
+    from reports import answers
+
+    courses = opened(registry).courses(programme=programme, site=site)
+    found = answers.opinions(analysis.second_opinion(courses, by=by))  # type: ignore[arg-type]
+    if as_json:
+        typer.echo(json.dumps({"compared": found}, ensure_ascii=False, default=str))
+    else:
+        for told in found:
+            typer.secho(answers.opinion(told), fg="red" if told["agrees"] is False else None)
+    if any(told["agrees"] is False for told in found):
+        raise typer.Exit(1)
+
+
+COMMANDS = (analyse, second_opinion, reduce)

@@ -28,8 +28,8 @@ def test_the_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
 
 
 def test_the_readme_names_every_command_and_only_those_there_are():
-    named = set(re.findall(r"catamnesis ([a-z]+) ", README)) | {"demo"}
-    known = {c.name or c.callback.__name__ for c in cli.app.registered_commands}
+    named = set(re.findall(r"catamnesis ([a-z-]+) ", README)) | {"demo"}
+    known = {c.name or c.callback.__name__.replace("_", "-") for c in cli.app.registered_commands}
     known |= {group.name for group in cli.app.registered_groups}
     assert named == known
 

@@ -9,13 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.cohort import By, Stratum, common_settings, place_courses, programmes_of, reduce
+from analysis.cohort import By, Stratum, check_left, common_settings, place_courses, programmes_of, reduce
 from analysis.description import Description
 from analysis.flow_figures import attrition
 from analysis.result import check, diagnostics_of, frame_of, row
 from analysis.weighted_description import group_rows, number_moments, place_weights
 from registry import Courses
-from registry.errors import NotEstimable
 
 Floats = NDArray[np.float64]
 
@@ -105,8 +104,7 @@ def describe(courses: Courses, *, by: By = "stage", weights: pl.DataFrame | None
     if weights is not None:
         return _weighted(courses, by, weights)
     strata, kept = place_courses(courses, by)
-    if len(kept) == 0:
-        raise NotEstimable(f"No course with a known {by} is selected: there is nobody to describe.")
+    check_left(kept)
     numbers, levels = reduce(kept, "reduction.profile_number", "reduction.profile_level")
     variables = _variables(kept, levels)
     overall = [] if [s.code for s in strata] == [_ALL] else [{"code": _ALL, "label": "All"}]

@@ -15,6 +15,7 @@ from analysis.cohort import (
     allowed,
     check_courses,
     check_days,
+    check_left,
     check_one,
     common_settings,
     ensure_definition,
@@ -106,6 +107,7 @@ def specifications(
     skipped: list[str] = []
     attrition = None
     strata, placed = place_courses(courses, by)
+    check_left(placed)
     wanted = definitions or tuple(d for d in known if not _made_elsewhere(placed, d))
     for name, chosen in steps(list(product(wanted, confirmations)), "specifications"):
         if (few := _too_few(placed, name)) is not None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.booster import Asked, trial_of
 from analysis.booster_gate import standing_weights
-from analysis.cohort import By, place_courses, reduce
+from analysis.cohort import By, check_left, place_courses, reduce
 from analysis.imputed_change import not_due
 from analysis.numerics.emulation import chances
 from analysis.numerics.observation import observation_weights
@@ -64,6 +64,7 @@ def seen_weights(
     ['everybody due', 'seen']
     """
     _, kept = place_courses(courses, by)
+    check_left(kept)
     kept = kept.exclude(not_due(kept, visit))
     if len(kept) == 0:
         raise NotEstimable(f"{visit} was not due for any course by the data cut.")

@@ -32,3 +32,23 @@ def write(patients: int, folder: Path, seed: int = 1) -> None:
                 frame = frame.with_columns(pl.format(f"{part // PART:02d}-{{}}", "patient").alias("patient"))
             frame.write_csv(folder / f"{name}_{part // PART:02d}.csv")
     (folder / "load.toml").write_text("extracted_on = 2025-12-31\n", encoding="utf-8")
+
+
+def month(folder: Path, out: Path) -> int:
+    """Write what a month brings into `out`: of one patient in fifty the last scores of `folder` again, a day later on.
+
+    Returns the number of rows.
+    """
+    out.mkdir()
+    scores = pl.read_csv(folder / "measurements_00.csv", infer_schema=False)
+    some = scores["patient"].unique(maintain_order=True).gather_every(50)
+    rows = (
+        scores.filter(pl.col("patient").is_in(some.implode()))
+        .group_by("patient", "site", "side", "instrument", "subscale", maintain_order=True)
+        .last()
+        .with_columns(date=pl.lit("2026-01-15"))
+        .select(scores.columns)
+    )
+    rows.write_csv(out / "measurements.csv")
+    (out / "load.toml").write_text("extracted_on = 2026-01-31\n", encoding="utf-8")
+    return rows.height

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.numerics.laws import mid_ranks
 from analysis.outlook_likeness import FEWEST_ALIKE, Floats, Seen, alike, sorted_quantile
 from analysis.result import check
 
@@ -73,8 +74,6 @@ def _within_folds(score: Floats, event: Bools, fold: NDArray[np.int64]) -> float
 
 def auc(score: Floats, event: Bools) -> float:
     """Return the probability that a course with the event scored higher than one without (ties count half)."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(score)
+    ranks = mid_ranks(score)
     n = int(event.sum())
     return float((ranks[event].sum() - n * (n + 1) / 2) / (n * (len(event) - n)))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
-from analysis.numerics.laws import chi2_above
+from analysis.numerics.laws import chi2_above, mid_ranks
 from analysis.numerics.survival_counts import (
     Floats,
     as_labels,
@@ -352,9 +352,7 @@ def _event_time_transform(rows: RiskSets, transform: TimeTransform) -> Floats:
         curve = kaplan_meier(count_events(rows.stop, died, count=rows.weight, entry=rows.start))
         return 1.0 - step_values(curve.time, curve.estimate, np.nextafter(rows.time, -np.inf), before=1.0)
     if transform == "rank":
-        from scipy.stats import rankdata  # most of a second to import, for this alone
-
-        return np.asarray(rankdata(rows.stop)[rows.dead[np.unique(rows.dead_at, return_index=True)[1]]])
+        return np.asarray(mid_ranks(rows.stop)[rows.dead[np.unique(rows.dead_at, return_index=True)[1]]])
     if transform not in ("log", "identity"):
         raise ValueError(f"transform must be km, log, rank or identity, not {transform!r}")
     return np.log(rows.time) if transform == "log" else rows.time

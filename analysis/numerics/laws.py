@@ -1,4 +1,4 @@
-"""Quantiles and tails of the laws that limits and tests need, from :mod:`scipy.special`.
+"""Quantiles and tails of the laws that limits and tests need, and ranks, from :mod:`scipy.special`.
 
 The same numbers as :mod:`scipy.stats` gives (a test compares them): that module takes most of a second to import,
 which a short command would wait for.
@@ -60,3 +60,9 @@ def f_above(x: Numbers, over: Numbers, under: Numbers) -> Any:
 def beta_quantile(p: Numbers, a: Numbers, b: Numbers) -> Any:
     """Return the value that a beta variable with shapes `a` and `b` stays below with probability `p`."""
     return special.betaincinv(a, b, p)
+
+
+def mid_ranks(x: Numbers) -> Any:
+    """Return the rank of each of `x` from 1, ties at the mean of theirs."""
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]

@@ -25,9 +25,10 @@ DF = np.array([0.7, 1.0, 2.5, 30.0, 1e6])[:, None]
         (laws.chi2_quantile(P, DF), stats.chi2.ppf(P, DF)),
         (laws.f_above(X, 3, DF), stats.f.sf(X, 3, DF)),
         (laws.beta_quantile(P, 3, DF), stats.beta.ppf(P, 3, DF)),
+        (laws.mid_ranks([3.0, 1.0, 3.0, 2.0, 3.0]), stats.rankdata([3.0, 1.0, 3.0, 2.0, 3.0])),
     ],
     ids=["normal quantile", "normal below", "normal above", "t quantile", "t above", "chi2 above", "chi2 quantile",
-         "F above", "beta quantile"],
+         "F above", "beta quantile", "ranks"],
 )  # fmt: skip
 def test_every_law_is_that_of_scipy_stats(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-300)

@@ -1,4 +1,4 @@
-"""Connections to a registry's file: read-only through views, or for writing in one transaction."""
+"""Connections to a registry's file: read-only through views, or for writing on a copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads files into the record: every row is accepted or refused with its reasons, in one transaction.
+"""Loads files into the record: every row is accepted or refused with its reasons; a load is kept whole or not at all.
 
 Rows in = rows accepted + rows refused, for every file and table; the loader asserts it. Loading the same files again
 changes nothing, because a row's identity is made from its source key and its content is compared by hash.

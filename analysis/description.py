@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import polars as pl
 
-from analysis.result import SMALLEST_CELL, Result
+from analysis.disclosure import POLICY
+from analysis.disclosure.complementary import hide_between, hide_levels
+from analysis.result import Result
 from analysis.told import rows_used
-from analysis.weighted_description import hide_between
 from registry.loadreport import html_table
 
 _ALL = "all"
@@ -78,27 +79,15 @@ class Description(Result):
         head = f"<div><b>{escape(self.title)}</b><div>{escape(rows_used(self.attrition))}</div>{notes}"
         return f"{head}{html_table(table.columns, table.iter_rows())}</div>"
 
-    def suppress(self, smallest: int = SMALLEST_CELL) -> Description:
+    def suppress(self, smallest: int = POLICY.smallest_cell) -> Description:
         """Withhold small cells, and a second level wherever a single one could be found by subtraction."""
         return cast(Description, super().suppress(smallest))
 
     def _small_cells_hidden(self, smallest: int) -> Description:
         hidden = super()._small_cells_hidden(smallest)
         nested = [(one, other) for one, other in self.settings.get("nested", ())]
-        hidden = dataclasses.replace(hidden, frame=hide_between(hidden.frame, nested, smallest))
-        shares = pl.col("quantity").str.ends_with("share")
-        variable = pl.col("quantity").str.split(" = ").list.first()
-        key = ["stratum", "variable", "weighted"]
-        named = {"variable": variable, "share": shares, "weighted": pl.col("quantity").str.contains(": weighted")}
-        frame = hidden.frame.with_columns(**named).with_row_index("row")
-        shown = frame.filter("share", pl.col("estimate").is_not_null(), pl.col("n") > 0)
-        hidden_levels = frame.filter("share").group_by(key).agg(k=pl.col("estimate").is_null().sum())
-        alone = hidden_levels.filter(pl.col("k") == 1)
-        second = shown.join(alone, on=key).sort("n", "row").group_by(key, maintain_order=True).first()["row"]
-        small = pl.int_range(pl.len()).is_in(second.cast(pl.Int64).implode())
-        covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "n")]
-        note = pl.when(small).then(pl.lit("suppressed: would reveal a small cell")).otherwise("note").alias("note")
-        return cast(Description, dataclasses.replace(hidden, frame=hidden.frame.with_columns(*covered, note)))
+        frame = hide_between(hidden.frame, nested, smallest)
+        return cast(Description, dataclasses.replace(hidden, frame=hide_levels(frame, self.frame["n"], smallest)))
 
     def _small_series(self, smallest: int) -> pl.DataFrame:
         """A rare level hides its own cell; a small stratum hides everything about it."""
@@ -142,6 +131,8 @@ def _text(cells: dict[tuple[str, str], dict[str, Any]], code: str, quantity: str
     if held["estimate"] is None:
         return "·" if "suppressed" in str(held["note"]) else "–"
     share = f"{100 * held['estimate']:.0f} %"
+    if held["denominator"] is None:
+        return share
     return f"{share} of {held['denominator']:,}" if prefix else f"{held['n']:,}/{held['denominator']:,} ({share})"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from analysis.disclosure import POLICY
 from registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ def cumulative_incidence(result: Result) -> Figure:
     return figure
 
 
+def pixels_only(figure: Figure) -> bool:
+    """Say whether a figure may not leave as lines, since it shows single patients."""
+    return bool(getattr(figure, "individual", False)) and not POLICY.lines_of_single_patients
+
+
 def svg(figure: Figure, prefix: str) -> str:
     """Return the figure as inline SVG: same figure, same bytes; ids prefixed so that several share a page.
 
@@ -87,7 +93,7 @@ def svg(figure: Figure, prefix: str) -> str:
     UsageError
         If it shows single patients: from a drawing of lines their days can be read off to the digit.
     """
-    if getattr(figure, "individual", False):
+    if pixels_only(figure):
         raise UsageError("This figure shows single patients: only pixels of it leave. Use figures.png or figures.pdf.")
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -131,7 +137,7 @@ def pdf(figure: Figure) -> bytes:
 
     buffer = io.BytesIO()
     with matplotlib.rc_context({**_STYLE, "pdf.fonttype": 42}):
-        if getattr(figure, "individual", False):
+        if pixels_only(figure):
             for axes in figure.axes:
                 axes.set_rasterized(True)
         undated = {"CreationDate": None, "Producer": None, "Creator": None}

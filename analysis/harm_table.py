@@ -9,18 +9,17 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from analysis.cohort import By, check_confidence, common_settings
+from analysis.disclosure import POLICY
+from analysis.disclosure.complementary import given_away
 from analysis.exposure import exposure_note
 from analysis.numerics.exact import exact_rate, exact_share
-from analysis.result import SMALLEST_CELL, Result, diagnostics_of, frame_of, row
+from analysis.result import Result, diagnostics_of, frame_of, row
 from analysis.safety import RelatedTo, place_harm, reduce_harm, what_is_counted
 from analysis.told import rows_used
 from registry import Courses
 from registry.loadreport import html_table
-
-Counts = NDArray[np.int64]
 
 # Parts first, then what they add up to.
 GRADES = ("1", "2", "3", "4", "5", "any")
@@ -51,7 +50,7 @@ class HarmTable(Result):
                 out.append(line)
         return pl.DataFrame(out)
 
-    def suppress(self, smallest: int = SMALLEST_CELL) -> HarmTable:
+    def suppress(self, smallest: int = POLICY.smallest_cell) -> HarmTable:
         """Withhold cells of few events or courses, and those that the totals would give away with them."""
         hidden = super().suppress(smallest)
         gone: set[tuple[str, str]] = set()
@@ -161,38 +160,6 @@ def safety_by_grade(
             "one course, as independent.",
         ),
     )
-
-
-def given_away(events: Counts, courses: Counts, smallest: int) -> NDArray[np.bool_]:
-    """Return which cells must be hidden: of few, and those that sums would give away with them.
-
-    Parameters
-    ----------
-    events, courses
-        Counts by grade and relation (G + 1, R + 1); the last row and column are totals, to which events add up.
-    smallest
-        Fewest that may be shown; none may.
-
-    Returns
-    -------
-    NDArray
-        In each row and column whose total is shown, what is hidden is two cells or more, together `smallest` or more.
-    """
-    hidden = ((events > 0) & (events < smallest)) | ((courses > 0) & (courses < smallest))
-    lines = [(i, slice(None)) for i in range(events.shape[0])] + [(slice(None), j) for j in range(events.shape[1])]
-    while True:
-        before = hidden.copy()
-        for line in lines:
-            # Views: what is hidden here is hidden in the crossing lines too.
-            n, gone = events[line], hidden[line]
-            parts = gone[:-1]
-            enough = parts.sum() >= 2 and n[:-1][parts].sum() >= smallest
-            if parts.any() if gone[-1] else enough or not parts.any():
-                continue
-            rest = [k for k in np.argsort(n[:-1], kind="stable") if not parts[k] and n[k] > 0]
-            gone[rest[0] if rest else -1] = True
-        if (hidden == before).all():
-            return hidden
 
 
 def _of_stratum(code: str, mine: pl.DataFrame, counted: pl.DataFrame, confidence: float) -> list[dict[str, Any]]:

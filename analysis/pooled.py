@@ -2,7 +2,7 @@
 
 Each centre reduces its own cohort (:func:`reduce_for`); the counts add up (:func:`pool`); the answer made from the sum
 (:func:`answer`) is that of the pooled patients. Nothing but counts and sums of products has to leave a centre, and
-:mod:`analysis.small_counts` makes even these coarse where they are of few.
+:mod:`analysis.disclosure.small_counts` makes even these coarse where they are of few.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 from collections.abc import Callable
@@ -13,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analysis.cells import FEW_REASONS, given_away_by_the_rest, in_few, safe_for_spreadsheets
-from analysis.few_names import without_names_of_few
+from analysis.cells import safe_for_spreadsheets
+from analysis.disclosure import POLICY
+from analysis.disclosure.names import without_names_of_few
+from analysis.disclosure.suppression import without_small_cells
 from analysis.told import headline, in_words, rows_used
 from registry.errors import NotEstimable, UsageError
 
@@ -42,9 +43,6 @@ REGIONS = {
     "low": pl.Float64,
     "high": pl.Float64,
 }
-
-# Fewer courses than this in a cell could point to a person: such numbers are withheld from what leaves the registry.
-SMALLEST_CELL = 5
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Result:
         at_home_in_a_cell()
         return attrition(self)
 
-    def suppress(self, smallest: int = SMALLEST_CELL) -> Result:
+    def suppress(self, smallest: int = POLICY.smallest_cell) -> Result:
         """Return the result with numbers of small cells withheld: null and marked as suppressed, never zero.
 
         A number is withheld when fewer than `smallest` courses, but not none, had what it counts or did not, or when
@@ -134,80 +132,7 @@ class Result:
         return without_names_of_few(self, smallest)._small_cells_hidden(smallest)
 
     def _small_cells_hidden(self, smallest: int) -> Result:
-        n, of = pl.col("n"), pl.col("denominator")
-        # None is none and may be said; few is what could point to a person.
-        few = ((of > 0) & (of < smallest)) | ((n > 0) & (n < smallest)) | ((of - n > 0) & (of - n < smallest))
-        tiny = self._small_series(smallest)
-        main = tiny.filter(pl.col("quantity").is_in(["response", "end"]))["stratum"].to_list()
-        main += self.frame.filter(few & (pl.col("quantity") == "difference") & ~pl.col("stratum").str.contains(" - "))[
-            "stratum"
-        ].to_list()
-        # A difference gives away the side that is hidden.
-        given_away = pl.col("stratum").str.split(" - ").list.eval(pl.element().is_in(main)).list.any()
-        in_tiny = pl.struct("stratum", "quantity").is_in(
-            tiny.select(pl.struct("stratum", "quantity")).to_series().implode()
-        )
-
-        def hide(frame: pl.DataFrame, small: pl.Expr) -> pl.DataFrame:
-            covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n")]
-            covered.append(pl.when(~((of > 0) & (of < smallest))).then(of).alias("denominator"))
-            # Where there is no number to hide, the reason is the one that stands there; it holds no number either.
-            bare = pl.all_horizontal(pl.col("estimate", "low", "high", "n").is_null())
-            bare &= ~pl.col("note").str.contains(r"\d") & ~((of > 0) & (of < smallest)).fill_null(False)
-            told = pl.lit(f"suppressed: fewer than {smallest}")
-            note = pl.when(small & ~bare.fill_null(False)).then(told).otherwise("note")
-            return frame.with_columns(*covered, note.alias("note"))
-
-        cell = pl.struct("stratum", "time_day")
-        shown_small = self.frame.filter(
-            (few.fill_null(False) | in_tiny) & pl.col("quantity").is_in(["response", "end"])
-        )
-        hidden = {(r["stratum"], r["time_day"]) for r in shown_small.select("stratum", "time_day").to_dicts()}
-        # The range over definitions is one of theirs; a difference on a day gives away the side hidden on that day.
-        beside = cell.map_elements(lambda c: _rests_on(c["stratum"], c["time_day"], hidden), return_dtype=pl.Boolean)
-        beside &= pl.col("quantity").eq("range") | pl.col("quantity").str.starts_with("difference")
-        # Many events may be those of a few: where few courses had one, no number of events is shown.
-        prone = tiny.filter(pl.col("quantity") == "courses_with_event")["stratum"].to_list()
-        prone_events = pl.col("stratum").is_in(prone) & pl.col("quantity").str.contains("events")
-        # A test, or a number, over strata some of which are hidden would say something about them.
-        whole = "all" not in [s["code"] for s in self.settings.get("strata", ())]
-        overall = (pl.col("stratum") == "all") & pl.lit(len(main) > 0 and whole)
-        apart = pl.col("quantity").str.starts_with("difference") & given_away
-        small = few.fill_null(False) | in_tiny | apart | overall | beside | prone_events
-        small |= pl.Series(given_away_by_the_rest(self.frame, self.frame.select(small).to_series()))
-        return dataclasses.replace(
-            self,
-            frame=hide(self.frame, small),
-            curves=self.curves.filter(~in_tiny & ~few.fill_null(False) & ~prone_events),
-            regions=self.regions.filter(~pl.col("stratum").is_in(main)),
-            at_risk=hide(self.at_risk, ((n > 0) & (n < smallest)).fill_null(False)),
-            attrition=shown_flow(self.attrition, smallest),
-            diagnostics=self._shown_checks(smallest),
-            notes=tuple(in_few(n, smallest) for n in self.notes if not n.startswith(self._labels(main))),
-            withheld=tuple(in_few(w, smallest) for w in self.withheld),
-            settings=self._shown_settings(smallest),
-        )
-
-    def _labels(self, codes: list[str]) -> tuple[str, ...]:
-        """Return how a note about one of these strata begins."""
-        return tuple(f"{s['label']}: " for s in self.settings.get("strata", ()) if s["code"] in codes)
-
-    def _shown_checks(self, smallest: int) -> pl.DataFrame:
-        """Return the checks with small counts of people blanked, not shares, ratios or p; see :func:`check`."""
-        counts = pl.col("limit").str.contains(r"^>= \d+$") | (pl.col("limit") == "a count")
-        few = (pl.col("value") > 0) & (pl.col("value") < smallest) & counts
-        return self.diagnostics.with_columns(pl.when(~few).then("value").alias("value"))
-
-    def _shown_settings(self, smallest: int) -> dict[str, Any]:
-        """Return the settings with the small counts among them blanked."""
-        shown = {**self.settings, "smallest_cell": smallest}
-        flow = shown.get("decision_flow", [])
-        if any(0 < step["n"] < smallest for step in flow):
-            shown["decision_flow"] = [{**s, "n": s["n"] if s["n"] == 0 or s["n"] >= smallest else None} for s in flow]
-            shown = {k: v for k, v in shown.items() if not k.startswith(("overlap_", "weight_"))}
-        if "risk_set" in shown:
-            shown["risk_set"] = {k: n if n >= smallest else None for k, n in shown["risk_set"].items()}
-        return shown
+        return without_small_cells(self, self._small_series(smallest), smallest)
 
     def _small_series(self, smallest: int) -> pl.DataFrame:
         """Return ``stratum, quantity`` too small to show at any time: few courses, or an event that only a few had."""
@@ -319,22 +244,6 @@ def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
     )
 
 
-def shown_flow(flow: pl.DataFrame, smallest: int = SMALLEST_CELL) -> pl.DataFrame:
-    """Return a flow of courses (``reason, n``) with small reasons put together; the first and last row are totals.
-
-    They are joined with the next smallest until the joint row has `smallest` courses, since it is the difference of
-    the totals and the other rows anyhow.
-    """
-    reasons = flow[1:-1]
-    order = reasons.with_row_index().filter(pl.col("n") > 0).sort("n")
-    if order.height == 0 or order["n"][0] >= smallest:
-        return flow
-    joined = order.filter((pl.col("n") < smallest) | (pl.col("n").cum_sum().shift(1).fill_null(0) < smallest))
-    rest = reasons.with_row_index().filter(~pl.col("index").is_in(joined["index"].to_list())).drop("index")
-    other = pl.DataFrame({"reason": [FEW_REASONS], "n": [joined["n"].sum()]}, schema=flow.schema)
-    return pl.concat([flow[:1], rest, other, flow[-1:]])
-
-
 def check(name: str, value: float | None, limit: str, passed: bool, note: str = "") -> dict[str, Any]:
     """Return one row of the diagnostics frame.
 
@@ -353,11 +262,6 @@ def diagnostics_of(checks: list[dict[str, Any]]) -> pl.DataFrame:
 def versions() -> dict[str, str]:
     """Return the versions that a number depends on."""
     return {name: importlib.metadata.version(name) for name in ("catamnesis", "duckdb", "numpy", "scipy")}
-
-
-def _rests_on(stratum: str, time_day: float | None, hidden: set[tuple[str, float | None]]) -> bool:
-    """Say whether a stratum, or a side of a difference ``a - b``, is hidden on that day."""
-    return any((side, time_day) in hidden for side in (stratum, *stratum.split(" - ")))
 
 
 def _cell(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analysis.cells import FEW_REASONS
+from analysis.disclosure.messages import FEW_REASONS
 
 if TYPE_CHECKING:
     from analysis.result import Result

@@ -221,18 +221,3 @@ def _levels(code: str, name: str, levels: list[str], held: pl.DataFrame, of: int
     out.append(row(code, f"{name}: missing", estimate=missing / of, n=missing, denominator=of))
     out.append(row(code, f"{name}: weighted missing", estimate=lost / total, n=missing, denominator=of))
     return out
-
-
-def hide_between(frame: pl.DataFrame, nested: list[tuple[str, str]], smallest: int) -> pl.DataFrame:
-    """Hide numbers of a group that would tell, beside those of the group that holds it, of the few in between."""
-    for outer, inner in nested:
-        wide = frame.filter(stratum=outer).select("quantity", n_out="n", of_out="denominator").unique("quantity")
-        joined = frame.join(wide, on="quantity", how="left", maintain_order="left")
-        few = pl.lit(False)
-        for ours, theirs in (("n", "n_out"), ("denominator", "of_out")):
-            few |= (pl.col(theirs) - pl.col(ours)).is_between(1, smallest - 1).fill_null(False)
-        small = few & (pl.col("stratum") == inner)
-        covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "n", "denominator")]
-        note = pl.when(small).then(pl.lit(f"suppressed: fewer than {smallest} of the larger group are not in it"))
-        frame = joined.with_columns(*covered, note.otherwise("note").alias("note")).select(frame.columns)
-    return frame

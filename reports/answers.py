@@ -73,10 +73,11 @@ def opinions(beside: pl.DataFrame) -> list[dict[str, Any]]:
     """
     import polars as pl
 
-    from analysis.cells import in_few
-    from analysis.result import SMALLEST_CELL
+    from analysis.disclosure import POLICY
+    from analysis.disclosure.messages import in_few
 
-    said = beside.with_columns(pl.col("note").map_elements(lambda n: in_few(n, SMALLEST_CELL), return_dtype=pl.String))
+    few = POLICY.smallest_cell
+    said = beside.with_columns(pl.col("note").map_elements(lambda n: in_few(n, few), return_dtype=pl.String))
     return (
         said.group_by("question", "program", "allowed", "note", maintain_order=True)
         .agg(

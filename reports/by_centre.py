@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from analysis.result import SMALLEST_CELL
+from analysis.disclosure.complementary import refusals
 from registry import Registry
 from reports.formats import replace_file
 from reports.summary import write_report
@@ -20,37 +20,9 @@ _PATIENTS = (
 
 
 def refused_centres(registry: Registry) -> dict[str, str | None]:
-    """Return each centre of the registry, smallest first, as :func:`refusals` does."""
+    """Return each centre of the registry, smallest first, with the reason why it has no report, or None."""
     patients = [(str(centre), int(n)) for centre, n in registry.con.sql(_PATIENTS).fetchall()]
     return refusals(patients, registry.counts()["patient"] - sum(n for _, n in patients))
-
-
-def refusals(
-    patients: list[tuple[str, int]], of_no_centre: int = 0, smallest: int = SMALLEST_CELL
-) -> dict[str, str | None]:
-    """Return each centre with the reason why it gets no report of its own, or None if it gets one.
-
-    A centre of few patients gets none. What all have together is told too, so that the patients of those without a
-    report are all but those of the others: where they are few, the next smallest centre gets none either.
-
-    Parameters
-    ----------
-    patients
-        Centre and its number of patients, smallest first.
-    of_no_centre
-        Patients whose centre is not known: they are in the report of all alone.
-    """
-    reasons: dict[str, str | None] = {}
-    rest = of_no_centre
-    for centre, n in patients:
-        reasons[centre] = None
-        if n < smallest:
-            reasons[centre] = f"fewer than {smallest} patients: its report could point to a person"
-        elif 0 < rest < smallest:
-            reasons[centre] = "few patients are in no centre's report, and all others' would give them away"
-        if reasons[centre]:
-            rest += n
-    return reasons
 
 
 def write_centre_reports(

@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 
 from analysis import reduce_for, write_counts
+from analysis.disclosure import POLICY
+from analysis.disclosure.small_counts import coarsened, cost, sentences
 from analysis.pooled import QUESTIONS, takes
-from analysis.small_counts import coarsened, cost, sentences
 from registry import Courses
 from registry.errors import NotEstimable, choose
 
@@ -52,7 +53,7 @@ def count_centre(
     *,
     questions: Sequence[str] | None = None,
     how: dict[str, Any] | None = None,
-    smallest: int | None = 5,
+    smallest: int | None = POLICY.smallest_cell,
 ) -> CentreCounts:
     """Write the counts of `courses` for the questions that counts can answer.
 

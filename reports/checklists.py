@@ -11,11 +11,9 @@ from importlib import resources
 
 import polars as pl
 
-from analysis import Result
+from analysis import Result, disclosure
 from analysis.booster_protocol import target_checklist
-from analysis.result import SMALLEST_CELL
 from registry import Registry
-from reports import disclosure
 from reports.methods import SETTING
 from reports.tables import Table
 
@@ -146,10 +144,10 @@ def _stated(r: dict[str, object]) -> str:
 def _mibo_notes(registry: Registry, programme: str) -> tuple[str, ...]:
     shown = _products(registry, programme)
     return (
-        f"Asked of {', '.join(shown) or 'no product'}: products of this programme given to {SMALLEST_CELL} patients or "
-        "more, in all their courses in the registry.",
+        f"Asked of {', '.join(shown) or 'no product'}: products of this programme given to "
+        f"{disclosure.POLICY.smallest_cell} patients or more, in all their courses in the registry.",
     )
 
 
 def _products(registry: Registry, programme: str) -> list[str]:
-    return [str(r[0]) for r in registry.con.execute(_PRODUCTS, [programme, SMALLEST_CELL]).fetchall()]
+    return [str(r[0]) for r in registry.con.execute(_PRODUCTS, [programme, disclosure.POLICY.smallest_cell]).fetchall()]

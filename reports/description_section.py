@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from analysis import goals
 from analysis.description import Description
-from analysis.result import SMALLEST_CELL, Result
+from analysis.disclosure import POLICY
+from analysis.result import Result
 from registry import Courses, Registry
 from registry.errors import NotEstimable
 from registry.reporting import sections
@@ -39,7 +40,7 @@ def description_section(registry: Registry) -> dict[str, Any] | None:
     found = registry.reporting()
     given = dict(registry.sql(_PATIENTS).iter_rows())
     names = found["product"].unique(maintain_order=True).to_list()
-    shown = [name for name in names if given.get(name, 0) >= SMALLEST_CELL]
+    shown = [name for name in names if given.get(name, 0) >= POLICY.smallest_cell]
     if not shown:
         return None
     table = sections(found).filter(pl.col("product").is_in(shown))

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from markupsafe import Markup, escape
 
-from analysis import Result
-from analysis.result import SMALLEST_CELL
+from analysis import Result, disclosure
 from registry import Registry
-from reports import disclosure
 from reports.phrases import N_
 from reports.words import Words
 
@@ -88,7 +86,7 @@ def _mind(section: Section, words: Words) -> Markup:
         told = N_("fewer than 20 courses are still at risk at 24 months in %(stages)s")
         parts.append(words.say(told, stages=", ".join(few)))
     due = section.completeness.filter(pl.col("planned_visit") == "12 months")
-    if due["n_due"].sum() >= SMALLEST_CELL:
+    if due["n_due"].sum() >= disclosure.POLICY.smallest_cell:
         share = disclosure.share(int(due["n_seen"].sum()), int(due["n_due"].sum()))
         parts.append(words.say("%(share)s of the 12-month visits that were due took place", share=words.plain(share)))
     if not parts:

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from analysis import disclosure
 from registry import Registry
-from reports import disclosure
 
 _STATES = ("seen", "late", "overdue", "missed", "lost", "ended", "not_due")
 # Of these nothing is due any more.

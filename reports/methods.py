@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis import Result, estimand
+from analysis import Result, disclosure, estimand
 from analysis.description import Description
-from analysis.result import SMALLEST_CELL
 from analysis.told import not_selected
 from registry import Registry
 from registry.errors import UsageError
-from reports import disclosure
 from reports.readers import readable, readable_checks
 
 SETTING = "Setting and data"
@@ -83,7 +81,8 @@ def footnotes(result: Result) -> list[str]:
     """Return what stands below a table of a result: the data, the limits, the definition, and the notes."""
     s = result.settings
     marked = ", each marked by a dot" if isinstance(result, Description) else ""
-    lines = [f"Data to {s['data_cut']}. Cells of fewer than {SMALLEST_CELL} courses are suppressed{marked}."]
+    few = disclosure.POLICY.smallest_cell
+    lines = [f"Data to {s['data_cut']}. Cells of fewer than {few} courses are suppressed{marked}."]
     if "confidence" in s:
         lines.append(f"In brackets: {100 * s['confidence']:.0f} % limits.")
     if s.get("definition"):
@@ -105,7 +104,7 @@ def _setting(registry: Registry, programme: str) -> list[str]:
         "select count(distinct centre), min(index_date) filter (where up >= $few), "
         "max(index_date) filter (where down >= $few), quantile_cont(last_contact_day, 0.25), "
         "median(last_contact_day), quantile_cont(last_contact_day, 0.75) from c",
-        {"programme": programme, "few": SMALLEST_CELL},
+        {"programme": programme, "few": disclosure.POLICY.smallest_cell},
     ).fetchall()[0]
     visits = registry.con.execute(
         "select planned_visit, target_day, window_low_day, window_high_day from catalogue.programme_visit "

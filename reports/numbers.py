@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from analysis import Result
-from analysis.result import SMALLEST_CELL, versions
+from analysis.disclosure import POLICY
+from analysis.result import versions
 from registry import Registry
 from reports.fingerprint import code_hash
 from reports.phrases import N_
@@ -61,7 +62,7 @@ def numbers(
     since = before.get("last_load") if before else None
     return {
         "data_cut": registry.data_cut,
-        "smallest_cell": SMALLEST_CELL,
+        "smallest_cell": POLICY.smallest_cell,
         "counts": {k: not_few(n) for k, n in registry.counts().items() if k in _COUNTED},
         "loads": registry.con.sql("select count(*) from log.load").fetchall()[0][0],
         "last_load": registry.con.sql("select coalesce(max(load_id), 0) from log.load").fetchall()[0][0],
@@ -122,9 +123,9 @@ def changes(before: dict[str, Any], now: dict[str, Any], words: Words = ENGLISH)
 
 def _moved(key: str, before: int, now: int, words: Words) -> str:
     """Return how a count changed; by a few only that it did, so that the difference gives nobody away."""
-    if abs(now - before) >= SMALLEST_CELL:
+    if abs(now - before) >= POLICY.smallest_cell:
         return words.say(_COUNTED[key], n=words.integer(now), before=words.integer(before))
-    few = words.integer(SMALLEST_CELL)
+    few = words.integer(POLICY.smallest_cell)
     return words.say(_FEW_MORE[key] if now > before else _FEW_LESS[key], few=few)
 
 

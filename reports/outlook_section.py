@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 
 from analysis import Result, outlook
-from analysis.cells import in_few
+from analysis.disclosure import POLICY
+from analysis.disclosure.messages import in_few
 from analysis.outlook_validation import GAP, INSIDE, PREDICTED
-from analysis.result import SMALLEST_CELL, frame_of, row
+from analysis.result import frame_of, row
 from registry import Courses
 from registry.errors import NotEstimable
 
@@ -38,7 +39,7 @@ def outlook_result(courses: Courses, strata: list[dict[str, Any]]) -> Result | N
             frames.append(found[-1].frame)
             checks.append(found[-1].diagnostics.with_columns(pl.col("check") + f" in {stage['code']}"))
         except NotEstimable as error:
-            frames.append(frame_of([row(stage["code"], "similar", note=in_few(str(error), SMALLEST_CELL))]))
+            frames.append(frame_of([row(stage["code"], "similar", note=in_few(str(error), POLICY.smallest_cell))]))
     if not found:
         return None
     return dataclasses.replace(

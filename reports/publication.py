@@ -25,9 +25,10 @@ from analysis import (
     time_to_response,
     trajectories,
 )
-from analysis.cells import in_few, safe_for_spreadsheets
+from analysis.cells import safe_for_spreadsheets
 from analysis.description import Description
-from analysis.result import SMALLEST_CELL
+from analysis.disclosure import POLICY
+from analysis.disclosure.messages import in_few
 from registry import Courses, Registry
 from registry.errors import NotEstimable, UsageError, choose
 from reports import checklists, tables
@@ -103,9 +104,9 @@ def export(registry: Registry, out: Path, programme: str) -> Package:
     """
     choose(programme, known_programmes(registry), "programme")
     courses = registry.courses(programme=programme)
-    if len(courses) < SMALLEST_CELL:
+    if len(courses) < POLICY.smallest_cell:
         raise UsageError(
-            f"{programme} has fewer than {SMALLEST_CELL} courses: what would leave could point to a person."
+            f"{programme} has fewer than {POLICY.smallest_cell} courses: what would leave could point to a person."
         )
     if registry.stale():
         raise UsageError(f"{registry.path} was loaded after it was derived. Run: catamnesis derive {registry.path}")
@@ -168,7 +169,7 @@ def _answers(courses: Courses) -> tuple[dict[str, Result], dict[str, str]]:
         try:
             result = question(courses)
         except NotEstimable as error:
-            left_out[name] = in_few(str(error), SMALLEST_CELL)
+            left_out[name] = in_few(str(error), POLICY.smallest_cell)
             continue
         if result.withheld:
             # The naive numbers beside it are there to be distrusted: alone they would be quoted.
@@ -205,7 +206,7 @@ def _write(
     manifest = {
         "programme": programme,
         "data_cut": str(registry.data_cut),
-        "smallest_cell": SMALLEST_CELL,
+        "smallest_cell": POLICY.smallest_cell,
         "record": record,
         "code": code,
         "versions": next(iter(found.values())).settings["versions"] if found else {},

@@ -6,9 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.result import SMALLEST_CELL
+from analysis import disclosure
 from registry import Registry
-from reports import disclosure
 
 # A product is one by its code; a sample is what was taken of it on one day: a lot, or a batch.
 _TESTS = (
@@ -53,18 +52,20 @@ def quality_section(registry: Registry, products: list[str], defects: pl.DataFra
 def _row(r: dict[str, Any], late: int) -> dict[str, Any]:
     """Return one product: ``viability`` is of samples where enough were measured, else ``stated`` of the product."""
     passed, failed, pending, not_done = disclosure.shown([r[k] for k in ("passed", "failed", "pending", "not_done")])
-    known = {k: float(r[k]) for k in ("median", "low", "high")} if r["n"] >= SMALLEST_CELL else None
+    hidden = pending != f"{r['pending']:,}"
+    known = {k: float(r[k]) for k in ("median", "low", "high")} if r["n"] >= disclosure.POLICY.smallest_cell else None
     return {
         "product": r["product"],
         "samples": disclosure.total([r["samples"]]),
         "tested": r["tests"] > 0,
         "viability": known,
-        "few": 0 < r["n"] < SMALLEST_CELL,
+        "few": 0 < r["n"] < disclosure.POLICY.smallest_cell,
         "n": r["n"],
         "stated": None if r["stated"] is None else float(r["stated"]),
         "passed": passed,
         "failed": failed,
         "pending": pending,
-        "late": disclosure.shown([late, r["pending"] - late])[0],
+        # A number of those late would say one of those pending that is hidden.
+        "late": pending if late and hidden else disclosure.shown([late, r["pending"] - late])[0],
         "not_done": not_done,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from analysis.result import SMALLEST_CELL
+from analysis.disclosure import POLICY
 from registry import Registry
 from registry.tables import TABLES
 from reports.phrases import N_
@@ -118,10 +118,10 @@ def reasons(before: dict[str, Any], now: dict[str, Any], words: Words) -> list[s
     before, now
         The programme in two numbers files; one from before there were reasons gives none.
     """
-    told, few = [], words.integer(SMALLEST_CELL)
+    told, few = [], words.integer(POLICY.smallest_cell)
     for key, one, many, small in _PEOPLE:
         n = _more(before.get(key), now.get(key))
-        if n >= SMALLEST_CELL:
+        if n >= POLICY.smallest_cell:
             told.append(words.say_many(one, many, n))
         elif n:
             told.append(words.say(small, few=few))
@@ -133,7 +133,7 @@ def reasons(before: dict[str, Any], now: dict[str, Any], words: Words) -> list[s
                                   n=words.integer(edit["n"]) if known else few))  # fmt: skip
     for visit, n_now in now.get("reached", {}).items():
         n = _more(before.get("reached", {}).get(visit), n_now)
-        if n >= SMALLEST_CELL:
+        if n >= POLICY.smallest_cell:
             told.append(words.say("%(n)s courses passed %(visit)s", n=words.integer(n), visit=words.plain(visit)))
         elif n:
             told.append(words.say("fewer than %(few)s courses passed %(visit)s", few=few, visit=words.plain(visit)))
@@ -151,4 +151,4 @@ def _more(before: int | None, now: int | None) -> int:
 
 def not_few(n: int) -> int | None:
     """Return a count as the numbers file has it: null for few."""
-    return n if n == 0 or n >= SMALLEST_CELL else None
+    return n if n == 0 or n >= POLICY.smallest_cell else None

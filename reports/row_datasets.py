@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from analysis.disclosure import POLICY
+from analysis.disclosure.datasets import Dataset, Variable
 from registry import catalogue
-from reports.row_formats import Dataset, Variable
 
 _PARAMETERS = {
     "RESPONSE": "First confirmed response",
@@ -79,17 +80,18 @@ def _courses(courses: pl.DataFrame, programme: str) -> Dataset:
         "EXPANDFL": ("expanded", "Expanded in culture"),
         "ROUTE": ("route", "Route of delivery"),
         "GUIDANCE": ("guidance", "Image guidance"),
-        "DOSE": ("dose_viable_million", "Viable cells, first session, nearest 5"),
-        "DOSETOT": ("series_dose_million", "Viable cells, planned series, nearest 5"),
+        "DOSE": ("dose_viable_million", f"Viable cells, first session, nearest {POLICY.dose_step_million}"),
+        "DOSETOT": ("series_dose_million", f"Viable cells, planned series, nearest {POLICY.dose_step_million}"),
         "NSESS": ("n_sessions", "Sessions"),
         "NBOOST": ("n_boosters", "Boosters among the sessions"),
         "POTDAY": ("potential_follow_up_day", "Days from first session to the data cut"),
         "LASTDAY": ("last_assessed_day", "Last day with a score"),
     }
     units = {"BMI": "kg/m2", "DOSE": "10*6", "DOSETOT": "10*6", "POTDAY": "d", "LASTDAY": "d"}
+    step = POLICY.follow_up_step_day
     # The day of the data cut minus this would be the date of the first session: to the month it says enough.
     frame = courses.with_columns(
-        (pl.col("potential_follow_up_day") // 30 * 30).alias("potential_follow_up_day"),
+        (pl.col("potential_follow_up_day") // step * step).alias("potential_follow_up_day"),
         pl.when("expanded").then(pl.lit("Y")).when(~pl.col("expanded")).then(pl.lit("N")).alias("expanded"),
     ).select("USUBJID", "CRSSEQ", *(pl.col(ours).alias(name) for name, (ours, _) in columns.items()))
     frame = frame.with_columns(pl.col("NSESS", "NBOOST", "POTDAY", "LASTDAY").cast(pl.Int32))

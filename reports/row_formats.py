@@ -9,8 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -19,35 +17,13 @@ import polars as pl
 import pyreadstat
 
 from analysis.cells import safe_for_spreadsheets
+from analysis.disclosure.datasets import Dataset, Variable
 from registry.errors import CatamnesisError
 from reports import xport
 
 _ODM, _DEF, _XLINK = (
     "http://www.cdisc.org/ns/odm/v1.3", "http://www.cdisc.org/ns/def/v2.1", "http://www.w3.org/1999/xlink",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One column: its name and label (:mod:`reports.xport` says which), allowed codes, unit, words for its values."""
-
-    name: str
-    label: str
-    codes: tuple[str, ...] = ()
-    unit: str = ""
-    words: Mapping[str, str] | Mapping[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A table as it leaves: its name, label, what a row is, the columns that name it, and the rows."""
-
-    name: str
-    label: str
-    grain: str
-    keys: tuple[str, ...]
-    variables: tuple[Variable, ...]
-    frame: pl.DataFrame
 
 
 def write(datasets: list[Dataset], folder: Path, day: dt.date, study: str, terms: str) -> None:

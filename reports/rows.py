@@ -13,15 +13,16 @@ from typing import Literal, get_args
 import polars as pl
 
 from analysis.cohort import definition_of, place, reduce
+from analysis.disclosure import POLICY, Policy, anonymity, proxies
+from analysis.disclosure.anonymity import Disclosure
+from analysis.disclosure.datasets import Dataset
+from analysis.disclosure.date_shift import Shift, with_dates
 from registry import Courses, Registry
 from registry.errors import UsageError, choose
-from reports import anonymity, proxies
-from reports.anonymity import Disclosure
-from reports.date_shift import Shift, with_dates
 from reports.fingerprint import code_and_record
 from reports.publication import known_programmes
 from reports.row_datasets import datasets
-from reports.row_formats import Dataset, write
+from reports.row_formats import write
 
 MANIFEST = "ROWS.json"
 Covered = Literal["export", "research"]
@@ -48,9 +49,9 @@ def export_rows(
     programme: str,
     *,
     consent: Covered = "export",
-    k: int = 5,
+    k: int = POLICY.k,
     dates: Dates = "none",
-    least_diversity: int = 1,
+    least_diversity: int = POLICY.least_diversity,
     take_alike: bool = False,
 ) -> Rows:
     """Write courses, scores, times and adverse events of a programme, in the formats of :mod:`reports.row_formats`.
@@ -67,7 +68,7 @@ def export_rows(
         So many patients must share what others may know of each of them.
     dates
         ``none``: days since the first session, and no date. ``shifted``: calendar dates too, all of a patient moved by
-        the same weeks (:mod:`reports.date_shift`), for programs that cannot do without. True dates never leave.
+        the same weeks (:mod:`analysis.disclosure.date_shift`), for programs that cannot do without; never true ones.
     least_diversity
         2: rows are refused if in a group of like patients all had the same response, or all an end, death or serious
         event. 1: such groups are counted in the log, and leave.
@@ -118,13 +119,7 @@ def _study(programme: str) -> str:
 def _usable(registry: Registry, out: Path, programme: str, dates: str, k: int, least_diversity: int) -> None:
     choose(programme, known_programmes(registry), "programme")
     choose(dates, get_args(Dates), "dates =")
-    if k < 2:
-        raise UsageError(f"k = {k} hides nobody: 5 is usual, 11 for public files.")
-    if least_diversity not in (1, 2):
-        raise UsageError(
-            f"A diversity of {least_diversity} cannot be: who had something or had it not are two kinds. 1 tells of "
-            "groups that all had the same, 2 refuses them."
-        )
+    Policy(k=k, least_diversity=least_diversity)  # refuses what hides nobody
     if registry.stale():
         raise UsageError(f"{registry.path} was loaded after it was derived. Run: catamnesis derive {registry.path}")
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():

@@ -15,18 +15,18 @@ from analysis import (
     Result,
     booster_effect,
     describe,
+    disclosure,
     joint_replacement,
     time_in_response,
     time_to_response,
     trajectories,
 )
-from analysis.cells import in_few
 from analysis.description import Description
-from analysis.result import SMALLEST_CELL, versions
+from analysis.disclosure.messages import in_few
+from analysis.result import versions
 from analysis.trajectory_question import own_unit
 from registry import Courses, Registry
 from registry.errors import NotEstimable
-from reports import disclosure
 from reports.booster_section import booster_section
 from reports.defined_section import defined_section
 from reports.description_section import characteristics, description_section, goals_result, goals_section
@@ -163,7 +163,7 @@ def render(
             versions=versions(),
             meta=dict(registry.con.sql("select key, value from log.meta order by key").fetchall()),
             chain=registry.chain_head(),
-            smallest=SMALLEST_CELL,
+            smallest=disclosure.POLICY.smallest_cell,
             written=words.moment(dt.datetime.now(dt.UTC)),
         )
     )
@@ -185,7 +185,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
             result: Result = question(courses, by="stage")
             return result.suppress()
         except NotEstimable as error:
-            why = in_few(str(error), SMALLEST_CELL)
+            why = in_few(str(error), disclosure.POLICY.smallest_cell)
             if why not in withheld:
                 withheld.append(why)
             return None
@@ -310,7 +310,7 @@ def _flow(section: Section) -> dict[str, Any]:
     parts = disclosure.shown([*left["n"].to_list(), end])
     strata = section.response.settings["strata"]
     counts = [section.sizes.get(s["code"], 0) for s in strata]
-    judged = disclosure.total(counts) if all(n < SMALLEST_CELL for n in counts) else parts[-1]
+    judged = disclosure.total(counts) if all(n < disclosure.POLICY.smallest_cell for n in counts) else parts[-1]
     return {
         "start": disclosure.total([*left["n"].to_list(), end]),
         "left": [{"reason": reason, "n": n} for reason, n in zip(left["reason"], parts[:-1], strict=True)],

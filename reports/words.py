@@ -18,7 +18,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from analysis.result import SMALLEST_CELL
+from analysis.disclosure import POLICY
 from registry.errors import choose
 from reports.phrases import PHRASES
 
@@ -120,7 +120,7 @@ class Words:
         """Return a count, small ones hidden: none is none, few are "<5"."""
         if value is None:
             return "–"
-        return f"<{SMALLEST_CELL}" if 0 < value < SMALLEST_CELL else self.integer(value)
+        return f"<{POLICY.smallest_cell}" if 0 < value < POLICY.smallest_cell else self.integer(value)
 
     def number(self, value: float | None) -> str:
         """Return a number with one decimal."""

@@ -41,7 +41,8 @@ MODULES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "analysis": {
         "booster_protocol": ("target_trial", "target_checklist"),
-        "small_counts": ("coarsened", "cost"),
+        "disclosure.policy": ("Policy",),
+        "disclosure.small_counts": ("coarsened", "cost"),
     },
     "synthetic": {"sources": ("write_template", "write_clinics"), "redcap_files": ("write_redcap",)},
     "reports": {

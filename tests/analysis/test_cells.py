@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from analysis.cells import in_few, safe_for_spreadsheets
+from analysis.cells import safe_for_spreadsheets
+from analysis.disclosure.messages import in_few
 
 
 @pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-cmd", "\t=1", "\r=1", "--1", "-(1)"])

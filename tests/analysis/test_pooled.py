@@ -10,9 +10,9 @@ import pytest
 
 import analysis
 from analysis import answer, pool, read_counts, reduce_for, write_counts
+from analysis.disclosure.small_counts import _joined, coarsened, cost
 from analysis.pooled import QUESTIONS
 from analysis.reduction import gathered, same_as_one
-from analysis.small_counts import _joined, coarsened, cost
 from registry import Registry, derive, ingest
 from registry.errors import UsageError
 from synthetic import Design, simulate, sources
@@ -188,7 +188,7 @@ def test_a_kind_of_few_is_right_on_average_over_centres(registry, centres):
 def test_courses_of_a_patient_come_apart_where_few_patients_share_them():
     patterns = pl.DataFrame({"pattern": ["1x1,2x1", "1x1,2x1", "3x2", "1x1"], "cell": [1, 2, 3, 1],
                              "n_courses": [1, 1, 2, 1], "n_patients": [2, 2, 6, 9]})  # fmt: skip
-    from analysis.small_counts import _apart
+    from analysis.disclosure.small_counts import _apart
 
     found = {(r["pattern"], r["cell"]): (r["n_courses"], r["n_patients"]) for r in _apart(patterns, 5, []).to_dicts()}
     assert found == {("1x1", 1): (1, 11), ("2x1", 2): (1, 2), ("3x2", 3): (2, 6)}

@@ -6,7 +6,8 @@ import re
 import polars as pl
 import pytest
 
-from analysis.result import Result, check, diagnostics_of, frame_of, row, shown_flow
+from analysis.disclosure.suppression import shown_flow
+from analysis.result import Result, check, diagnostics_of, frame_of, row
 from analysis.told import not_selected, rows_used
 
 

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 from scipy import optimize, stats
 
 from analysis import goals, safety, safety_by_grade
-from analysis.harm_table import given_away
+from analysis.disclosure.complementary import given_away
 from analysis.numerics.exact import exact_rate, exact_share
 from registry.errors import NotEstimable, UsageError
 

@@ -9,7 +9,8 @@ from scipy.spatial.distance import mahalanobis
 
 from analysis import booster_effect, booster_weights, describe, imputed_change, seen_weights, time_to_response
 from analysis.describe import level_difference, number_difference
-from analysis.weighted_description import hide_between, number_moments
+from analysis.disclosure.complementary import hide_between
+from analysis.weighted_description import number_moments
 from registry import Registry
 from registry.errors import NotEstimable, UsageError
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from reports.by_centre import folder_of, refusals
+from analysis.disclosure.complementary import refusals
+from reports.by_centre import folder_of
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from analysis.disclosure.date_shift import FEWEST, WEEKS, offsets
 from registry import Registry, pseudonyms
 from registry.errors import CatamnesisError, UsageError
 from reports.cli import app
-from reports.date_shift import FEWEST, WEEKS, offsets
 from reports.rows import export_rows
 
 DATES = {"adcrs": ("TRTSDT",), "adqs": ("ADT",), "adtte": ("LEFTDT", "RIGHTDT"), "adae": ("ASTDT",)}

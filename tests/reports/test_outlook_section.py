@@ -3,7 +3,8 @@
 import pytest
 
 from analysis import Result
-from analysis.result import check, diagnostics_of, frame_of, row, shown_flow
+from analysis.disclosure.suppression import shown_flow
+from analysis.result import check, diagnostics_of, frame_of, row
 from registry.errors import NotEstimable
 from reports import outlook_section
 

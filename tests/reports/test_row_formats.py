@@ -9,9 +9,10 @@ import pyreadstat
 import pytest
 from frictionless import Package, system
 
+from analysis.disclosure.datasets import Dataset, Variable
 from registry import Registry, catalogue
 from registry.errors import CatamnesisError
-from reports.row_formats import Dataset, Variable, write
+from reports.row_formats import write
 from reports.rows import export_rows
 
 NAMES = ("adsl", "adcrs", "adqs", "adtte", "adae")

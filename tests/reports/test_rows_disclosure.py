@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.disclosure import anonymity, proxies
+from analysis.disclosure.anonymity import QUASI_IDENTIFIERS, coarse, protect
+from analysis.disclosure.datasets import Dataset, Variable
+from analysis.disclosure.proxies import naming
 from registry import Registry, derive
 from registry.errors import UsageError
 from registry.ingest import load
-from reports import anonymity, proxies
-from reports.anonymity import QUASI_IDENTIFIERS, coarse, protect
-from reports.proxies import naming
-from reports.row_formats import Dataset, Variable
 from reports.rows import export_rows
 from synthetic import Design, simulate, sources
 

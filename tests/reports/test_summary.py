@@ -13,9 +13,8 @@ import polars as pl
 import pypdf
 import pytest
 
-from analysis import trajectories
+from analysis import disclosure, trajectories
 from registry import Registry, catalogue, derive, ingest
-from reports import disclosure
 from reports.printed import blocks
 from reports.summary import write_report
 from synthetic import Design, all_programmes, simulate, sources

@@ -21,12 +21,11 @@ from dataclasses import dataclass, replace
 import duckdb
 import polars as pl
 
+from analysis.disclosure.datasets import Dataset, Variable
+from analysis.disclosure.policy import POLICY
 from registry import Registry, pseudonyms
-from reports.row_formats import Dataset, Variable
 
-WEEKS = 26
-# Offsets that could have made the dates of a patient; with fewer they do not leave.
-FEWEST = 26
+WEEKS, FEWEST = POLICY.shift_weeks, POLICY.fewest_offsets
 _GIVES_AWAY = {"ADCRS": ("POTDAY",)}
 _DATES: dict[str, dict[str, tuple[str | None, str]]] = {
     "ADCRS": {"TRTSDT": (None, "Date of the first session, shifted")},

@@ -2,8 +2,8 @@
 
 Quasi-identifiers are made coarse first (age in bands with an open top, doses and body mass rounded, days since the
 first session instead of dates). A patient who still shares them with fewer than `k` - 1 others loses them one after
-another, the least needed first, and with a value what says it elsewhere (:mod:`reports.proxies`). What was done is
-written down; where it is not enough the rows do not leave.
+another, the least needed first, and with a value what says it elsewhere (:mod:`analysis.disclosure.proxies`). What was
+done is written down; where it is not enough the rows do not leave.
 
 References
 ----------
@@ -17,13 +17,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from reports.proxies import naming
+from analysis.disclosure.policy import POLICY
+from analysis.disclosure.proxies import naming
 
-# What others may know of a patient, the least needed by an analysis first: that goes first.
-QUASI_IDENTIFIERS = ("centre", "origin", "diagnosis", "age_band", "site", "sex")
-TOP_AGE = 80
-_BAND = 10
-_NEVER = "true dates, free text, operators, readers, manufacturers, product codes, and the registry's own pseudonyms"
+QUASI_IDENTIFIERS = POLICY.quasi_identifiers
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,16 @@ class Disclosure:
 
 
 def coarse(courses: pl.DataFrame) -> pl.DataFrame:
-    """Return courses with age in bands of ten years open above 80, and body mass and doses rounded."""
-    low = (pl.col("age_year") // _BAND) * _BAND
-    band = pl.format("{}-{}", low, low + _BAND - 1)
+    """Return courses with age in bands with an open top, and body mass and doses rounded."""
+    wide, top = POLICY.age_band, POLICY.top_age
+    low = (pl.col("age_year") // wide) * wide
+    band = pl.format("{}-{}", low, low + wide - 1)
+    dose = POLICY.dose_step_million
     number = pl.col("dose_viable_million", "series_dose_million").cast(pl.Float64)
     return courses.with_columns(
-        pl.when(pl.col("age_year") >= TOP_AGE).then(pl.lit(f"{TOP_AGE}+")).otherwise(band).alias("age_band"),
-        pl.col("bmi").cast(pl.Float64).round(0),
-        ((number / 5).round(0) * 5).name.keep(),
+        pl.when(pl.col("age_year") >= top).then(pl.lit(f"{top}+")).otherwise(band).alias("age_band"),
+        (pl.col("bmi").cast(pl.Float64) / POLICY.bmi_step).round(0) * POLICY.bmi_step,
+        ((number / dose).round(0) * dose).name.keep(),
     ).drop("age_year")
 
 
@@ -205,7 +204,8 @@ _ATTRIBUTES = {
 def told(done: Disclosure, left_out: dict[str, int], consent: str, of_dates: str | None) -> str:
     """Return the log of what was done, as Markdown; `of_dates` says what was done to dates, if there are any."""
     courses = "; ".join(f"{n:,} {reason}" for reason, n in left_out.items() if n) or "none"
-    follow_up = "." if of_dates else ", follow-up to the data cut is rounded to 30 days."
+    never = f"{', '.join(POLICY.never[:-1])}, and {POLICY.never[-1]}"
+    follow_up = "." if of_dates else f", follow-up to the data cut is rounded to {POLICY.follow_up_step_day} days."
     lines = [
         "# What was done so that nobody is recognised",
         "",
@@ -213,9 +213,10 @@ def told(done: Disclosure, left_out: dict[str, int], consent: str, of_dates: str
         "they left.",
         "",
         f"- {done.patients:,} patients whose consent covers it (`{consent}`); courses left out: {courses}.",
-        f"- Never in these files: {_NEVER}. Subjects are numbered anew, in an order that says nothing.",
-        f"- Ages are bands of ten years, open above {TOP_AGE}; doses are rounded to 5 million cells, "
-        f"body mass to 1; times are days since the first session{follow_up}",
+        f"- Never in these files: {never}. Subjects are numbered anew, in an order that says nothing.",
+        f"- Ages are bands of {POLICY.age_band} years, open above {POLICY.top_age}; doses are rounded to "
+        f"{POLICY.dose_step_million} million cells, body mass to {POLICY.bmi_step}; times are days since the "
+        f"first session{follow_up}",
         *([of_dates] if of_dates else []),
         f"- Every patient shares {', '.join(QUASI_IDENTIFIERS)} of all courses together with at least {done.k - 1} "
         f"other patients (asked for: {done.asked - 1}). Values taken away for that:",

@@ -22,8 +22,9 @@ from dataclasses import replace
 
 import polars as pl
 
+from analysis.disclosure.datasets import Dataset
+from analysis.disclosure.policy import POLICY
 from registry import catalogue
-from reports.row_formats import Dataset
 
 # Quasi-identifiers with what says them whatever the data: who knows the field needs no other rows to read it.
 SAYS = {
@@ -42,8 +43,6 @@ COLUMNS = {
 _IDENTITY = ("USUBJID", "CRSSEQ", "AESEQ", "STUDYID")
 # Datasets that lose rows; the others lose a column.
 _LONG = ("ADQS", "ADTTE")
-# A dependence that this share of columns would show by chance is none.
-_CHANCE = 0.001
 
 
 def naming(pairs: pl.DataFrame) -> pl.Series:
@@ -71,7 +70,7 @@ def naming(pairs: pl.DataFrame) -> pl.Series:
     return (
         tried.filter(pl.col("truths") == 1)
         .join(share, on="truth")
-        .filter(by_chance < math.log(_CHANCE))["value"]
+        .filter(by_chance < math.log(POLICY.chance))["value"]
         .sort(nulls_last=True)
     )
 

@@ -18,16 +18,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.disclosure import POLICY
+from analysis.disclosure.suppression import shown_flow
 from analysis.pooled import CELLS, answer
 from analysis.reduction import Reduction, gathered, same_as_one
-from analysis.result import SMALLEST_CELL, shown_flow
 from registry.errors import NotEstimable
 
 Floats = NDArray[np.float64]
 Said = list[str]
 
 
-def coarsened(reduction: Reduction, smallest: int = SMALLEST_CELL) -> Reduction:
+def coarsened(reduction: Reduction, smallest: int = POLICY.smallest_cell) -> Reduction:
     """Return the reduction with no count of fewer than `smallest`, and notes on what was joined or left out."""
     said: Said = []
     frames = dict(reduction.frames)

@@ -1,0 +1,130 @@
+"""Small cells of a result withheld: null and marked, never zero, and with them whatever would give them away."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import polars as pl
+
+from analysis.disclosure.complementary import given_away_by_the_rest, hidden_note
+from analysis.disclosure.messages import FEW_REASONS, in_few
+from analysis.disclosure.policy import POLICY
+
+if TYPE_CHECKING:
+    from analysis.result import Result
+
+Shown = TypeVar("Shown", bound="Result")
+_N, _OF = pl.col("n"), pl.col("denominator")
+
+
+def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Shown:
+    """Return the result with numbers of fewer than `smallest` courses withheld.
+
+    Parameters
+    ----------
+    result
+        As computed.
+    tiny
+        ``stratum, quantity`` of series too small to show at any time.
+    smallest
+        Fewest courses that a number may be of.
+    """
+    # None is none and may be said; few is what could point to a person.
+    few = ((_OF > 0) & (smallest > _OF)) | ((_N > 0) & (smallest > _N)) | ((_OF - _N > 0) & (smallest > _OF - _N))
+    few = few.fill_null(False)
+    main = tiny.filter(pl.col("quantity").is_in(["response", "end"]))["stratum"].to_list()
+    one_side = (pl.col("quantity") == "difference") & ~pl.col("stratum").str.contains(" - ")
+    main += result.frame.filter(few & one_side)["stratum"].to_list()
+    in_tiny = pl.struct("stratum", "quantity").is_in(
+        tiny.select(pl.struct("stratum", "quantity")).to_series().implode()
+    )
+    # Many events may be those of a few: where few courses had one, no number of events is shown.
+    prone = tiny.filter(pl.col("quantity") == "courses_with_event")["stratum"].to_list()
+    prone_events = pl.col("stratum").is_in(prone) & pl.col("quantity").str.contains("events")
+    small = few | in_tiny | prone_events | _says_more(result, few | in_tiny, main)
+    small |= pl.Series(given_away_by_the_rest(result.frame, result.frame.select(small).to_series(), smallest))
+    return dataclasses.replace(
+        result,
+        frame=_hide(result.frame, small, smallest),
+        curves=result.curves.filter(~in_tiny & ~few & ~prone_events),
+        regions=result.regions.filter(~pl.col("stratum").is_in(main)),
+        at_risk=_hide(result.at_risk, ((_N > 0) & (smallest > _N)).fill_null(False), smallest),
+        attrition=shown_flow(result.attrition, smallest),
+        diagnostics=_shown_checks(result.diagnostics, smallest),
+        notes=tuple(in_few(n, smallest) for n in result.notes if not n.startswith(_labels(result.settings, main))),
+        withheld=tuple(in_few(w, smallest) for w in result.withheld),
+        settings=_shown_settings(result.settings, smallest),
+    )
+
+
+def _says_more(result: Result, small: pl.Expr, main: list[str]) -> pl.Expr:
+    """Return which numbers say something of one that is hidden: differences, ranges, what is over all strata."""
+    # A difference gives away the side that is hidden.
+    given_away = pl.col("stratum").str.split(" - ").list.eval(pl.element().is_in(main)).list.any()
+    shown_small = result.frame.filter(small & pl.col("quantity").is_in(["response", "end"]))
+    hidden = {(r["stratum"], r["time_day"]) for r in shown_small.select("stratum", "time_day").to_dicts()}
+    # The range over definitions is one of theirs; a difference on a day gives away the side hidden on that day.
+    beside = pl.struct("stratum", "time_day").map_elements(
+        lambda c: _rests_on(c["stratum"], c["time_day"], hidden), return_dtype=pl.Boolean
+    )
+    beside &= pl.col("quantity").eq("range") | pl.col("quantity").str.starts_with("difference")
+    # A test, or a number, over strata some of which are hidden would say something about them.
+    whole = "all" not in [s["code"] for s in result.settings.get("strata", ())]
+    overall = (pl.col("stratum") == "all") & pl.lit(len(main) > 0 and whole)
+    return (pl.col("quantity").str.starts_with("difference") & given_away) | overall | beside
+
+
+def _hide(frame: pl.DataFrame, small: pl.Expr, smallest: int) -> pl.DataFrame:
+    covered = [pl.when(~small).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n")]
+    covered.append(pl.when(~((_OF > 0) & (smallest > _OF))).then(_OF).alias("denominator"))
+    # Where there is no number to hide, the reason is the one that stands there; it holds no number either.
+    bare = pl.all_horizontal(pl.col("estimate", "low", "high", "n").is_null())
+    bare &= ~pl.col("note").str.contains(r"\d") & ~((_OF > 0) & (smallest > _OF)).fill_null(False)
+    note = pl.when(small & ~bare.fill_null(False)).then(hidden_note(smallest)).otherwise("note")
+    return frame.with_columns(*covered, note.alias("note"))
+
+
+def _labels(settings: dict[str, Any], codes: list[str]) -> tuple[str, ...]:
+    """Return how a note about one of these strata begins."""
+    return tuple(f"{s['label']}: " for s in settings.get("strata", ()) if s["code"] in codes)
+
+
+def _shown_checks(diagnostics: pl.DataFrame, smallest: int) -> pl.DataFrame:
+    """Return the checks with small counts of people blanked, not shares, ratios or p; see `analysis.result.check`."""
+    counts = pl.col("limit").str.contains(r"^>= \d+$") | (pl.col("limit") == "a count")
+    few = (pl.col("value") > 0) & (pl.col("value") < smallest) & counts
+    return diagnostics.with_columns(pl.when(~few).then("value").alias("value"))
+
+
+def _shown_settings(settings: dict[str, Any], smallest: int) -> dict[str, Any]:
+    """Return the settings with the small counts among them blanked."""
+    shown = {**settings, "smallest_cell": smallest}
+    flow = shown.get("decision_flow", [])
+    if any(0 < step["n"] < smallest for step in flow):
+        shown["decision_flow"] = [{**s, "n": s["n"] if s["n"] == 0 or s["n"] >= smallest else None} for s in flow]
+        shown = {k: v for k, v in shown.items() if not k.startswith(("overlap_", "weight_"))}
+    if "risk_set" in shown:
+        shown["risk_set"] = {k: n if n >= smallest else None for k, n in shown["risk_set"].items()}
+    return shown
+
+
+def shown_flow(flow: pl.DataFrame, smallest: int = POLICY.smallest_cell) -> pl.DataFrame:
+    """Return a flow of courses (``reason, n``) with small reasons put together; the first and last row are totals.
+
+    They are joined with the next smallest until the joint row has `smallest` courses, since it is the difference of
+    the totals and the other rows anyhow.
+    """
+    reasons = flow[1:-1]
+    order = reasons.with_row_index().filter(pl.col("n") > 0).sort("n")
+    if order.height == 0 or order["n"][0] >= smallest:
+        return flow
+    joined = order.filter((pl.col("n") < smallest) | (pl.col("n").cum_sum().shift(1).fill_null(0) < smallest))
+    rest = reasons.with_row_index().filter(~pl.col("index").is_in(joined["index"].to_list())).drop("index")
+    other = pl.DataFrame({"reason": [FEW_REASONS], "n": [joined["n"].sum()]}, schema=flow.schema)
+    return pl.concat([flow[:1], rest, other, flow[-1:]])
+
+
+def _rests_on(stratum: str, time_day: float | None, hidden: set[tuple[str, float | None]]) -> bool:
+    """Say whether a stratum, or a side of a difference ``a - b``, is hidden on that day."""
+    return any((side, time_day) in hidden for side in (stratum, *stratum.split(" - ")))

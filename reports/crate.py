@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from analysis.disclosure.log import ROW_LEVEL
 
 NAME = "ro-crate-metadata.json"
 _SPECIFICATION = "https://w3id.org/ro/crate/1.1"
 # `sha256` is younger than the context of the specification.
 _CONTEXT = [f"{_SPECIFICATION}/context", {"sha256": "https://schema.org/sha256"}]
+_ACCESS = "Rows of patients: only under the agreement by which they left, and not for publication."
+_WITH_ROWS = "Files whose keyword is row-level hold rows of patients, which are not for publication."
 _FORMATS = {
     ".csv": "text/csv",
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
@@ -23,10 +28,17 @@ _FORMATS = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
     ".tex": "text/x-tex",
+    ".xml": "application/xml",
+    ".parquet": "application/vnd.apache.parquet",
+    ".dta": "application/x-stata-dta",
+    ".sav": "application/x-spss-sav",
+    ".xpt": "application/x-sas-xport",
 }
 
 
-def write_crate(folder: Path, *, title: str, day: str, record: str, told: dict[str, str], last: str) -> None:
+def write_crate(
+    folder: Path, *, title: str, day: str, record: str, told: dict[str, str], last: str, level_of: Callable[[str], str]
+) -> None:
     """Write ``ro-crate-metadata.json`` over every file of `folder`, by RO-Crate 1.1; the same files, the same bytes.
 
     Parameters
@@ -43,17 +55,21 @@ def write_crate(folder: Path, *, title: str, day: str, record: str, told: dict[s
         What files hold, by the name of the file without its ending.
     last
         A file that is written after the crate, since it names the crate's own hash: described without its hash.
+    level_of
+        Whether a file holds numbers of groups (``aggregate``) or rows of patients (``row-level``).
     """
     files = sorted(p for p in folder.rglob("*") if p.is_file())
-    parts = [_file(folder, p, told) for p in files]
+    parts = [_file(folder, p, told, level_of) for p in files]
+    rows = ROW_LEVEL in {part["keywords"] for part in parts}
     parts.append({"@id": last, "@type": "File", "name": last, "encodingFormat": _FORMATS[Path(last).suffix],
-                  "description": "Settings, versions, hashes of record, code and every file"})  # fmt: skip
+                  "description": "Settings, versions, hashes of record, code and every file",
+                  "keywords": level_of(last)})  # fmt: skip
     root = {
         "@id": "./",
         "@type": "Dataset",
         "name": title,
         "description": "Aggregate numbers of an outcomes registry, small cells suppressed: tables, figures, numbers, "
-        "methods and reporting checklists. No row is of a patient.",
+        "methods and reporting checklists. " + (_WITH_ROWS if rows else "No row is of a patient."),
         "datePublished": day,
         "license": {"@id": "#licence"},
         "hasPart": [{"@id": part["@id"]} for part in parts],
@@ -70,7 +86,7 @@ def write_crate(folder: Path, *, title: str, day: str, record: str, told: dict[s
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def _file(folder: Path, path: Path, told: dict[str, str]) -> dict[str, Any]:
+def _file(folder: Path, path: Path, told: dict[str, str], level_of: Callable[[str], str]) -> dict[str, Any]:
     name = path.relative_to(folder).as_posix()
     content = path.read_bytes()
     return {
@@ -81,6 +97,8 @@ def _file(folder: Path, path: Path, told: dict[str, str]) -> dict[str, Any]:
         "encodingFormat": _FORMATS.get(path.suffix, "application/octet-stream"),
         "contentSize": str(len(content)),
         "sha256": hashlib.sha256(content).hexdigest(),
+        "keywords": level_of(name),
+        **({"conditionsOfAccess": _ACCESS} if level_of(name) == ROW_LEVEL else {}),
     }
 
 

@@ -52,42 +52,65 @@ def publish(
         typer.echo(f"  no report of centre {centre}: {why}")
 
 
+_Scope = Annotated[
+    Consent, typer.Option(help="Scope that a patient must have agreed to.", parser=one_of(Consent, "Consent"))
+]
+_K = Annotated[int, typer.Option(help="Patients who must be alike in what others may know.")]
+_When = Annotated[
+    Dates,
+    typer.Option(
+        help="Days alone, or dates too, all of a patient moved by the same weeks.", parser=one_of(Dates, "Dates")
+    ),
+]
+_Diversity = Annotated[
+    int, typer.Option(help="2: refuse where all like patients had the same outcome. 1: count it in the log.")
+]
+_TakeAlike = Annotated[
+    bool, typer.Option("--take-alike", help="With a diversity of 2: take values away instead of refusing.")
+]
+
+
 def export(
     registry: RegistryPath,
     programme: Annotated[str, typer.Option(help="Whose courses.")],
     out: Out = Path("package"),
+    with_rows: Annotated[
+        bool, typer.Option("--with-rows", help="Rows of patients too, under the terms below: not for publication.")
+    ] = False,
+    consent: _Scope = Consent.export,
+    k: _K = 5,
+    dates: _When = Dates.none,
+    least_diversity: _Diversity = 1,
+    take_alike: _TakeAlike = False,
 ) -> None:
     """Write the publication package of a programme: tables, figures, numbers and methods, small cells suppressed."""
+    from registry.errors import UsageError
     from reports.publication import export as run
+    from reports.rows import RowTerms
 
-    done = run(opened(registry), out, programme)
+    terms = RowTerms(consent.value, k, dates.value, least_diversity, take_alike)
+    if not with_rows and terms != RowTerms():
+        raise UsageError(
+            "--consent, --k, --dates, --least-diversity and --take-alike are of rows: say --with-rows too."
+        )
+    done = run(opened(registry), out, programme, rows=terms if with_rows else None)
     typer.echo(f"Wrote {len(done.files)} files to {done.folder}.")
     for name, why in done.left_out.items():
         typer.echo(f"  left out: {name.replace('_', ' ')}: {why}")
+    typer.echo("DISCLOSURE.md says what was hidden where.")
+    if with_rows:
+        typer.echo("rows/ holds rows of patients: not for publication.")
 
 
 def rows(
     registry: RegistryPath,
     programme: Annotated[str, typer.Option(help="Whose courses.")],
     out: Out = Path("rows"),
-    consent: Annotated[
-        Consent,
-        typer.Option(help="Scope that a patient must have agreed to.", parser=one_of(Consent, "Consent")),
-    ] = Consent.export,
-    k: Annotated[int, typer.Option(help="Patients who must be alike in what others may know.")] = 5,
-    dates: Annotated[
-        Dates,
-        typer.Option(
-            help="Days alone, or dates too, all of a patient moved by the same weeks.", parser=one_of(Dates, "Dates")
-        ),
-    ] = Dates.none,
-    least_diversity: Annotated[
-        int,
-        typer.Option(help="2: refuse where all like patients had the same outcome. 1: count it in the log."),
-    ] = 1,
-    take_alike: Annotated[
-        bool, typer.Option("--take-alike", help="With a diversity of 2: take values away instead of refusing.")
-    ] = False,
+    consent: _Scope = Consent.export,
+    k: _K = 5,
+    dates: _When = Dates.none,
+    least_diversity: _Diversity = 1,
+    take_alike: _TakeAlike = False,
 ) -> None:
     """Write rows of patients for analysis elsewhere, k-anonymous: CSV, Parquet, Stata, SPSS, SAS, Dataset-JSON."""
     from reports.rows import export_rows
@@ -103,7 +126,7 @@ def rows(
     taken = ", ".join(f"{name} of {n:,}" for name, n in lost.items()) or "nothing"
     typer.echo(f"  taken away so that every patient is among {done.disclosure.k} alike: {taken}")
     for said, n in done.disclosure.beside.items():
-        typer.echo(f"  taken away because it said the {said}: {n:,}")
+        typer.echo(f"  taken away too, of these {n:,}, because it said the {said}")
     alike = ", ".join(f"{name} in {n:,} ({who:,})" for name, (n, who) in done.disclosure.alike.items())
     typer.echo(f"  groups of like patients (patients in them) where all had the same: {alike}")
     if done.shift:
@@ -113,10 +136,12 @@ def rows(
 
 def reproduce(
     registry: RegistryPath,
-    package: Annotated[Path, typer.Argument(help="A folder that `export` wrote, or its MANIFEST.json.")],
+    package: Annotated[
+        Path, typer.Argument(help="A folder that `export` or `rows` wrote, or its MANIFEST.json or ROWS.json.")
+    ],
 ) -> None:
-    """Make a publication package again and say which files differ, if any."""
-    from reports.publication import reproduce as run
+    """Make a publication package, or rows, again and say which files differ, if any."""
+    from reports.reproduction import reproduce as run
 
     done = run(opened(registry), package)
     for line in (*(f"differs: {name}" for name in done.differ), *done.why):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
-import shutil
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +23,22 @@ from analysis import (
 )
 from analysis.cells import safe_for_spreadsheets
 from analysis.description import Description
-from analysis.disclosure import POLICY
+from analysis.disclosure import POLICY, log
+from analysis.disclosure.beside import without_variables
 from analysis.disclosure.messages import in_few
+from analysis.result import versions
 from registry import Courses, Registry
-from registry.errors import NotEstimable, UsageError, choose
+from registry.errors import NotEstimable, UsageError
 from reports import checklists, tables
-from reports.crate import NAME as CRATE
 from reports.crate import write_crate
 from reports.fingerprint import code_and_record
 from reports.methods import definitions, footnotes, methods
+from reports.package_texts import MANIFEST, ROWS, citation, contents, describe_csv, level_of, write_log
+from reports.packing import hashes, refuse_unusable, replaced_when_whole
+from reports.rows import Made, RowTerms, beside_tables, make_rows, write_rows
 from reports.tables import Table
 from reports.word import write_tables
 
-MANIFEST = "MANIFEST.json"
 CITATION = "CITATION.cff"
 # In the order of a paper: who, response, how long, what else, boosters, harm.
 _QUESTIONS: dict[str, Callable[[Courses], Result]] = {
@@ -73,19 +72,11 @@ class Package:
     left_out: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Reproduced:
-    """How a package made again compares: the files that differ, are missing now or are new; and why, if it is known."""
-
-    differ: tuple[str, ...]
-    why: tuple[str, ...]
-
-
-def export(registry: Registry, out: Path, programme: str) -> Package:
+def export(registry: Registry, out: Path, programme: str, *, rows: RowTerms | None = None) -> Package:
     """Write tables, figures, numbers, methods, definitions and reporting checklists of a programme.
 
-    Only aggregate numbers leave, small cells suppressed; no row of a patient does. The same registry and the same code
-    give the same bytes.
+    Only aggregate numbers leave, small cells suppressed, and no row of a patient unless `rows` asks for it. What was
+    hidden where is logged. The same registry and the same code give the same bytes.
 
     Parameters
     ----------
@@ -95,97 +86,72 @@ def export(registry: Registry, out: Path, programme: str) -> Package:
         Folder that is not there yet, or holds an earlier package, which is replaced when the new one is whole.
     programme
         Whose courses.
+    rows
+        Terms under which rows of patients are put into the package, in a folder of their own; None: no rows.
 
     Raises
     ------
     UsageError
-        When `out` holds something else, the programme is not known or has fewer than five courses, or the registry is
-        not derived.
+        When `out` holds something else, the programme is not known or has fewer than five courses, the registry is
+        not derived, or rows may not leave under these terms or beside these tables; nothing is written then.
     """
-    choose(programme, known_programmes(registry), "programme")
+    refuse_unusable(registry, out, programme, MANIFEST, "a package")
     courses = registry.courses(programme=programme)
     if len(courses) < POLICY.smallest_cell:
-        raise UsageError(
-            f"{programme} has fewer than {POLICY.smallest_cell} courses: what would leave could point to a person."
-        )
-    if registry.stale():
-        raise UsageError(f"{registry.path} was loaded after it was derived. Run: catamnesis derive {registry.path}")
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
-        raise UsageError(f"{out} holds files that are not of a package. Give another folder with --out.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".package-") as part:
-        found, left_out = _answers(courses)
-        files = _write(Path(part), registry, programme, found, left_out)
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(part, out)
-    return Package(out, files, left_out)
+        few = POLICY.smallest_cell
+        raise UsageError(f"{programme} has fewer than {few} courses: what would leave could point to a person.")
+    made = make_rows(registry, programme, rows) if rows else None
+    given_back = beside_tables(courses, made) if made else set()
+    answers = _answers(courses, given_back)
+    with replaced_when_whole(out) as part:
+        files = _write(part, registry, programme, answers, made)
+    return Package(out, files, answers.left_out)
 
 
-def known_programmes(registry: Registry) -> list[str]:
-    """Return the programmes of the registry's courses.
+@dataclass(frozen=True)
+class _Answers:
+    """Results as they leave, as they were before, and why others do not; what was done to them, for the log."""
 
-    Raises
-    ------
-    UsageError
-        When it holds no course.
-    """
-    known = [str(r[0]) for r in registry.con.sql("select distinct programme from course.profile order by 1").fetchall()]
-    if not known:
-        raise UsageError(f"{registry.path} holds no course. Load files first: catamnesis load {registry.path} files/")
-    return known
+    found: dict[str, Result] = field(default_factory=dict)
+    before: dict[str, Result] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    entries: list[log.Entry] = field(default_factory=list)
 
 
-def reproduce(registry: Registry, package: Path) -> Reproduced:
-    """Make a package again from a registry, and say which files differ and what else did.
+def _answers(courses: Courses, given_back: Collection[str] = ()) -> _Answers:
+    """Ask every question; `given_back` are quasi-identifiers that table 1 would give back beside rows."""
+    made = _Answers()
 
-    Raises
-    ------
-    UsageError
-        When there is no package at the folder, or the manifest, given.
-    """
-    package = package.parent if package.name == MANIFEST else package
-    if not (package / MANIFEST).exists():
-        raise UsageError(f"{package} is not a package: it has no {MANIFEST}.")
-    told = json.loads((package / MANIFEST).read_text("utf-8"))
-    with tempfile.TemporaryDirectory() as part:
-        export(registry, Path(part) / "again", told["programme"])
-        again = json.loads((Path(part) / "again" / MANIFEST).read_text("utf-8"))
-    kept = {name: _hash(package / name) if (package / name).exists() else None for name in told["files"]}
-    names = sorted({*kept, *again["files"]})
-    differ = tuple(n for n in names if kept.get(n) != again["files"].get(n))
-    why = [f"{n} was changed or removed after the package was made" for n in kept if kept[n] != told["files"][n]]
-    for key, words in (("record", "the registry holds other data"), ("code", "the code or the catalogues are others")):
-        if told[key] != again[key]:
-            why.append(words)
-    before = told["versions"]
-    why += [f"{k} {before.get(k)} then, {v} now" for k, v in again["versions"].items() if before.get(k) != v]
-    return Reproduced(differ, tuple(why))
+    def take(name: str, result: Result) -> None:
+        shown = result.suppress()
+        if isinstance(shown, Description) and given_back:
+            shown = without_variables(shown, given_back)
+        made.found[name], made.before[name] = shown, result
+        made.entries.extend(log.of_result(result, shown, f"numbers/{name}.csv"))
 
-
-def _answers(courses: Courses) -> tuple[dict[str, Result], dict[str, str]]:
-    found: dict[str, Result] = {}
-    left_out: dict[str, str] = {}
     for name, question in _QUESTIONS.items():
+        if name == "safety" and "product" in given_back:
+            made.left_out[name] = "counts by product would give back, beside the rows, an origin that was taken away"
+            continue
         try:
             result = question(courses)
         except NotEstimable as error:
-            left_out[name] = in_few(str(error), POLICY.smallest_cell)
+            made.left_out[name] = in_few(str(error), POLICY.smallest_cell)
             continue
         if result.withheld:
             # The naive numbers beside it are there to be distrusted: alone they would be quoted.
-            left_out[name] = "; ".join(result.suppress().withheld)
+            made.left_out[name] = "; ".join(result.suppress().withheld)
             continue
-        found[name] = result.suppress()
+        take(name, result)
         if name == "booster_effect":
-            found["booster_balance"] = describe(courses, weights=booster_weights(courses, result)).suppress()
-    return found, left_out
+            take("booster_balance", describe(courses, weights=booster_weights(courses, result)))
+    return made
 
 
-def _write(
-    folder: Path, registry: Registry, programme: str, found: dict[str, Result], left_out: dict[str, str]
-) -> tuple[str, ...]:
+def _write(folder: Path, registry: Registry, programme: str, answers: _Answers, made: Made | None) -> tuple[str, ...]:
+    found, left_out = answers.found, answers.left_out
     name = f"{programme.replace('_', ' ')}, data to {registry.data_cut}"
-    told = _write_results(folder, found, f"Tables: {name}", registry)
+    told = _write_results(folder, answers, f"Tables: {name}", registry)
     filled = checklists.checklists(registry, programme, found, left_out, _stems(folder, found))
     (folder / "checklists").mkdir()
     for kind, table in filled.items():
@@ -198,34 +164,48 @@ def _write(
              "definitions.md": "Stages, scales, response, loss and events as the catalogues state them"}  # fmt: skip
     code, record = code_and_record(registry)
     title = f"Publication package: {name}"
-    (folder / CITATION).write_text(_citation(title, str(registry.data_cut), record), encoding="utf-8")
+    (folder / CITATION).write_text(citation(title, str(registry.data_cut), record), encoding="utf-8")
     told[CITATION] = "How to cite the numbers and the software; the authors' names are theirs to write"
-    (folder / "README.md").write_text(_contents(name, told, left_out), encoding="utf-8")
-    write_crate(folder, title=title, day=str(registry.data_cut), record=record, told=told, last=MANIFEST)
-    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    if made:
+        (folder / ROWS).mkdir()
+        write_rows(folder / ROWS, made)
+        told[ROWS + "/"] = "**Rows of patients: not for publication.** Take the folder out before tables are published"
+    logged = write_log(folder, told, answers.entries, left_out, made)
+    describe_csv(folder, title, registry.data_cut, found, logged, made)
+    told |= {"disclosure.csv": log.TITLE, "DISCLOSURE.md": "The same to read, with the rules",
+             "datapackage.json": "Columns of the CSV files of numbers, for machines (Frictionless)"}  # fmt: skip
+    (folder / "README.md").write_text(contents(name, told, left_out, made is not None), encoding="utf-8")
+    write_crate(
+        folder, title=title, day=str(registry.data_cut), record=record, told=told, last=MANIFEST,
+        level_of=level_of,
+    )  # fmt: skip
+    files = hashes(folder)
     manifest = {
         "programme": programme,
         "data_cut": str(registry.data_cut),
         "smallest_cell": POLICY.smallest_cell,
+        "policy": asdict(POLICY),
         "record": record,
         "code": code,
-        "versions": next(iter(found.values())).settings["versions"] if found else {},
+        "versions": versions(),
         "settings": {name: r.settings for name, r in found.items()},
         "left_out": left_out,
-        "files": {name: _hash(folder / name) for name in files},
+        "rows": made.told() if made else None,
+        "levels": {name: level_of(name) for name in files},
+        "files": files,
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False, default=str, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return tuple(files)
 
 
-def _write_results(folder: Path, found: dict[str, Result], title: str, registry: Registry) -> dict[str, str]:
-    """Write numbers, tables and figures, and return what they hold by their names without endings."""
+def _write_results(folder: Path, answers: _Answers, title: str, registry: Registry) -> dict[str, str]:
+    """Write numbers, tables and figures, log what is hidden, return what they hold by their names without endings."""
     for kind in ("tables", "figures", "numbers"):
         (folder / kind).mkdir()
     told: dict[str, str] = {}
     printed: list[Table] = []
-    for n_table, (name, result) in enumerate(found.items(), 1):
+    for n_table, (name, result) in enumerate(answers.found.items(), 1):
         safe_for_spreadsheets(result.frame).write_csv(folder / "numbers" / f"{name}.csv")
         frame = result.table() if isinstance(result, Description) else tables.wide(result)
         table = Table(result.title, frame, tuple(footnotes(result)), n_table)
@@ -233,15 +213,29 @@ def _write_results(folder: Path, found: dict[str, Result], title: str, registry:
         tables.write(folder / stem, table)
         printed.append(table)
         told[stem] = result.title
+        hidden = sum(tables.is_suppressed(text) for column in frame for text in column)
+        if hidden:
+            said = "Of few, or what would give such a number away."
+            entry = log.Entry(f"{stem}.*", log.AGGREGATE, "threshold", "withheld", hidden, "cells", said)
+            answers.entries.append(entry)
         drawn = _figure(result)
         if drawn is not None:
             n_figure = sum(key.startswith("figures/") for key in told) + 1
             stem = f"figures/figure_{n_figure}_{name}"
-            (folder / f"{stem}.svg").write_text(figures.svg_file(drawn, Path(stem).name), encoding="utf-8")
+            pixels = figures.pixels_only(drawn)
+            if not pixels:
+                (folder / f"{stem}.svg").write_text(figures.svg_file(drawn, Path(stem).name), encoding="utf-8")
             (folder / f"{stem}.pdf").write_bytes(figures.pdf(drawn))
             (folder / f"{stem}.png").write_bytes(figures.png(drawn, dpi=600))
             told[stem] = str(getattr(drawn, "alt_text", result.title))
+            answers.entries.extend(log.of_figure(answers.before[name], result, f"{stem}.*", pixels=pixels))
     write_tables(folder / "tables" / "tables.docx", title, printed, registry.data_cut)
+    hidden = sum(e.n or 0 for e in answers.entries if e.unit == "cells")
+    if hidden:
+        entry = log.Entry(
+            "tables/tables.*", log.AGGREGATE, "threshold", "withheld", hidden, "cells", "As in each table."
+        )
+        answers.entries.append(entry)
     told["tables/tables"] = "all tables for Word"
     return told
 
@@ -261,45 +255,3 @@ def _figure(result: Result) -> Any:
         return result.plot()
     except NotEstimable:
         return None
-
-
-def _contents(name: str, told: dict[str, str], left_out: dict[str, str]) -> str:
-    lines = [
-        f"# Publication package: {name}",
-        "",
-        "Aggregate numbers only, small cells suppressed; no row is of a patient. `catamnesis reproduce` makes every "
-        f"file again from the registry and compares it with `{MANIFEST}`.",
-        "",
-        "| file | holds |",
-        "|---|---|",
-        *(f"| `{stem}{'' if stem.endswith(('.md', '.cff')) else '.*'}` | {what} |" for stem, what in told.items()),
-        "| `numbers/*.csv` | every number: stratum, quantity, day, estimate, limits, counts, note |",
-        f"| `{CRATE}` | what each file is, for machines (RO-Crate 1.1) |",
-        *(f"| (left out) {name.replace('_', ' ')} | {why} |" for name, why in left_out.items()),
-    ]
-    return "\n".join([*lines, ""])
-
-
-def _citation(title: str, day: str, record: str) -> str:
-    """Return a citation of the package (Citation File Format 1.2.0), with the software that made it."""
-    lines = [
-        "cff-version: 1.2.0",
-        "message: Please cite the package, the software, and the sources of the definitions used (definitions.md).",
-        f"title: {json.dumps(title, ensure_ascii=False)}",
-        "type: dataset",
-        f"date-released: {day}",
-        f"version: {json.dumps(record)}",
-        "authors:",
-        "  - name: (the authors of the paper)",
-        "references:",
-        "  - type: software",
-        "    title: Catamnesis",
-        f"    version: {json.dumps(importlib.metadata.version('catamnesis'))}",
-        "    authors:",
-        "      - name: The Catamnesis authors",
-    ]
-    return "\n".join([*lines, ""])
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

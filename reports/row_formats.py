@@ -1,7 +1,7 @@
 """Writes rows in the formats that statisticians use, each with labels and without a trace of when it was written.
 
-CSV, Parquet, Stata, SPSS, SAS transport (version 5), CDISC Dataset-JSON 1.1 with Define-XML 2.1, and a Frictionless
-data package. The formats that carry a time of writing carry the day of the data cut: the same rows are the same bytes.
+CSV, Parquet, Stata, SPSS, SAS transport (version 5), CDISC Dataset-JSON 1.1 with Define-XML 2.1. The formats that
+carry a time of writing carry the day of the data cut: the same rows are the same bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import polars as pl
 import pyreadstat
 
 from analysis.cells import safe_for_spreadsheets
-from analysis.disclosure.datasets import Dataset, Variable
+from analysis.disclosure.datasets import Dataset, Variable, type_of
 from registry.errors import CatamnesisError
 from reports import xport
 
@@ -60,8 +60,6 @@ def write(datasets: list[Dataset], folder: Path, day: dt.date, study: str, terms
         text = json.dumps(dataset_json(made, day, study), ensure_ascii=False, indent=None, separators=(",", ":"))
         (folder / "cdisc" / f"{stem}.json").write_text(text + "\n", encoding="utf-8")
     (folder / "cdisc" / "define.xml").write_bytes(define_xml(datasets, day, study))
-    package = json.dumps(data_package(datasets, day, study, terms), ensure_ascii=False, indent=1)
-    (folder / "datapackage.json").write_text(package + "\n", encoding="utf-8")
     (folder / "codebook.md").write_text(codebook(datasets), encoding="utf-8")
 
 
@@ -115,18 +113,11 @@ def _dated(folder: Path, stem: str, day: dt.date) -> None:
     sas.write_bytes(re.sub(rb"\d{2}[A-Z]{3}\d{2}:\d{2}:\d{2}:\d{2}", stamp, sas.read_bytes()))
 
 
-def _type_of(frame: pl.DataFrame, name: str) -> str:
-    kind = frame.schema[name]
-    if kind in (pl.Boolean, pl.Date):
-        return "boolean" if kind == pl.Boolean else "date"
-    return "string" if kind == pl.String else ("integer" if kind.is_integer() else "float")
-
-
 def dataset_json(made: Dataset, day: dt.date, study: str) -> dict[str, Any]:
     """Return a dataset as CDISC Dataset-JSON 1.1."""
     columns = []
     for v in made.variables:
-        kind = _type_of(made.frame, v.name)
+        kind = type_of(made.frame, v.name)
         column: dict[str, Any] = {
             "itemOID": f"IT.{made.name}.{v.name}", "name": v.name, "label": v.label, "dataType": kind,
         }  # fmt: skip
@@ -211,7 +202,7 @@ def _group(version: ET.Element, made: Dataset) -> None:
 
 
 def _item(version: ET.Element, made: Dataset, v: Variable) -> None:
-    kind = {"string": "text", "boolean": "integer"}.get(_type_of(made.frame, v.name), _type_of(made.frame, v.name))
+    kind = {"string": "text", "boolean": "integer"}.get(type_of(made.frame, v.name), type_of(made.frame, v.name))
     told = {"OID": f"IT.{made.name}.{v.name}", "Name": v.name, "DataType": kind, "SASFieldName": v.name}
     if kind != "date":
         told["Length"] = str(_length(made.frame, v.name) if kind == "text" else 8)
@@ -233,44 +224,6 @@ def _say(node: ET.Element, text: str) -> None:
     said.text = text
 
 
-def data_package(datasets: list[Dataset], day: dt.date, study: str, terms: str) -> dict[str, Any]:
-    """Return the description of the CSV files as a Frictionless data package."""
-    kinds = {"float": "number"}
-    return {
-        "profile": "tabular-data-package",
-        "name": study.lower().replace(" ", "-").replace("_", "-"),
-        "title": f"Rows of {study}",
-        "description": f"Rows of patients, k-anonymous ({terms}): not for publication.",
-        "created": f"{day}T00:00:00Z",
-        "resources": [
-            {
-                "profile": "tabular-data-resource",
-                "name": made.name.lower(),
-                "title": made.label,
-                "description": f"{made.grain}. Rows of patients, k-anonymous ({terms}).",
-                "path": f"csv/{made.name.lower()}.csv",
-                "format": "csv",
-                "mediatype": "text/csv",
-                "encoding": "utf-8",
-                "schema": {
-                    "primaryKey": list(made.keys),
-                    "missingValues": [""],
-                    "fields": [
-                        {
-                            "name": v.name,
-                            "title": v.label,
-                            "type": kinds.get(_type_of(made.frame, v.name), _type_of(made.frame, v.name)),
-                            **({"constraints": {"enum": list(v.codes)}} if v.codes else {}),
-                        }
-                        for v in made.variables
-                    ],
-                },
-            }
-            for made in datasets
-        ],
-    }
-
-
 def codebook(datasets: list[Dataset]) -> str:
     """Return what every column means, as Markdown."""
     lines = ["# Codebook", ""]
@@ -278,7 +231,7 @@ def codebook(datasets: list[Dataset]) -> str:
         lines += [f"## {made.name}: {made.label}", "", f"{made.grain}; {made.frame.height:,} rows.", ""]
         lines += ["| column | meaning | form |", "|---|---|---|"]
         for v in made.variables:
-            form = ", ".join(f"`{c}`" for c in v.codes) or _type_of(made.frame, v.name)
+            form = ", ".join(f"`{c}`" for c in v.codes) or type_of(made.frame, v.name)
             mark = f"**{v.name}**" if v.name in made.keys else v.name
             lines.append(f"| {mark} | {v.label} | {form}{', ' + v.unit if v.unit else ''} |")
         lines.append("")

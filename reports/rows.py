@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
-import hashlib
+import datetime as dt
 import json
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import polars as pl
 
 from analysis.cohort import definition_of, place, reduce
-from analysis.disclosure import POLICY, Policy, anonymity, proxies
+from analysis.disclosure import POLICY, Policy, anonymity, log, proxies
 from analysis.disclosure.anonymity import Disclosure
+from analysis.disclosure.beside import found_by_subtraction, refuse_few_between
 from analysis.disclosure.datasets import Dataset
 from analysis.disclosure.date_shift import Shift, with_dates
+from analysis.result import versions
 from registry import Courses, Registry
 from registry.errors import UsageError, choose
+from reports.data_package import of_rows, write_package
 from reports.fingerprint import code_and_record
-from reports.publication import known_programmes
+from reports.packing import hashes, refuse_unusable, replaced_when_whole
 from reports.row_datasets import datasets
 from reports.row_formats import write
 
 MANIFEST = "ROWS.json"
 Covered = Literal["export", "research"]
 Dates = Literal["none", "shifted"]
+
+
+@dataclass(frozen=True)
+class RowTerms:
+    """Under which terms rows leave.
+
+    Attributes
+    ----------
+    consent
+        The scope that a patient must have agreed to; ``research`` says that your agreement lets research rows leave.
+    k
+        So many patients must share what others may know of each of them.
+    dates
+        ``none``: days since the first session, and no date. ``shifted``: calendar dates too, all of a patient moved by
+        the same weeks (:mod:`analysis.disclosure.date_shift`), for programs that cannot do without; never true ones.
+    least_diversity
+        2: rows are refused if in a group of like patients all had the same response, or all an end, death or serious
+        event. 1: such groups are counted in the log, and leave.
+    take_alike
+        With `least_diversity` 2, take away what makes those groups, instead of refusing.
+    """
+
+    consent: Covered = "export"
+    k: int = POLICY.k
+    dates: Dates = "none"
+    least_diversity: int = POLICY.least_diversity
+    take_alike: bool = False
+
+    def __post_init__(self) -> None:
+        choose(self.consent, get_args(Covered), "consent =")
+        choose(self.dates, get_args(Dates), "dates =")
+        Policy(k=self.k, least_diversity=self.least_diversity)  # refuses what hides nobody
 
 
 @dataclass(frozen=True)
@@ -41,6 +74,41 @@ class Rows:
     disclosure: Disclosure
     left_out: dict[str, int]
     shift: Shift | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """Rows as they leave, not written yet: datasets, courses before and after, what was done, and the day in stamps."""
+
+    programme: str
+    terms: RowTerms
+    datasets: list[Dataset]
+    courses: pl.DataFrame
+    disclosure: Disclosure
+    left_out: dict[str, int]
+    shift: Shift | None
+    day: dt.date
+
+    @property
+    def study(self) -> str:
+        """The name of the study in the files."""
+        return f"CATAMNESIS.{self.programme.upper()}"
+
+    @property
+    def label(self) -> str:
+        """k and the day of the cut; with shifted dates its year, for it is a true date."""
+        return f"k={self.disclosure.k}, cut {f'{self.day:%Y}' if self.shift else self.day}"
+
+    @property
+    def entries(self) -> list[log.Entry]:
+        """What was done, for the log."""
+        names = [d.name for d in self.datasets]
+        return log.of_rows(self.disclosure, self.shift, self.left_out, self.terms.consent, names)
+
+    def told(self) -> dict[str, Any]:
+        """Return the terms and what was done, for a manifest."""
+        dates = {"shifted": asdict(self.shift)} if self.shift else "none"
+        return {"terms": asdict(self.terms), "disclosure": asdict(self.disclosure), "dates": dates}
 
 
 def export_rows(
@@ -62,18 +130,8 @@ def export_rows(
         Folder that is not there yet, or holds rows written earlier, which are replaced.
     programme
         Whose courses.
-    consent
-        The scope that a patient must have agreed to; ``research`` says that your agreement lets research rows leave.
-    k
-        So many patients must share what others may know of each of them.
-    dates
-        ``none``: days since the first session, and no date. ``shifted``: calendar dates too, all of a patient moved by
-        the same weeks (:mod:`analysis.disclosure.date_shift`), for programs that cannot do without; never true ones.
-    least_diversity
-        2: rows are refused if in a group of like patients all had the same response, or all an end, death or serious
-        event. 1: such groups are counted in the log, and leave.
-    take_alike
-        With `least_diversity` 2, take away what makes those groups, instead of refusing.
+    consent, k, dates, least_diversity, take_alike
+        The terms, as :class:`RowTerms` has them.
 
     Raises
     ------
@@ -81,49 +139,70 @@ def export_rows(
         When the folder holds something else, nobody's consent covers it, or too few patients would be left to hide
         among; nothing is written then.
     """
-    _usable(registry, out, programme, dates, k, least_diversity)
+    terms = RowTerms(consent, k, dates, least_diversity, take_alike)
+    refuse_unusable(registry, out, programme, MANIFEST, "this command")
+    made = make_rows(registry, programme, terms)
+    with replaced_when_whole(out) as part:
+        write_rows(part, made)
+        log.frame_of(made.entries).write_csv(part / log.NAME)
+        write_package(
+            part, name=made.study, title=f"Rows of {made.study}", day=made.day,
+            description=f"Rows of patients, k-anonymous ({made.label}): not for publication.",
+            resources=of_rows(made.datasets, made.label),
+        )  # fmt: skip
+        _manifest(part, registry, made)
+    return Rows(out, {d.name: d.frame.height for d in made.datasets}, made.disclosure, made.left_out, made.shift)
+
+
+def make_rows(registry: Registry, programme: str, terms: RowTerms) -> Made:
+    """Return the rows of a programme under these terms, disclosure control done.
+
+    Raises
+    ------
+    UsageError
+        When nobody's consent covers it, or too few patients would be left to hide among.
+    """
     courses = registry.courses(programme=programme)
-    courses = courses.exclude(_not_covered(registry, consent))
+    courses = courses.exclude(not_covered(registry, terms.consent))
     if len(courses) == 0:
         raise UsageError(
-            f"No patient's consent covers '{consent}': nothing may leave as rows. If your agreement lets rows of those "
-            "who consented to research leave, say --consent research."
+            f"No patient's consent covers '{terms.consent}': nothing may leave as rows. If your agreement lets rows of "
+            "those who consented to research leave, say --consent research."
         )
     _, kept = place(courses, "stage", definition_of(courses, None))
-    made, named, done = _protected(registry, kept, programme, k, take_alike=take_alike and least_diversity > 1)
-    _enough(done, least_diversity, take_alike)
+    alike = terms.take_alike and terms.least_diversity > 1
+    made, named, done = _protected(registry, kept, programme, terms.k, take_alike=alike)
+    _enough(done, terms.least_diversity, terms.take_alike)
     day, shift = registry.data_cut, None
     assert day is not None, "a registry with courses has a data cut"
-    if dates == "shifted":
+    if terms.dates == "shifted":
         made, shift = with_dates(registry, made, named)
         # The day of the cut is a true date, and the end of the time in which true dates lie.
         day = day.replace(month=1, day=1)
-    cut = f"{day:%Y}" if shift else str(day)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".rows-") as part:
-        write(made, Path(part), day, _study(programme), f"k={done.k}, cut {cut}")
-        left_out = dict(kept.flow()[1:-1].iter_rows())
-        (Path(part) / "DISCLOSURE.md").write_text(
-            anonymity.told(done, left_out, consent, shift.told() if shift else None), encoding="utf-8"
-        )
-        _manifest(Path(part), registry, programme, done, shift)
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(part, out)
-    return Rows(out, {d.name: d.frame.height for d in made}, done, left_out, shift)
+    return Made(programme, terms, made, named, done, dict(kept.flow()[1:-1].iter_rows()), shift, day)
 
 
-def _study(programme: str) -> str:
-    return f"CATAMNESIS.{programme.upper()}"
+def beside_tables(courses: Courses, made: Made) -> set[str]:
+    """Return the quasi-identifiers that counts of `courses` by stage would give back beside these rows.
+
+    Raises
+    ------
+    UsageError
+        When few courses are in the tables and not in the rows.
+    """
+    _, kept = place(courses, "stage", definition_of(courses, None))
+    (held,) = reduce(kept, "reduction.row_course")
+    tables = anonymity.coarse(held)
+    refuse_few_between(tables, made.courses)
+    return found_by_subtraction(tables, made.courses, made.terms.k)
 
 
-def _usable(registry: Registry, out: Path, programme: str, dates: str, k: int, least_diversity: int) -> None:
-    choose(programme, known_programmes(registry), "programme")
-    choose(dates, get_args(Dates), "dates =")
-    Policy(k=k, least_diversity=least_diversity)  # refuses what hides nobody
-    if registry.stale():
-        raise UsageError(f"{registry.path} was loaded after it was derived. Run: catamnesis derive {registry.path}")
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
-        raise UsageError(f"{out} holds files that are not of this command. Give another folder with --out.")
+def write_rows(folder: Path, made: Made) -> None:
+    """Write rows in every format, their codebook and what was done, into a folder that is there."""
+    write(made.datasets, folder, made.day, made.study, made.label)
+    moved = made.shift.told() if made.shift else None
+    text = anonymity.told(made.disclosure, made.left_out, made.terms.consent, moved)
+    (folder / "DISCLOSURE.md").write_text(text, encoding="utf-8")
 
 
 def _protected(
@@ -137,7 +216,9 @@ def _protected(
     safe, done = anonymity.protect(held, _sensitive(held, times, events), k, take_alike=take_alike)
     named = _named(registry, safe)
     truth = named.select("course_id", "USUBJID", "CRSSEQ").join(held, on="course_id", maintain_order="left")
-    made, beside = proxies.remove(datasets(programme, _study(programme), named, scores, times, events), truth, named)
+    made, beside = proxies.remove(
+        datasets(programme, f"CATAMNESIS.{programme.upper()}", named, scores, times, events), truth, named
+    )
     return made, named, replace(done, beside=beside)
 
 
@@ -169,7 +250,8 @@ def _enough(done: Disclosure, least_diversity: int, take_alike: bool) -> None:
         )
 
 
-def _not_covered(registry: Registry, consent: Covered) -> pl.DataFrame:
+def not_covered(registry: Registry, consent: Covered) -> pl.DataFrame:
+    """Return ``course_id, reason`` of the courses whose patients did not agree to that scope."""
     covers = {"export": ["export"], "research": ["export", "research"]}[consent]
     return registry.con.execute(
         "select course.course_id, 'consent does not cover that rows leave' as reason from course.course as course "
@@ -198,18 +280,18 @@ def _named(registry: Registry, courses: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _manifest(folder: Path, registry: Registry, programme: str, done: Disclosure, shift: Shift | None) -> None:
+def _manifest(folder: Path, registry: Registry, made: Made) -> None:
     code, record = code_and_record(registry)
-    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     told = {
         "kind": "rows of patients: not for publication",
-        "programme": programme,
-        "data_cut": f"{registry.data_cut:%Y}" if shift else str(registry.data_cut),
-        "dates": {"shifted": asdict(shift)} if shift else "none",
+        "level": log.ROW_LEVEL,
+        "programme": made.programme,
+        "data_cut": f"{registry.data_cut:%Y}" if made.shift else str(registry.data_cut),
         "record": record,
         "code": code,
-        "disclosure": asdict(done),
-        "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files},
+        "versions": versions(),
+        **made.told(),
+        "files": hashes(folder),
     }
     text = json.dumps(told, indent=1, ensure_ascii=False, sort_keys=True, default=str)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from analysis.disclosure.parts import shown
 from analysis.disclosure.policy import POLICY
 from analysis.disclosure.proxies import naming
 
@@ -41,7 +42,7 @@ class Disclosure:
         By sensitive attribute, groups of patients who share quasi-identifiers and all had it (of response: or all had
         it not), with the patients in them: who is known to be in one is known to have had it (no l-diversity of 2).
     beside
-        Cells emptied or rows left out because they said what was taken away, by what they said and where.
+        Patients who lost a value, by the value and where it was said else: cells were emptied there, or rows left out.
     """
 
     k: int
@@ -203,7 +204,8 @@ _ATTRIBUTES = {
 
 def told(done: Disclosure, left_out: dict[str, int], consent: str, of_dates: str | None) -> str:
     """Return the log of what was done, as Markdown; `of_dates` says what was done to dates, if there are any."""
-    courses = "; ".join(f"{n:,} {reason}" for reason, n in left_out.items() if n) or "none"
+    few = shown(list(left_out.values()))
+    courses = "; ".join(f"{n} {reason}" for n, reason in zip(few, left_out, strict=True) if n != "0") or "none"
     never = f"{', '.join(POLICY.never[:-1])}, and {POLICY.never[-1]}"
     follow_up = "." if of_dates else f", follow-up to the data cut is rounded to {POLICY.follow_up_step_day} days."
     lines = [
@@ -228,7 +230,7 @@ def told(done: Disclosure, left_out: dict[str, int], consent: str, of_dates: str
         "quasi-identifier in all patients with it, more than chance would make, and by instruments of one part of "
         "the body, route and side (of the site), donor, separation, expansion and relation to harvest (of the origin).",
         "",
-        *_table("taken away: where it was said | cells or rows", done.beside),
+        *_table("taken away: where it was said | patients who lost it", done.beside),
         "",
         "- Groups of like patients in which all had the same: who is known to be in one is known to have had it.",
         "",

@@ -29,3 +29,11 @@ class Dataset:
     keys: tuple[str, ...]
     variables: tuple[Variable, ...]
     frame: pl.DataFrame
+
+
+def type_of(frame: pl.DataFrame, name: str) -> str:
+    """Return the type of a column as CDISC calls it: boolean, date, string, integer or float."""
+    kind = frame.schema[name]
+    if kind in (pl.Boolean, pl.Date):
+        return "boolean" if kind == pl.Boolean else "date"
+    return "string" if kind == pl.String else ("integer" if kind.is_integer() else "float")

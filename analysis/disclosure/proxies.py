@@ -88,8 +88,8 @@ def remove(datasets: list[Dataset], truth: pl.DataFrame, safe: pl.DataFrame) -> 
     Returns
     -------
     tuple
-        Datasets, and ``"site: rows of ADQS by PARAM"`` or ``"origin: ADCRS.SEPAR"`` with rows left out or cells
-        emptied.
+        Datasets, and ``"site: rows of ADQS by PARAM"`` or ``"origin: ADCRS.SEPAR"`` with the patients who lost the
+        value: how many rows or cells said it would say something of them.
     """
     gone: dict[str, int] = {}
     for quasi in COLUMNS:
@@ -110,10 +110,10 @@ def _without(made: Dataset, quasi: str, known: pl.DataFrame, gone: dict[str, int
         said = frame.filter("lost")
         if made.name in _LONG:
             found = said.filter(pl.col(column).is_in(values.implode(), nulls_equal=True))["row"]
-            _count(gone, f"{quasi}: rows of {made.name} by {column}", found.filter(~found.is_in(rows.implode())).len())
+            _count(gone, f"{quasi}: rows of {made.name} by {column}", found.filter(~found.is_in(rows.implode())), known)
             rows = pl.concat([rows, found]).unique()
         else:
-            _count(gone, f"{quasi}: {made.name}.{column}", said[column].drop_nulls().len())
+            _count(gone, f"{quasi}: {made.name}.{column}", said[column].drop_nulls(), known)
             emptied.append(column)
     kept = frame.filter(~pl.col("row").is_in(rows.implode())).with_columns(
         pl.when(~pl.col("lost")).then(pl.col(name)).alias(name) for name in emptied
@@ -121,9 +121,9 @@ def _without(made: Dataset, quasi: str, known: pl.DataFrame, gone: dict[str, int
     return replace(made, frame=kept.select(made.frame.columns))
 
 
-def _count(gone: dict[str, int], what: str, n: int) -> None:
-    if n:
-        gone[what] = n
+def _count(gone: dict[str, int], what: str, said: pl.Series, known: pl.DataFrame) -> None:
+    if len(said):
+        gone[what] = known.filter("lost")["USUBJID"].n_unique()
 
 
 def _saying(made: Dataset, quasi: str, frame: pl.DataFrame) -> Iterator[tuple[str, pl.Series]]:

@@ -48,8 +48,9 @@ MODULES: dict[str, dict[str, tuple[str, ...]]] = {
     "reports": {
         "summary": ("write_report",),
         "publish": ("publish", "Published"),
-        "publication": ("export", "reproduce", "Package", "Reproduced"),
-        "rows": ("export_rows", "Rows"),
+        "publication": ("export", "Package"),
+        "reproduction": ("reproduce", "Reproduced"),
+        "rows": ("export_rows", "Rows", "RowTerms"),
         "design": ("response_design", "booster_design"),
         "demo": ("run",),
     },

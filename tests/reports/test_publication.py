@@ -27,7 +27,8 @@ from registry import Registry, derive, ingest
 from registry.errors import UsageError
 from reports import publication
 from reports.checklists import checklists
-from reports.publication import export, reproduce
+from reports.publication import export
+from reports.reproduction import reproduce
 from synthetic import Design, simulate, sources
 
 
@@ -340,7 +341,7 @@ def test_a_folder_with_other_files_is_refused_and_a_wrong_programme_told(made, t
 def test_where_the_effect_is_shown_so_is_who_was_boosted_before_and_after_weighting(made, monkeypatch):
     shown = {"booster_effect": lambda courses: booster_effect(courses, resamples=20, show_anyway=True)}
     monkeypatch.setattr(publication, "_QUESTIONS", shown)
-    found, _ = publication._answers(made[0].courses(programme="osteoarthritis"))
+    found = publication._answers(made[0].courses(programme="osteoarthritis")).found
     table = found["booster_balance"].table()
     assert {"Boosted", "Boosted, weighted", "Waiting", "Waiting, weighted", "smd, weighted"} < set(table.columns)
     counts = found["booster_balance"].frame["n"].drop_nulls()

@@ -1,0 +1,71 @@
+"""Made again: a package, or rows, from the registry, compared byte for byte, and why files differ if they do."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry import Registry
+from registry.errors import UsageError
+from reports import rows
+from reports.package_texts import MANIFEST
+from reports.packing import digest
+from reports.publication import export
+from reports.rows import RowTerms, export_rows
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """How a folder made again compares: the files that differ, are missing now or are new; and why, if it is known."""
+
+    differ: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+def reproduce(registry: Registry, folder: Path) -> Reproduced:
+    """Make a package, or a folder of rows, again from a registry, and say which files differ and what else did.
+
+    Rows with shifted dates need the secret that they were shifted by, beside the registry or in the environment: it is
+    in no folder that left.
+
+    Parameters
+    ----------
+    folder
+        What `export` or `rows` wrote, or its ``MANIFEST.json`` or ``ROWS.json``.
+
+    Raises
+    ------
+    UsageError
+        When there is neither at the folder, or the manifest, given, or what was written may no longer leave.
+    """
+    folder = folder.parent if folder.name in (MANIFEST, rows.MANIFEST) else folder
+    manifest = next((name for name in (MANIFEST, rows.MANIFEST) if (folder / name).exists()), None)
+    if manifest is None:
+        raise UsageError(f"{folder} is not a package, nor rows: it has no {MANIFEST} and no {rows.MANIFEST}.")
+    told = json.loads((folder / manifest).read_text("utf-8"))
+    with tempfile.TemporaryDirectory() as part:
+        _again(registry, Path(part) / "again", manifest, told)
+        again = json.loads((Path(part) / "again" / manifest).read_text("utf-8"))
+    kept = {name: digest(folder / name) if (folder / name).exists() else None for name in told["files"]}
+    names = sorted({*kept, *again["files"]})
+    differ = tuple(n for n in names if kept.get(n) != again["files"].get(n))
+    why = [f"{n} was changed or removed after the folder was made" for n in kept if kept[n] != told["files"][n]]
+    for key, words in (("record", "the registry holds other data"), ("code", "the code or the catalogues are others")):
+        if told[key] != again[key]:
+            why.append(words)
+    before = told["versions"]
+    why += [f"{k} {before.get(k)} then, {v} now" for k, v in again["versions"].items() if before.get(k) != v]
+    if differ and not why and "shifted" in (told if manifest == rows.MANIFEST else told["rows"] or {}).get("dates", ()):
+        why.append("dates were shifted by another secret: give the one of then, beside the registry")
+    return Reproduced(differ, tuple(why))
+
+
+def _again(registry: Registry, out: Path, manifest: str, told: dict[str, Any]) -> None:
+    """Write the folder again, by the terms in its manifest."""
+    if manifest == rows.MANIFEST:
+        export_rows(registry, out, told["programme"], **told["terms"])
+        return
+    export(registry, out, told["programme"], rows=RowTerms(**told["rows"]["terms"]) if told.get("rows") else None)

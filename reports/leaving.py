@@ -74,6 +74,9 @@ def export(
     registry: RegistryPath,
     programme: Annotated[str, typer.Option(help="Whose courses.")],
     out: Out = Path("package"),
+    round_counts: Annotated[
+        int | None, typer.Option(help="Round counts to multiples of this, 2 to 10, and shares with them.")
+    ] = None,
     with_rows: Annotated[
         bool, typer.Option("--with-rows", help="Rows of patients too, under the terms below: not for publication.")
     ] = False,
@@ -93,7 +96,7 @@ def export(
         raise UsageError(
             "--consent, --k, --dates, --least-diversity and --take-alike are of rows: say --with-rows too."
         )
-    done = run(opened(registry), out, programme, rows=terms if with_rows else None)
+    done = run(opened(registry), out, programme, rows=terms if with_rows else None, round_counts=round_counts)
     typer.echo(f"Wrote {len(done.files)} files to {done.folder}.")
     for name, why in done.left_out.items():
         typer.echo(f"  left out: {name.replace('_', ' ')}: {why}")

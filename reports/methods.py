@@ -83,6 +83,9 @@ def footnotes(result: Result) -> list[str]:
     marked = ", each marked by a dot" if isinstance(result, Description) else ""
     few = disclosure.POLICY.smallest_cell
     lines = [f"Data to {s['data_cut']}. Cells of fewer than {few} courses are suppressed{marked}."]
+    if s.get("round_counts"):
+        told = f"Counts are rounded to multiples of {s['round_counts']}, shares are of these or told no finer"
+        lines.append(f"{told}: parts may not add up to their total.")
     if "confidence" in s:
         lines.append(f"In brackets: {100 * s['confidence']:.0f} % limits.")
     if s.get("definition"):

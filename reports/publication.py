@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,8 @@ from analysis.description import Description
 from analysis.disclosure import POLICY, log
 from analysis.disclosure.beside import without_variables
 from analysis.disclosure.messages import in_few
+from analysis.disclosure.policy import Policy
+from analysis.disclosure.rounding import in_multiples, rounded
 from analysis.result import versions
 from registry import Courses, Registry
 from registry.errors import NotEstimable, UsageError
@@ -72,7 +75,9 @@ class Package:
     left_out: dict[str, str]
 
 
-def export(registry: Registry, out: Path, programme: str, *, rows: RowTerms | None = None) -> Package:
+def export(
+    registry: Registry, out: Path, programme: str, *, rows: RowTerms | None = None, round_counts: int | None = None
+) -> Package:
     """Write tables, figures, numbers, methods, definitions and reporting checklists of a programme.
 
     Only aggregate numbers leave, small cells suppressed, and no row of a patient unless `rows` asks for it. What was
@@ -88,6 +93,8 @@ def export(registry: Registry, out: Path, programme: str, *, rows: RowTerms | No
         Whose courses.
     rows
         Terms under which rows of patients are put into the package, in a folder of their own; None: no rows.
+    round_counts
+        Multiple that counts are rounded to, 2 to 10; None: they are not.
 
     Raises
     ------
@@ -100,11 +107,12 @@ def export(registry: Registry, out: Path, programme: str, *, rows: RowTerms | No
     if len(courses) < POLICY.smallest_cell:
         few = POLICY.smallest_cell
         raise UsageError(f"{programme} has fewer than {few} courses: what would leave could point to a person.")
+    policy = dataclasses.replace(POLICY, round_counts=round_counts)
     made = make_rows(registry, programme, rows) if rows else None
     given_back = beside_tables(courses, made) if made else set()
-    answers = _answers(courses, given_back)
+    answers = _answers(courses, given_back, round_counts)
     with replaced_when_whole(out) as part:
-        files = _write(part, registry, programme, answers, made)
+        files = _write(part, registry, programme, answers, made, policy)
     return Package(out, files, answers.left_out)
 
 
@@ -118,7 +126,7 @@ class _Answers:
     entries: list[log.Entry] = field(default_factory=list)
 
 
-def _answers(courses: Courses, given_back: Collection[str] = ()) -> _Answers:
+def _answers(courses: Courses, given_back: Collection[str] = (), round_counts: int | None = None) -> _Answers:
     """Ask every question; `given_back` are quasi-identifiers that table 1 would give back beside rows."""
     made = _Answers()
 
@@ -126,6 +134,8 @@ def _answers(courses: Courses, given_back: Collection[str] = ()) -> _Answers:
         shown = result.suppress()
         if isinstance(shown, Description) and given_back:
             shown = without_variables(shown, given_back)
+        if round_counts:
+            shown = rounded(shown, round_counts)
         made.found[name], made.before[name] = shown, result
         made.entries.extend(log.of_result(result, shown, f"numbers/{name}.csv"))
 
@@ -136,11 +146,13 @@ def _answers(courses: Courses, given_back: Collection[str] = ()) -> _Answers:
         try:
             result = question(courses)
         except NotEstimable as error:
-            made.left_out[name] = in_few(str(error), POLICY.smallest_cell)
+            why = in_few(str(error), POLICY.smallest_cell)
+            made.left_out[name] = in_multiples(why, round_counts) if round_counts else why
             continue
         if result.withheld:
             # The naive numbers beside it are there to be distrusted: alone they would be quoted.
-            made.left_out[name] = "; ".join(result.suppress().withheld)
+            why = "; ".join(result.suppress().withheld)
+            made.left_out[name] = in_multiples(why, round_counts) if round_counts else why
             continue
         take(name, result)
         if name == "booster_effect":
@@ -148,7 +160,9 @@ def _answers(courses: Courses, given_back: Collection[str] = ()) -> _Answers:
     return made
 
 
-def _write(folder: Path, registry: Registry, programme: str, answers: _Answers, made: Made | None) -> tuple[str, ...]:
+def _write(
+    folder: Path, registry: Registry, programme: str, answers: _Answers, made: Made | None, policy: Policy
+) -> tuple[str, ...]:
     found, left_out = answers.found, answers.left_out
     name = f"{programme.replace('_', ' ')}, data to {registry.data_cut}"
     told = _write_results(folder, answers, f"Tables: {name}", registry)
@@ -184,7 +198,7 @@ def _write(folder: Path, registry: Registry, programme: str, answers: _Answers, 
         "programme": programme,
         "data_cut": str(registry.data_cut),
         "smallest_cell": POLICY.smallest_cell,
-        "policy": asdict(POLICY),
+        "policy": asdict(policy),
         "record": record,
         "code": code,
         "versions": versions(),

@@ -68,4 +68,5 @@ def _again(registry: Registry, out: Path, manifest: str, told: dict[str, Any]) -
     if manifest == rows.MANIFEST:
         export_rows(registry, out, told["programme"], **told["terms"])
         return
-    export(registry, out, told["programme"], rows=RowTerms(**told["rows"]["terms"]) if told.get("rows") else None)
+    terms = RowTerms(**told["rows"]["terms"]) if told.get("rows") else None
+    export(registry, out, told["programme"], rows=terms, round_counts=told["policy"]["round_counts"])

@@ -87,6 +87,9 @@ def of_result(before: Result, after: Result, stem: str) -> list[Entry]:
             "notes",
             "Notes with a small count tell it as few, or are left out.",
         )
+    if after.settings.get("round_counts"):
+        counts = int(after.frame["n"].count() + after.frame["denominator"].count())
+        add("rounding", "rounded", counts, "counts", f"To multiples of {after.settings['round_counts']}, shares too.")
     renamed = _few_names(after) - _few_names(before)
     if renamed:
         add("names", "renamed", len(renamed), "products", "Products that few courses had.")

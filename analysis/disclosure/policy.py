@@ -18,6 +18,8 @@ class Policy:
     ----------
     smallest_cell
         Fewest courses in a cell whose number may be shown, and of a programme or centre that is told of at all.
+    round_counts
+        Multiple that counts of a package are rounded to, up to twice `smallest_cell`; None: they are not.
     k
         Patients who must share what others may know of each of them, in rows.
     least_diversity
@@ -40,6 +42,7 @@ class Policy:
     """
 
     smallest_cell: int = 5
+    round_counts: int | None = None
     k: int = 5
     least_diversity: int = 1
     quasi_identifiers: tuple[str, ...] = ("centre", "origin", "diagnosis", "age_band", "site", "sex")
@@ -58,6 +61,10 @@ class Policy:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        most = 2 * self.smallest_cell
+        if self.round_counts is not None and not 2 <= self.round_counts <= most:
+            # Above, a count that may be shown would become none.
+            raise UsageError(f"Counts can be rounded to multiples of 2 to {most}: 3, 5 and 10 are usual.")
         if self.k < 2:
             raise UsageError(f"k = {self.k} hides nobody: 5 is usual, 11 for public files.")
         if self.least_diversity not in (1, 2):

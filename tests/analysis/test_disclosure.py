@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import null_space
+from scipy.stats import beta
 
 from analysis.description import Description
 from analysis.disclosure import POLICY, Policy, shown, total
 from analysis.disclosure.complementary import also_hidden
-from analysis.result import diagnostics_of, frame_of, row
+from analysis.disclosure.rounding import in_multiples, nearest, rounded
+from analysis.result import Result, diagnostics_of, frame_of, row
 from registry.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +109,40 @@ def test_no_hidden_count_of_a_table_1_is_found_by_adding_and_subtracting_what_is
     assert [key for key in found if 0 < true[key] < 5] == []
 
 
+def test_counts_are_the_nearest_multiples_in_sentences_too():
+    """By hand; a half goes up, so that five is no less than five."""
+    assert [nearest(n, 5) for n in (0, 2, 3, 5, 7, 8, 12, 13)] == [0, 0, 5, 5, 5, 10, 10, 15]
+    assert nearest(5, 10) == 10 and nearest(1, 3) == 0 and nearest(2, 3) == 3
+    said = "1,184 courses were selected; 12 months: 33 patients were seen of day 365"
+    assert in_multiples(said, 5) == "1,185 courses were selected; 12 months: 35 patients were seen of day 365"
+
+
+def test_no_count_is_found_from_a_rounded_share_with_its_limits():
+    """Every count of every denominator, with Clopper and Pearson's limits by scipy: none is told by a number of its own."""
+    pairs = [(n, of) for of in range(20, 121) for n in range(5, of - 4)]
+    n, of = np.array(pairs).T
+    low, high = beta.ppf(0.025, n, of - n + 1), beta.ppf(0.975, n + 1, of - n)
+    rows = [row(f"s{i}", "response", estimate=a / b, low=lo, high=hi, n=a, denominator=b)
+            for i, ((a, b), lo, hi) in enumerate(zip(pairs, low, high, strict=True))]  # fmt: skip
+    settings_ = {"strata": [{"code": "s0", "label": "s0"}], "question": "time_to_response"}
+    flow = pl.DataFrame({"reason": ["courses", "selected"], "n": [12, 12]})
+    made = rounded(Result("q", "t", frame_of(rows), settings_, flow, diagnostics_of([])), 5)
+    told = defaultdict(set)
+    for pair, numbers in zip(pairs, made.frame.drop("stratum").iter_rows(), strict=True):
+        told[numbers].add(pair)
+    inner = [fit for fit in told.values() if all(25 < b < 115 for _, b in fit)]
+    assert min(len({a for a, _ in fit}) for fit in inner) > 1 and min(len({b for _, b in fit}) for fit in inner) > 1
+    frame = made.frame
+    assert (frame["n"] % 5).sum() == (frame["denominator"] % 5).sum() == 0 and made.attrition["n"].to_list() == [10, 10]
+    again = frame["n"] / frame["denominator"]
+    assert np.abs(frame["estimate"] - again).max() < 1e-9 and (frame["low"] <= frame["estimate"]).all()
+    # One place more, and counts are found: the attack does attack.
+    exact = defaultdict(set)
+    for pair, share in zip(pairs, n / of, strict=True):
+        exact[round(share, 4)].add(pair)
+    assert min(map(len, exact.values())) == 1
+
+
 def test_every_number_of_the_policy_stands_in_its_page_as_it_is():
     table = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PAGE, re.MULTILINE))
     values = {f.name: getattr(POLICY, f.name) for f in fields(Policy)}
@@ -133,7 +169,11 @@ def test_no_module_has_a_threshold_of_its_own_and_the_command_shows_that_of_the_
 
 @pytest.mark.parametrize(
     ("given_", "said"),
-    [({"k": 1}, "hides nobody"), ({"least_diversity": 3}, "diversity of 3")],
+    [
+        ({"k": 1}, "hides nobody"),
+        ({"least_diversity": 3}, "diversity of 3"),
+        ({"round_counts": 11}, "multiples of 2 to 10"),
+    ],
 )
 def test_a_policy_that_hides_nobody_is_refused(given_, said):
     with pytest.raises(UsageError, match=said):

@@ -1,6 +1,7 @@
 """A package that logs what it hides, labels its files, and may hold rows of patients; and both made again."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -139,6 +140,25 @@ def test_without_rows_nothing_is_row_level(registry, asked, tmp_path):
     assert set(manifest(made.folder)["levels"].values()) == {"aggregate"} and manifest(made.folder)["rows"] is None
     assert set(pd.read_csv(made.folder / "disclosure.csv")["level"]) == {"aggregate"}
     assert "Rows of patients" not in (made.folder / "DISCLOSURE.md").read_text("utf-8")
+
+
+def test_rounded_counts_are_multiples_in_every_file_and_made_again(registry, asked, tmp_path):
+    made = export(registry, tmp_path / "p", "osteoarthritis", round_counts=5)
+    for path in made.folder.glob("numbers/*.csv"):
+        counts = pd.read_csv(path)[["n", "denominator"]]
+        assert counts.notna().to_numpy().sum() > 20 and (counts.fillna(0) % 5 == 0).all(axis=None), path.name
+    cells = "\n".join(p.read_text("utf-8") for p in made.folder.glob("tables/table_1*.csv"))
+    parts = re.findall(r"\b(\d+)/(\d+) \((\d+) %\)", cells)
+    assert len(parts) > 20 and all(int(n) % 5 == int(of) % 5 == 0 for n, of, _ in parts)
+    assert all(share == f"{100 * int(n) / int(of):.0f}" for n, of, share in parts)
+    told = "\n".join((made.folder / name).read_text("utf-8") for name in ("methods.md", "README.md"))
+    counted = re.findall(
+        r"([\d,]+) (?:of [\d,]+ )?courses\b(?! of)",
+        re.sub(r"fewer than \d+", "", told.replace("Cells of fewer than 5 courses", "")),
+    )
+    assert counted and all(int(n.replace(",", "")) % 5 == 0 for n in counted)
+    assert "multiples of 5" in told and "| rounding | rounded |" in (made.folder / "DISCLOSURE.md").read_text("utf-8")
+    assert reproduce(registry, made.folder).differ == ()
 
 
 def frame(*rows: tuple) -> pl.DataFrame:

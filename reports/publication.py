@@ -165,21 +165,10 @@ def _write(
 ) -> tuple[str, ...]:
     found, left_out = answers.found, answers.left_out
     name = f"{programme.replace('_', ' ')}, data to {registry.data_cut}"
-    told = _write_results(folder, answers, f"Tables: {name}", registry)
-    filled = checklists.checklists(registry, programme, found, left_out, _stems(folder, found))
-    (folder / "checklists").mkdir()
-    for kind, table in filled.items():
-        tables.write(folder / "checklists" / kind, table, kinds=("csv", "html"))
-        write_tables(folder / "checklists" / f"{kind}.docx", table.title, [table], registry.data_cut)
-        told[f"checklists/{kind}"] = f"Reporting checklist: {table.title}"
-    (folder / "methods.md").write_text(methods(registry, programme, found, left_out), encoding="utf-8")
-    (folder / "definitions.md").write_text(definitions(registry, programme, found), encoding="utf-8")
-    told |= {"methods.md": "Setting and data; each analysis in the attributes of ICH E9(R1), its flow and its checks",
-             "definitions.md": "Stages, scales, response, loss and events as the catalogues state them"}  # fmt: skip
-    code, record = code_and_record(registry)
     title = f"Publication package: {name}"
-    (folder / CITATION).write_text(citation(title, str(registry.data_cut), record), encoding="utf-8")
-    told[CITATION] = "How to cite the numbers and the software; the authors' names are theirs to write"
+    code, record = code_and_record(registry)
+    told = _write_results(folder, answers, f"Tables: {name}", registry)
+    told |= _write_texts(folder, registry, programme, answers, title)
     if made:
         (folder / ROWS).mkdir()
         write_rows(folder / ROWS, made)
@@ -189,10 +178,9 @@ def _write(
     told |= {"disclosure.csv": log.TITLE, "DISCLOSURE.md": "The same to read, with the rules",
              "datapackage.json": "Columns of the CSV files of numbers, for machines (Frictionless)"}  # fmt: skip
     (folder / "README.md").write_text(contents(name, told, left_out, made is not None), encoding="utf-8")
-    write_crate(
-        folder, title=title, day=str(registry.data_cut), record=record, told=told, last=MANIFEST,
-        level_of=level_of,
-    )  # fmt: skip
+    parts = told | (made.files(f"{ROWS}/") if made else {})
+    write_crate(folder, title=title, day=str(registry.data_cut), record=record, told=parts, last=MANIFEST,
+                level_of=level_of)  # fmt: skip
     files = hashes(folder)
     manifest = {
         "programme": programme,
@@ -211,6 +199,26 @@ def _write(
     text = json.dumps(manifest, indent=1, ensure_ascii=False, default=str, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return tuple(files)
+
+
+def _write_texts(folder: Path, registry: Registry, programme: str, answers: _Answers, title: str) -> dict[str, str]:
+    """Write checklists, methods, definitions and how to cite, and return what they hold."""
+    found, left_out, told = answers.found, answers.left_out, dict[str, str]()
+    filled = checklists.checklists(registry, programme, found, left_out, _stems(folder, found))
+    (folder / "checklists").mkdir()
+    for kind, table in filled.items():
+        tables.write(folder / "checklists" / kind, table, kinds=("csv", "html"))
+        write_tables(folder / "checklists" / f"{kind}.docx", table.title, [table], registry.data_cut)
+        told[f"checklists/{kind}"] = f"Reporting checklist: {table.title}"
+    (folder / "methods.md").write_text(methods(registry, programme, found, left_out), encoding="utf-8")
+    (folder / "definitions.md").write_text(definitions(registry, programme, found), encoding="utf-8")
+    _, record = code_and_record(registry)
+    (folder / CITATION).write_text(citation(title, str(registry.data_cut), record), encoding="utf-8")
+    return told | {
+        "methods.md": "Setting and data; each analysis in the attributes of ICH E9(R1), its flow and its checks",
+        "definitions.md": "Stages, scales, response, loss and events as the catalogues state them",
+        CITATION: "How to cite the numbers and the software; the authors' names are theirs to write",
+    }
 
 
 def _write_results(folder: Path, answers: _Answers, title: str, registry: Registry) -> dict[str, str]:

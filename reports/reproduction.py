@@ -66,7 +66,9 @@ def reproduce(registry: Registry, folder: Path) -> Reproduced:
 def _again(registry: Registry, out: Path, manifest: str, told: dict[str, Any]) -> None:
     """Write the folder again, by the terms in its manifest."""
     if manifest == rows.MANIFEST:
+        if "terms" not in told:
+            raise UsageError("These rows do not say under which terms they left: an earlier version wrote them.")
         export_rows(registry, out, told["programme"], **told["terms"])
         return
     terms = RowTerms(**told["rows"]["terms"]) if told.get("rows") else None
-    export(registry, out, told["programme"], rows=terms, round_counts=told["policy"]["round_counts"])
+    export(registry, out, told["programme"], rows=terms, round_counts=told.get("policy", {}).get("round_counts"))

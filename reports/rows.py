@@ -105,6 +105,15 @@ class Made:
         names = [d.name for d in self.datasets]
         return log.of_rows(self.disclosure, self.shift, self.left_out, self.terms.consent, names)
 
+    def files(self, where: str) -> dict[str, str]:
+        """Return what the files hold, by their paths without endings within the folder `where`."""
+        kinds = ("csv", "parquet", "stata", "spss", "sas", "cdisc")
+        told = f"Rows of patients, k-anonymous ({self.label})"
+        named = {f"{where}{kind}/{d.name.lower()}": f"{told}: {d.label}" for kind in kinds for d in self.datasets}
+        return named | {f"{where}codebook.md": "What every column of the rows means",
+                        f"{where}cdisc/define": "The rows' columns, as Define-XML 2.1",
+                        f"{where}DISCLOSURE.md": "What was done to the rows so that nobody is recognised"}  # fmt: skip
+
     def told(self) -> dict[str, Any]:
         """Return the terms and what was done, for a manifest."""
         dates = {"shifted": asdict(self.shift)} if self.shift else "none"

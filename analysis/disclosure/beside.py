@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from analysis.description import Description
 from analysis.disclosure.policy import POLICY
 from registry.errors import UsageError
 
+if TYPE_CHECKING:
+    from analysis.description import Description
+
+GIVEN_BACK = "suppressed: with the rows it would give back what was taken away"
 # What table 1 shows of a quasi-identifier, by its own name and by what says it (analysis.disclosure.proxies).
 _SHOWN = {
     "sex": ("sex",),
@@ -87,6 +91,6 @@ def without_variables(made: Description, quasi: Collection[str]) -> Description:
     variable = pl.col("quantity").str.split(" = ").list.first().str.split(": ").list.first()
     gone = variable.is_in(names)
     covered = [pl.when(~gone).then(pl.col(c)).alias(c) for c in ("estimate", "low", "high", "n", "denominator")]
-    told = pl.lit("suppressed: with the rows it would give back what was taken away")
+    told = pl.lit(GIVEN_BACK)
     frame = made.frame.with_columns(*covered, pl.when(gone).then(told).otherwise("note").alias("note"))
     return dataclasses.replace(made, frame=frame)

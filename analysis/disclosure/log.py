@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from analysis.disclosure.anonymity import Disclosure
+from analysis.disclosure.beside import GIVEN_BACK
 from analysis.disclosure.date_shift import Shift
 from analysis.disclosure.messages import FEW_REASONS
 from analysis.disclosure.parts import shown
@@ -65,28 +66,22 @@ def of_result(before: Result, after: Result, stem: str) -> list[Entry]:
     def add(rule: str, done: str, n: int | None, unit: str, told: str) -> None:
         found.append(Entry(stem, AGGREGATE, rule, done, n, unit, told))
 
-    withheld = int(marked.str.starts_with("suppressed").sum())
+    beside = int((marked == GIVEN_BACK).sum())
+    withheld = int(marked.str.starts_with("suppressed").sum()) - beside
+    uncounted = int(marked.str.starts_with("of how many").sum())
     if withheld:
         add("threshold", "withheld", withheld, "numbers", "Of few, or what would give such a number away.")
-    uncounted = int(marked.str.starts_with("of how many").sum())
+    if beside:
+        told = "With the rows they would give back what was taken away."
+        add("rows beside tables", "withheld", beside, "numbers", told)
     if uncounted:
-        add(
-            "complementary suppression",
-            "rounded",
-            uncounted,
-            "numbers",
-            "Few lack the variable: of how many is hidden.",
-        )
+        told = "How many lack the variable is hidden, and of how many these are."
+        add("complementary suppression", "rounded", uncounted, "numbers", told)
     if FEW_REASONS in after.attrition["reason"] and FEW_REASONS not in before.attrition["reason"]:
-        add("counts in sentences", "joined", None, "reasons", "Small reasons why courses were left out are one.")
-    if before.notes != after.notes:
-        add(
-            "counts in sentences",
-            "withheld",
-            None,
-            "notes",
-            "Notes with a small count tell it as few, or are left out.",
-        )
+        told = "Small reasons why courses were left out are one, in methods.md and the flow."
+        add("counts in sentences", "joined", None, "reasons", told)
+    if before.notes != after.notes and not after.settings.get("round_counts"):
+        add("counts in sentences", "withheld", None, "notes", "Notes with a small count say few, or are left out.")
     if after.settings.get("round_counts"):
         counts = int(after.frame["n"].count() + after.frame["denominator"].count())
         add("rounding", "rounded", counts, "counts", f"To multiples of {after.settings['round_counts']}, shares too.")
@@ -176,6 +171,6 @@ def as_table(entries: list[Entry]) -> list[str]:
     """Return the entries in which something was done as a table of Markdown, line by line."""
     lines = ["| file | rule | done | how many | |", "|---|---|---|---|---|"]
     for e in (e for e in entries if e.rule != "none"):
-        many = f"{'' if e.n is None else f'{e.n:,} '}{e.unit}"
+        many = "" if e.n is None else f"{e.n:,} {e.unit.removesuffix('s') if e.n == 1 else e.unit}"
         lines.append(f"| `{e.file}` | {e.rule} | {e.done} | {many} | {e.told} |")
     return lines

@@ -81,7 +81,7 @@ def test_every_file_is_labelled_in_manifest_crate_and_data_package(package):
     crate = ROCrate(package.folder)
     for entity in crate.data_entities:
         rows = entity.id.startswith("rows/")
-        assert entity["keywords"] == ("row-level" if rows else "aggregate"), entity.id
+        assert entity["description"] and entity["keywords"] == ("row-level" if rows else "aggregate"), entity.id
         assert ("not for publication" in entity.get("conditionsOfAccess", "")) == rows
     described = json.loads((package.folder / "datapackage.json").read_text("utf-8"))["resources"]
     assert {r["path"]: r["level"] for r in described} == {

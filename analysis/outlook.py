@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.cohort import check_confidence, common_settings, definition_of, place, reduce
+from analysis.numerics.exact import exact_share
 from analysis.numerics.resampling import interval_of_probability
 from analysis.numerics.weighting import effective_sample_size
 from analysis.outlook_figures import fan
@@ -25,6 +26,7 @@ from analysis.outlook_likeness import (
     known_of,
     sorted_quantile,
 )
+from analysis.outlook_seen import by_visit, weight_check
 from analysis.outlook_support import quality_note, refusal, visits_without, why_too_few
 from analysis.outlook_validation import validate
 from analysis.result import Result, diagnostics_of, frame_of, row
@@ -124,7 +126,7 @@ def outlook(
     kept = kept.exclude(_not_behind(profile, rows, stage))
     mine = profile.filter(pl.col("stage") == stage)
     known = known_of(mine, named)
-    seen = _by_visit(rows, mine, alike(known, named) if known else np.ones(mine.height))
+    seen = by_visit(rows, mine, alike(known, named) if known else np.ones(mine.height))
     worse = _worse_points(kept)
     why = [why_too_few(at, known, named) for at in seen]
     reasons = [w for w in why if w is not None]
@@ -134,14 +136,14 @@ def outlook(
     frame = [
         r
         for at, reason in zip(seen, why, strict=True)
-        for r in (_without(at, worse) if reason else _rows_of(at, worse, confidence, resamples, rng))
+        for r in (_without(at, worse) if reason else rows_of(at, worse, confidence, resamples, rng))
     ]
     label = next((s.label for s in strata if s.code == stage), stage)
     said = ", ".join(
         f"{k.replace('_', ' ')} {v if isinstance(v, str) else f'{v:g}'}" for k, v in named.items() if v is not None
     )
     support = [r["estimate"] for r in frame if r["quantity"] == "similar" and r["estimate"] is not None]
-    checks = validate(known, seen)
+    checks = [*validate(known, seen), weight_check(seen)]
     settings = {
         # Its rows are of all who are like it, not over strata: a small number among them hides itself alone.
         **common_settings(kept, [replace(s, code="all") for s in strata if s.code == stage], "outlook", "stage"),
@@ -163,8 +165,9 @@ def outlook(
         diagnostics=diagnostics_of(checks),
         notes=(
             "A description of similar courses, not a recommendation: they were not assigned their treatment at random.",
-            "Changes, and states of targets that go on, are of those seen at the visit: who stays away may fare "
-            "otherwise. Ends are of all who were due, as reported.",
+            "Changes, and states of targets that go on, are of those seen at the visit, who stand for those alike in "
+            "what was last seen of them who were not: who stays away for another reason may fare otherwise. Ends are "
+            "of all who were due, as reported.",
             quality_note(support, checks),
             *visits_without(seen, why),
         ),
@@ -219,43 +222,25 @@ def _check_profile(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> 
             raise UsageError(f"{name} = {value!r} must be {what}.")
 
 
-def _by_visit(rows: pl.DataFrame, stage: pl.DataFrame, likeness: Floats) -> list[Seen]:
-    """Return who was due at each visit of the courses of a `stage`, whose `likeness` (its height,) is given."""
-    known = stage.select("course_id").with_columns(likeness=pl.Series(likeness)).with_row_index("place")
-    mine = rows.join(known, on="course_id").sort("position", "course_id")
-    out = []
-    for (_,), at in mine.group_by("position", maintain_order=True):
-        out.append(
-            Seen(
-                float(at["target_day"][0]), str(at["planned_visit"][0]),
-                at["improvement"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
-                at["state"].fill_null("not_seen").to_numpy().astype(str), at["course_id"].to_numpy(),
-                at["likeness"].to_numpy(), (at["patient_id"].rank("dense") - 1).to_numpy().astype(np.int64),
-                at["sustained"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
-                at["place"].to_numpy().astype(np.int64),
-            )
-        )  # fmt: skip
-    return out
-
-
 @dataclass(frozen=True)
 class _Judged:
     """What the numbers of a visit are made of, put in order once for all resamples.
 
-    Attributes: `by` (n, 9), indicators of the sums of weights that shares are of; `scored`, the places of those with a
-    change in order of it, and `change` itself.
+    Attributes: `by` (n, 9), what each course adds to the sums of weights that shares are of; `scored`, the places of
+    those with a change in order of it, `change` itself and for how many each of them `stands`.
     """
 
     by: Floats
     scored: Ints
     change: Floats
+    stands: Floats
 
     def numbers(self, weight: Floats) -> Floats:
         """Return by row of `weight` (times, n) the three cases, then the shares in response, sustained, lost, worse
         and ended, (times, 8); nan where none was seen.
         """
         whole, over, ended, going, held, lost, told, kept, worse = (weight @ self.by).T
-        scored = weight[:, self.scored]
+        scored = weight[:, self.scored] * self.stands
         with np.errstate(divide="ignore", invalid="ignore"):
             goes_on = 1 - over / whole
             shares = [goes_on * held / going, goes_on * kept / told, goes_on * lost / going,
@@ -268,11 +253,13 @@ class _Judged:
 def _judged(at: Seen, worse: float) -> _Judged:
     over, has_change, going = at.over, at.scored, at.going
     told, held = going & ~np.isnan(at.sustained), [going & (at.state == s) for s in _STATES]
-    by = [np.ones(len(over)), over, at.state == "ended", going, *held, told, np.where(told, at.sustained, 0.0),
-          has_change & (at.improvement <= -worse)]  # fmt: skip
+    kept = np.where(told, at.sustained, 0.0)
+    worsened = has_change & (at.improvement <= -worse)
+    seen = [at.stands_for * is_so for is_so in (going, *held, told, kept, worsened)]
+    by = [np.ones(len(over)), over, at.state == "ended", *seen]
     scored = np.flatnonzero(has_change)
     scored = scored[np.argsort(at.improvement[scored], kind="stable")]
-    return _Judged(np.column_stack(by).astype(float), scored, at.improvement[scored])
+    return _Judged(np.column_stack(by).astype(float), scored, at.improvement[scored], at.stands_for[scored])
 
 
 def _counts(at: Seen, worse: float) -> list[tuple[int, int]]:
@@ -293,9 +280,10 @@ def _without(at: Seen, worse: float) -> list[dict[str, Any]]:
     return [row("all", q, time_day=at.day, n=n, denominator=of, note="too few like this one") for q, (n, of) in counted]
 
 
-def _rows_of(
+def rows_of(
     at: Seen, worse: float, confidence: float, resamples: int, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
+    """Return the numbers of a visit with their limits, from `resamples` of patients."""
     counts = _counts(at, worse)
     judged, patients = _judged(at, worse), int(at.patient.max()) + 1
     value = judged.numbers(at.likeness[None])[0]
@@ -309,10 +297,13 @@ def _rows_of(
     low, high = np.full((2, len(value)), np.nan)
     drawn_again = np.concatenate(again)
     low[:3], high[:3] = np.nanquantile(drawn_again[:, :3], [tail, 1 - tail], axis=0, method="weibull")
+    weight = judged.stands * at.likeness[judged.scored]
+    least = quantile_limits(judged.change, weight, at.patient[judged.scored], value[:3], confidence)
+    low[:3], high[:3] = np.minimum(low[:3], least[0]), np.maximum(high[:3], least[1])
     for i, of in enumerate(_whose(at), start=3):
         if not np.isnan(value[i]):
-            of_one = drawn_again[:, i : i + 1]
-            low[i], high[i] = share_limits(value[i], of_one, confidence, effective_sample_size(at.likeness[of]))
+            effective = effective_sample_size(at.likeness[of] * (1.0 if of.all() else at.stands_for[of]))
+            low[i], high[i] = share_limits(value[i], drawn_again[:, i : i + 1], confidence, effective)
     rows = [
         row("all", q, time_day=at.day, estimate=float(value[i]), low=float(low[i]), high=float(high[i]),
             n=counts[i][0], denominator=counts[i][1],
@@ -328,6 +319,24 @@ def _whose(at: Seen) -> list[Bools]:
     """Return for each share of whom it is, (k,): what it can be sure of is what these can."""
     told = at.going & ~np.isnan(at.sustained)
     return [at.going, told, at.going, at.scored, np.ones(len(at.state), dtype=bool)]
+
+
+def quantile_limits(
+    change: Floats, weight: Floats, patient: Ints, cases: Floats, confidence: float
+) -> tuple[Floats, Floats]:
+    """Return limits of the three `cases`, each (3,): quantiles at the exact limits of their shares (Woodruff 1952).
+
+    That there are worse than the worst of the few who were seen no resample tells. `change` (n,) is in order; a share
+    is of so many courses as would leave it as open, given the weights and who has two (Korn & Graubard 1998).
+    """
+    limits = []
+    for case, share in zip(cases, _SHARES, strict=True):
+        off = np.bincount(patient, weight * ((change <= case) - share)) / weight.sum()
+        effective = min(share * (1 - share) / max(float(off @ off), 1e-12), effective_sample_size(weight))
+        ends = exact_share(share * effective, effective, confidence)[1:]
+        limits.append(sorted_quantile(change, weight, np.array(ends)))
+    low, high = np.array(limits).T
+    return low, high
 
 
 def share_limits(value: float, replicates: Floats, confidence: float, effective: float) -> tuple[float, float]:

@@ -26,7 +26,8 @@ class Seen:
     """Courses at one planned visit: improvement (nan if not seen), state, likeness (k,), patient number.
 
     `sustained` is 1 for those in response here and at the judged visit before, nan where either is not known; `place`
-    is the row of each in the profiles of its stage.
+    is the row of each in the profiles of its stage; `stands_for` the inverse of the probability of having been seen,
+    for those with a change, 1 for those over, 0 for the others.
     """
 
     day: float
@@ -38,6 +39,7 @@ class Seen:
     patient: NDArray[np.int64]
     sustained: Floats
     place: NDArray[np.int64]
+    stands_for: Floats
 
     @property
     def over(self) -> NDArray[np.bool_]:

@@ -22,7 +22,10 @@ _MOST_HELD_OUT = 1500
 
 
 def validate(known: dict[str, NDArray[Any]], seen: list[Seen]) -> list[dict[str, Any]]:
-    """Predict courses of the stage from those of other patients: does the range hold eight in ten?"""
+    """Predict courses of the stage from those of other patients: does the range hold eight in ten?
+
+    Who was seen stands for those alike who were not, among those predicted and those they are predicted from.
+    """
     at = min(seen, key=lambda s: abs(s.day - 365))
     scored = np.flatnonzero(at.scored)
     known = {name: values[at.place] for name, values in known.items()}
@@ -32,7 +35,7 @@ def validate(known: dict[str, NDArray[Any]], seen: list[Seen]) -> list[dict[str,
     scored = scored[np.argsort(at.improvement[scored], kind="stable")]
     trains = [scored[fold[scored] != f] for f in range(_FOLDS)]
     responded = at.state == "in_response"
-    inside, predicted, truth, folds = [], [], [], []
+    inside, predicted, truth, folds, stands = [], [], [], [], []
     for i in test:
         train = trains[fold[i]]
         one = {name: values[i] for name, values in known.items()}
@@ -40,18 +43,20 @@ def validate(known: dict[str, NDArray[Any]], seen: list[Seen]) -> list[dict[str,
         # A fold less than the whole, from which an answer is made.
         if weight.sum() < FEWEST_ALIKE * (1 - 1 / _FOLDS):
             continue
+        weight = weight * at.stands_for[train]
         low, high = sorted_quantile(at.improvement[train], weight, np.array([0.1, 0.9]))
         inside.append(low <= at.improvement[i] <= high)
         predicted.append(weight[responded[train]].sum() / weight.sum())
         truth.append(responded[i])
         folds.append(fold[i])
+        stands.append(at.stands_for[i])
     checks = [check(PREDICTED, len(inside), ">= 30", len(inside) >= 30, at.visit)]
     if len(inside) < 30:
         return checks
-    covered, event, score = float(np.mean(inside)), np.array(truth), np.array(predicted)
+    covered, event, score = float(np.average(inside, weights=stands)), np.array(truth), np.array(predicted)
     near = abs(covered - 0.8) <= 0.1
     checks.append(check(INSIDE, covered, "0.7 to 0.9", near, "cross-validated by patient"))
-    gap = abs(float(score.mean()) - float(event.mean()))
+    gap = abs(float(np.average(score, weights=stands)) - float(np.average(event, weights=stands)))
     checks.append(check(GAP, gap, "<= 0.05", gap <= 0.05, "predicted against seen share"))
     area = _within_folds(score, event, np.array(folds))
     # With nothing named everybody is predicted alike, and there is nothing to tell apart.

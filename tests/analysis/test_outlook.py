@@ -8,8 +8,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis import outlook
-from analysis.outlook import share_limits
+from analysis.outlook import quantile_limits, rows_of, share_limits
 from analysis.outlook_likeness import Seen, alike, weighted_quantile
+from analysis.outlook_seen import weighted_for_observation
 from analysis.outlook_support import why_too_few
 from analysis.outlook_validation import auc
 from registry import Registry, derive
@@ -49,15 +50,44 @@ def test_the_area_under_the_curve_by_hand():
     assert auc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, False])) == 3.5 / 4
 
 
-def test_without_a_profile_the_cases_are_the_percentiles_of_the_stage(knees):
-    result = outlook(knees, stage="moderate", resamples=20)
-    rows = knees.registry.con.sql("from reduction.outlook_visit").pl()
-    stage = knees.registry.con.sql("select course_id from course.profile where stage = 'moderate'").pl()
-    scores = rows.filter(pl.col("position") == 5).join(stage, on="course_id")["improvement"].drop_nulls()
-    by_hand = np.quantile(scores.cast(pl.Float64).to_numpy(), [0.1, 0.5, 0.9], method="hazen")
-    found = [number(result, c)["estimate"] for c in ("failure_case", "typical_case", "best_case")]
-    assert found == pytest.approx(by_hand)
-    assert number(result, "similar")["estimate"] == pytest.approx(len(scores))
+def test_where_all_came_the_cases_are_the_percentiles_of_those_due():
+    """Hazen's, as numpy has them; nobody stands for another."""
+    change = np.random.default_rng(3).normal(15, 18, 90)
+    rows = {r["quantity"]: r for r in rows_of(at_visit(change), 12.68, 0.95, 20, np.random.default_rng(1))}
+    found = [rows[c]["estimate"] for c in ("failure_case", "typical_case", "best_case")]
+    assert found == pytest.approx(np.quantile(change, [0.1, 0.5, 0.9], method="hazen"))
+    assert rows["similar"]["estimate"] == 90
+
+
+def at_visit(change):
+    i = np.arange(len(change))
+    state = np.where(change >= 20, "in_response", "no_response")
+    return Seen(365.0, "12 months", change, state, i, np.ones(len(i)), i, np.full(len(i), np.nan), i, np.ones(len(i)))
+
+
+def test_who_was_seen_stands_for_those_alike_in_what_was_last_seen_who_were_not():
+    """By hand: all 80 came first; of 40 at 0 then 10 came, of 40 at 30 all 40 but 8: four for each, and 1.25."""
+    first, then = np.repeat([0.0, 30.0], 40), np.repeat([5.0, 25.0], 40)
+    came = np.concatenate([np.arange(40) < 10, np.arange(40) < 32])
+    visits = [at_visit(first), at_visit(np.where(came, then, np.nan))]
+    weighted = weighted_for_observation(visits)[1]
+    # The model has a slope and an intercept, so it fits both groups but for a prior that is nothing beside 38 who left.
+    assert weighted.stands_for[came & (first == 0)] == pytest.approx(4, rel=0.02)
+    assert weighted.stands_for[came & (first == 30)] == pytest.approx(1.25, rel=0.02)
+    assert (weighted.stands_for[~came] == 0).all()
+    rows = {r["quantity"]: r for r in rows_of(weighted, 12.68, 0.95, 20, np.random.default_rng(1))}
+    assert rows["share_in_response"]["estimate"] == pytest.approx(0.5, abs=0.01)  # of those who came: 32 of 42
+    assert rows["failure_case"]["estimate"] == 5 and rows["similar"]["estimate"] == 42
+
+
+def test_limits_of_a_case_are_at_the_exact_limits_of_its_share():
+    """Woodruff 1952, of 40 in order: the exact limits of 4 of 40 are 2.79 and 23.66 % (Clopper & Pearson)."""
+    change = np.arange(40.0)
+    low, high = quantile_limits(change, np.ones(40), np.arange(40), np.array([3.5, 19.5, 35.5]), 0.95)
+    # A share p lies at 40 p - 0.5 in the middles of 40 equal weights.
+    assert [low[0], high[0]] == pytest.approx([40 * 0.0279 - 0.5, 40 * 0.2366 - 0.5], abs=5e-3)
+    twice = quantile_limits(change, np.ones(40), np.arange(40) // 2, np.array([3.5, 19.5, 35.5]), 0.95)
+    assert twice[0][1] < low[1] and twice[1][1] > high[1]
 
 
 def test_states_that_go_on_and_ends_fill_the_whole(knees):
@@ -127,7 +157,7 @@ def test_a_value_that_nobody_shares_is_told_with_those_that_are_shared(knees):
 def seen_at(likeness: float, courses: int) -> Seen:
     """Return courses at a visit, all seen, all as alike."""
     known, i = np.zeros(courses), np.arange(courses)
-    return Seen(365.0, "12 months", known, np.full(courses, "in_response"), i, known + likeness, i, known, i)
+    return Seen(365.0, "12 months", known, np.full(courses, "in_response"), i, known + likeness, i, known, i, known + 1)
 
 
 def test_support_is_the_sum_of_weights_and_not_only_how_even_they_are():

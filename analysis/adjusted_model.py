@@ -5,7 +5,7 @@ Each stratum has a baseline hazard of its own, constant in pieces, so that strat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -24,17 +24,20 @@ Floats = NDArray[np.float64]
 
 Covariate = Literal[
     "age", "sex", "bmi", "baseline", "symptom_months", "stage", "site", "origin", "donor", "separation",
-    "expanded", "route", "guidance", "dose_band", "centre",
+    "expanded", "same_day", "viability", "route", "guidance", "dose_band", "centre",
 ]  # fmt: skip
 
-# With fewer responses a stratum's own hazard cannot be told from chance, and it is left out.
-FEWEST_RESPONSES = 10
+# With fewer courses a stratum's own hazard cannot be told from chance, and it is left out; without any response it has
+# none. More responses must not be asked for: small strata would have a number only where more responded than the truth.
+FEWEST_COURSES, FEWEST_RESPONSES = 20, 3
+TOO_FEW = f"fewer than {FEWEST_COURSES} courses, or {FEWEST_RESPONSES} responses"
 # So much of a response is added in the middle of each piece of each stratum: less than one in all.
 TRACE = 0.05
 # Where the hazard may change, as quantiles of the responses: as many pieces as the data bear, from the first that fits.
 _PIECES = ((0.2, 0.4, 0.6, 0.8, 0.93), (0.25, 0.5, 0.75, 0.9), (0.33, 0.67, 0.9), (0.5, 0.85), (0.7,))
-_PER = {"age": 10.0, "bmi": 5.0, "baseline": 10.0, "symptom_months": 12.0}
-_UNIT = {"age": "10 years", "bmi": "5 kg/m²", "baseline": "10 points worse", "symptom_months": "12 months"}
+_PER = {"age": 10.0, "bmi": 5.0, "baseline": 10.0, "symptom_months": 12.0, "viability": 10.0}
+_UNIT = {"age": "10 years", "bmi": "5 kg/m²", "baseline": "10 points worse", "symptom_months": "12 months",
+         "viability": "10 % of cells"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,23 @@ def lacking(courses: Courses, rows: pl.DataFrame, covariates: tuple[str, ...]) -
 
 
 def enough(rows: pl.DataFrame, strata: list[Stratum]) -> tuple[list[Stratum], dict[str, str]]:
-    """Return the strata with enough responses, and why each other is left out."""
-    responses = dict(rows.filter(pl.col("kind") == "response")["stratum"].value_counts().iter_rows())
-    small = {
-        s.code: f"fewer than {FEWEST_RESPONSES} responses"
-        for s in strata
-        if responses.get(s.code, 0) < FEWEST_RESPONSES
-    }
+    """Return the strata with enough courses and responses, and why each other is left out."""
+    fit = with_enough(rows, "stratum")
+    small = {s.code: TOO_FEW for s in strata if s.code not in fit}
     used = [s for s in strata if s.code not in small]
     if not used:
-        raise NotEstimable(f"No stratum has {FEWEST_RESPONSES} responses: an adjusted model cannot be fitted.")
+        raise NotEstimable(
+            f"No stratum has {FEWEST_COURSES} courses with {FEWEST_RESPONSES} responses: an adjusted model cannot be "
+            "fitted."
+        )
     return used, small
+
+
+def with_enough(rows: pl.DataFrame, column: str) -> list[str]:
+    """Return the codes of `column` with enough courses and responses for a hazard of their own."""
+    counted = rows.group_by(column).agg(n=pl.len(), responses=(pl.col("kind") == "response").sum())
+    enough = (pl.col("n") >= FEWEST_COURSES) & (pl.col("responses") >= FEWEST_RESPONSES)
+    return [str(code) for code in counted.filter(enough)[column]]
 
 
 def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> Design:
@@ -120,7 +129,11 @@ def fit_model(rows: pl.DataFrame, design: Design) -> tuple[IntervalFit, tuple[fl
 
 
 def fit_pieces(rows: pl.DataFrame, x: Floats, names: tuple[str, ...], cuts: tuple[float, ...]) -> IntervalFit:
-    """Fit with a trace of a response in each piece of each stratum, or a piece without any would have no estimate."""
+    """Fit with a trace of a response in each piece of each stratum, or a piece without any would have no estimate.
+
+    The sandwich clustered by patient is multiplied by patients over their number less the parameters: residuals of so
+    many parameters are too small (as of HC1; MacKinnon & White 1985 J Econometrics 29:305).
+    """
     data = _data(rows)
     strata = rows["stratum"].unique().sort().to_list()
     at = np.array([middle for s in strata for middle in _middles(cuts, watched_to(rows, s))])
@@ -129,11 +142,15 @@ def fit_pieces(rows: pl.DataFrame, x: Floats, names: tuple[str, ...], cuts: tupl
         np.r_[data.count, np.full(len(at), TRACE)],
     )  # fmt: skip
     patient = rows["patient_id"].to_numpy()
-    return fit_proportional_hazards(
+    fit = fit_proportional_hazards(
         traced, np.vstack([x, np.zeros((len(at), x.shape[1]))]), baseline=PiecewiseBaseline(cuts),
         stratum=np.r_[rows["stratum"].to_numpy(), np.repeat(strata, len(cuts) + 1)],
         cluster=np.r_[patient, np.arange(len(at)) + patient.max() + 1], names=names,
     )  # fmt: skip
+    people = len(np.unique(patient))
+    if fit.robust_covariance is None or people <= len(fit.parameters):
+        return fit
+    return replace(fit, robust_covariance=fit.robust_covariance * people / (people - len(fit.parameters)))
 
 
 def _middles(cuts: tuple[float, ...], watched: float) -> list[float]:

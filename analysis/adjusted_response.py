@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis import figures
 from analysis.adjusted_model import (
-    FEWEST_RESPONSES,
+    TOO_FEW,
     TRACE,
     Covariate,
     Design,
@@ -88,7 +88,7 @@ def adjusted_response(
     Raises
     ------
     NotEstimable
-        When no stratum has ten responses, or the model cannot be fitted; the message says why.
+        When no stratum has twenty courses with three responses, or the model cannot be fitted; the message says why.
 
     References
     ----------
@@ -121,12 +121,12 @@ def adjusted_response(
     rows = rows.drop_nulls(list(covariates)).sort("course_id")
     used, small = enough(rows, strata)
     alone = rows.filter(~pl.col("stratum").is_in([s.code for s in used])).select("course_id")
-    kept = kept.exclude(alone.with_columns(reason=pl.lit(f"stratum has fewer than {FEWEST_RESPONSES} responses")))
+    kept = kept.exclude(alone.with_columns(reason=pl.lit(f"stratum has {TOO_FEW}")))
     rows = rows.join(alone, on="course_id", how="anti").sort("course_id")
     design = design_of(rows, covariates)
     fit, cuts = fit_model(rows, design)
     frame = [
-        *_risk_rows(fit, design, rows, used, days, confidence),
+        *risk_rows(fit, design, rows, used, days, confidence),
         *_ratio_rows(fit, design, rows, confidence),
         _interaction(rows, design, used, cuts),
     ]
@@ -163,7 +163,7 @@ def adjusted_response(
                 ),
             ]
         ),
-        curves=frame_of(_risk_rows(fit, design, rows, used, grid, confidence, contrasts=False)),
+        curves=frame_of(risk_rows(fit, design, rows, used, grid, confidence, contrasts=False)),
         at_risk=frame_of(_at_risk(rows, used, days)),
         notes=(
             *exposure_note(by, *covariates),
@@ -176,10 +176,11 @@ def adjusted_response(
     )
 
 
-def _risk_rows(
+def risk_rows(
     fit: IntervalFit, design: Design, rows: pl.DataFrame, used: list[Stratum], days: Floats, confidence: float, *,
     contrasts: bool = True,
 ) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the standardised risks of the strata by day, and their differences from the first."""
     within = days[days <= fit.horizon]
     settings, labels = [design.x] * len(used), [s.code for s in used]
     risk = standardised_risk(fit, settings, within, strata=labels, level=confidence)

@@ -17,14 +17,15 @@ from registry import Courses, sqlmodels
 from registry.errors import NotEstimable, UsageError, choose
 
 By = Literal[
-    "stage", "all", "origin", "donor", "product", "separation", "expanded", "route", "guidance", "dose_band", "site",
-    "sex", "centre", "programme", "origin_by_stage",
+    "stage", "all", "origin", "donor", "product", "separation", "expanded", "same_day", "route", "guidance",
+    "dose_band", "site", "sex", "centre", "programme", "origin_by_stage",
 ]  # fmt: skip
 # Strata that are no column of the profile of a course.
 _MADE_OF = {
     "all": "'all'",
     "origin_by_stage": "origin || ' in ' || stage",
     "expanded": "case when expanded then 'expanded' when not expanded then 'not expanded' end",
+    "same_day": "case when same_day then 'same day' when not same_day then 'another day' end",
 }
 Confirmation = Literal["confirmed", "first"]
 EarlyVisits = Literal["ignored", "counted"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis import dose_figures
 from analysis.adjusted_model import (
-    FEWEST_RESPONSES,
+    TOO_FEW,
     Covariate,
     Design,
     design_of,
@@ -20,6 +20,7 @@ from analysis.adjusted_model import (
     fit_model,
     fit_pieces,
     lacking,
+    with_enough,
 )
 from analysis.cohort import (
     By,
@@ -54,11 +55,11 @@ _RESPONSES_FOR_FOUR_KNOTS = 200
 _NEAR, _FEWEST_NEAR = 1.5, 10
 # If covariates tell so much of the dose, like courses with another dose hardly exist.
 _MOST_TOLD = 0.5
-_BANDS = ("<50 million", "50-100 million", ">100 million")
+BANDS = ("<50 million", "50-100 million", ">100 million")
 
 
 @dataclass(frozen=True)
-class _Curve:
+class Curve:
     """A fitted dose curve: the design with the dose's columns last, their knots on log10 dose, means and names."""
 
     fit: IntervalFit
@@ -115,7 +116,7 @@ def dose_response(
     Raises
     ------
     NotEstimable
-        When the dose is not recorded or does not vary, or no stratum has ten responses.
+        When the dose is not recorded or does not vary, or no stratum has twenty courses with three responses.
 
     References
     ----------
@@ -152,17 +153,17 @@ def dose_response(
     used, small = enough(rows, strata)
     rows = rows.filter(pl.col("stratum").is_in([s.code for s in used]))
     doses = _doses(rows, at_million)
-    design = design_of(rows, covariates) if covariates else Design(np.zeros((rows.height, 0)), (), ())
-    curve = _fitted(rows, design)
+    design = design_of(rows, covariates) if covariates else no_design(rows)
+    curve = fitted_curve(rows, design)
     late = days[days > curve.fit.horizon]
     days = days[days <= curve.fit.horizon]
     if not len(days):
         raise NotEstimable(f"Nobody was watched to day {late[0]:.0f}; the last is {curve.fit.horizon:.0f}.")
-    plain = _fitted(rows, Design(np.zeros((rows.height, 0)), (), ()))
+    plain = fitted_curve(rows, no_design(rows))
     frame = [
-        *_risks(curve, rows, used, doses, days, confidence),
-        *_risks(plain, rows, used, doses, days, confidence, unadjusted=True),
-        *_bands(rows, design, used, days, confidence),
+        *curve_rows(curve, rows, used, doses, days, confidence),
+        *curve_rows(plain, rows, used, doses, days, confidence, unadjusted=True),
+        *band_rows(rows, design, used, days, confidence),
         *_tests(curve, rows, design, used),
         *(row(c, f"response at {d:g} million", time_day=t, note=why)
           for c, why in small.items() for d in doses for t in days.tolist()),
@@ -191,7 +192,7 @@ def dose_response(
         settings=settings,
         attrition=kept.flow(),
         diagnostics=_checks(curve, rows, design, used, doses, float(days[-1])),
-        curves=frame_of(_risks(curve, rows, used, grid.tolist(), days[-1:], confidence, contrasts=False)),
+        curves=frame_of(curve_rows(curve, rows, used, grid.tolist(), days[-1:], confidence, contrasts=False)),
         notes=(
             *exposure_note("dose", by, *covariates),
             f"Doses from {low:,.0f} to {high:,.0f} million are drawn, the 5th to the 95th percentile.",
@@ -210,7 +211,13 @@ def _doses(rows: pl.DataFrame, asked: tuple[float, ...] | None) -> list[float]:
     return list(dict.fromkeys(float(f"{d:.2g}") for d in found))
 
 
-def _fitted(rows: pl.DataFrame, design: Design) -> _Curve:
+def no_design(rows: pl.DataFrame) -> Design:
+    """Return the design without covariates."""
+    return Design(np.zeros((rows.height, 0)), (), ())
+
+
+def fitted_curve(rows: pl.DataFrame, design: Design) -> Curve:
+    """Fit the curve to rows of ``reduction.response_covariate`` with `dose` (million) and the design of covariates."""
     log = np.log10(rows["dose"].to_numpy())
     responses = rows.filter(pl.col("kind") == "response").height
     shares = KNOT_SHARES[4 if responses >= _RESPONSES_FOR_FOUR_KNOTS else 3]
@@ -223,13 +230,14 @@ def _fitted(rows: pl.DataFrame, design: Design) -> _Curve:
     names = ("log10 dose", *(f"log10 dose, bend {j}" for j in range(1, basis.shape[1])))
     x = np.column_stack([design.x, basis - centre])
     fit, cuts = fit_model(rows, Design(x, (*design.names, *names), ()))
-    return _Curve(fit, x, knots, centre, names, cuts)
+    return Curve(fit, x, knots, centre, names, cuts)
 
 
-def _risks(
-    curve: _Curve, rows: pl.DataFrame, used: list[Stratum], doses: list[float], days: Floats, confidence: float, *,
+def curve_rows(
+    curve: Curve, rows: pl.DataFrame, used: list[Stratum], doses: list[float], days: Floats, confidence: float, *,
     contrasts: bool = True, unadjusted: bool = False,
 ) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the standardised risks at doses and days by stratum, and their differences from the first dose."""
     word = "unadjusted" if unadjusted else "response"
     out = []
     for s in used:
@@ -266,19 +274,19 @@ def _near(rows: pl.DataFrame, dose: float) -> pl.DataFrame:
     return rows.filter(pl.col("dose").is_between(dose / _NEAR, dose * _NEAR))
 
 
-def _bands(
+def band_rows(
     rows: pl.DataFrame, design: Design, used: list[Stratum], days: Floats, confidence: float
 ) -> list[dict[str, Any]]:
     """Return the risks of the published bands, each against the first that has enough responses."""
     band = (
-        pl.when(pl.col("dose") < 50).then(pl.lit(_BANDS[0])).when(pl.col("dose") <= 100).then(pl.lit(_BANDS[1]))
-        .otherwise(pl.lit(_BANDS[2]))
+        pl.when(pl.col("dose") < 50).then(pl.lit(BANDS[0])).when(pl.col("dose") <= 100).then(pl.lit(BANDS[1]))
+        .otherwise(pl.lit(BANDS[2]))
     )  # fmt: skip
     placed = rows.select(band=band)["band"]
-    counted = rows.with_columns(band=placed).filter(pl.col("kind") == "response")["band"].value_counts()
-    enough_in = [b for b in _BANDS if dict(counted.iter_rows()).get(b, 0) >= FEWEST_RESPONSES]
-    few = [b for b in _BANDS if b not in enough_in]
-    out = [row("dose", f"response {b}", note=f"fewer than {FEWEST_RESPONSES} responses in the band") for b in few]
+    found = with_enough(rows.with_columns(band=placed), "band")
+    enough_in = [b for b in BANDS if b in found]
+    few = [b for b in BANDS if b not in enough_in]
+    out = [row("dose", f"response {b}", note=f"{TOO_FEW} in the band") for b in few]
     if len(enough_in) < 2:
         return out
     kept = placed.is_in(enough_in).to_numpy()
@@ -306,7 +314,7 @@ def _bands(
     return out
 
 
-def _tests(curve: _Curve, rows: pl.DataFrame, design: Design, used: list[Stratum]) -> list[dict[str, Any]]:
+def _tests(curve: Curve, rows: pl.DataFrame, design: Design, used: list[Stratum]) -> list[dict[str, Any]]:
     def told(what: str, fit: IntervalFit, names: list[str]) -> dict[str, Any]:
         found = wald_test(fit, names)
         note = f"{what}: Wald chi-squared {found.statistic:.2f} on {found.df} df"
@@ -331,7 +339,7 @@ def _tests(curve: _Curve, rows: pl.DataFrame, design: Design, used: list[Stratum
 
 
 def _checks(
-    curve: _Curve, rows: pl.DataFrame, design: Design, used: list[Stratum], doses: list[float], day: float
+    curve: Curve, rows: pl.DataFrame, design: Design, used: list[Stratum], doses: list[float], day: float
 ) -> pl.DataFrame:
     log = np.log10(rows["dose"].to_numpy())
     strata = np.column_stack([(rows["stratum"] == s.code).to_numpy().astype(float) for s in used])

@@ -10,6 +10,8 @@ EXPOSURES = {
     "product": "product",
     "separation": "separation of cells",
     "expanded": "expansion in culture",
+    "same_day": "processing on the day of use",
+    "viability": "viability of the cells",
     "route": "route",
     "guidance": "guidance",
     "dose": "dose",

@@ -63,7 +63,7 @@ def subgroups(
     Raises
     ------
     NotEstimable
-        When fewer than three groups (of a stage) have ten responses.
+        When fewer than three groups (of a stage) have twenty courses with three responses.
 
     References
     ----------
@@ -86,6 +86,42 @@ def subgroups(
         courses, covariates=chosen, definition=definition, by=by, horizon_day=(horizon_day,), confidence=confidence
     )
     rows = made.frame.filter(pl.col("quantity") == "response")
+    frame, checks, known = drawn_together(rows, by, horizon_day, confidence)
+    compared = by == "centre"
+    settings = {**made.settings, "question": "subgroups", "horizon_day": [horizon_day]}
+    return Result(
+        question="subgroups",
+        title=f"Response by day {horizon_day} by {by}, adjusted for {', '.join(chosen)}, partially pooled",
+        frame=frame_of([*rows.to_dicts(), *frame]),
+        settings=settings,
+        attrition=made.attrition,
+        diagnostics=pl.concat([made.diagnostics, *checks]),
+        notes=(
+            f"{known} groups are compared: read the pooled numbers. Unpooled, the extremes of many groups are "
+            "further out than the truth.",
+            *((_NO_VERDICT,) if compared else ()),
+            *made.notes,
+        ),
+        draw=subgroup_figures.funnel_plot if compared else subgroup_figures.forest,
+    )
+
+
+def drawn_together(
+    rows: pl.DataFrame, by: str, day: int, confidence: float
+) -> tuple[list[dict[str, Any]], list[pl.DataFrame], int]:
+    """Pool the adjusted shares of groups: rows of the answer, checks, and how many groups have a number.
+
+    Parameters
+    ----------
+    rows
+        ``stratum, estimate, low, high, n, denominator`` of the adjusted shares at `day`.
+
+    Raises
+    ------
+    NotEstimable
+        When fewer than three groups (of a stage, where `by` names one) have a number.
+    """
+    parts = by.split("_by_")
     known = rows.filter(pl.col("estimate").is_not_null(), pl.col("estimate").is_between(1e-9, 1 - 1e-9))
     within = pl.col("stratum").str.split(" in ").list.last() if len(parts) > 1 else pl.lit("")
     sets = [g for _, g in known.group_by(within.alias("within"), maintain_order=True) if g.height >= _FEWEST_GROUPS]
@@ -95,35 +131,17 @@ def subgroups(
             f"needed to say how much groups differ. adjusted_response(by='{by}') compares them as they are."
         )
     z = float(normal_quantile(0.5 + confidence / 2))
-    frame, checks = rows.to_dicts(), []
+    frame: list[dict[str, Any]] = []
+    checks = []
     for mine in sets:
         shares, low, high = (mine[c].to_numpy() for c in ("estimate", "low", "high"))
         y, error = _scale(shares), (_scale(high) - _scale(low)) / (2 * z)
         pooled = partial_pooling(y, error, confidence)
         compared = funnel(y, error) if by == "centre" else None
         where = f" in {mine['stratum'][0].split(' in ')[-1]}" if len(parts) > 1 else ""
-        frame += _rows(mine, pooled, compared, horizon_day, where)
+        frame += _rows(mine, pooled, compared, day, where)
         checks.append(_checks(compared, mine.height, where))
-    settings = {**made.settings, "question": "subgroups", "horizon_day": [horizon_day]}
-    return Result(
-        question="subgroups",
-        title=f"Response by day {horizon_day} by {by}, adjusted for {', '.join(chosen)}, partially pooled",
-        frame=frame_of(frame),
-        settings=settings,
-        attrition=made.attrition,
-        diagnostics=pl.concat([made.diagnostics, *checks]),
-        notes=(
-            f"{known.height} groups are compared: read the pooled numbers. Unpooled, the extremes of many groups are "
-            "further out than the truth.",
-            *(
-                ("Outside the funnel is a reason to look at the data and the case mix, and no verdict.",)
-                if compared
-                else ()
-            ),
-            *made.notes,
-        ),
-        draw=subgroup_figures.funnel_plot if compared is not None else subgroup_figures.forest,
-    )
+    return frame, checks, known.height
 
 
 def _scale(share: Floats) -> Floats:

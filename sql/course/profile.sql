@@ -1,6 +1,6 @@
 -- title: What is known of each course at its first session
 -- grain: course_id
--- source: record.patient, target, condition, product; course.course, course.stage, course.baseline
+-- source: record.patient, target, condition, product, processing; course.course, course.stage, course.baseline
 -- renewed: whole; reads the data cut
 with diagnosis as (
     select target_id, min(diagnosis) as diagnosis, max(symptom_months) as symptom_months
@@ -36,6 +36,7 @@ select
         10000 * cast(weight.weight_kg as double) / nullif(cast(patient.height_cm * patient.height_cm as double), 0), 4
     ) as decimal(12, 4)) as bmi,
     product.product, product.donor, product.origin, product.separation, product.expanded,
+    product.viability_pct, processing.same_day,
     session.route, session.guidance, session.dose_viable_million, series.series_dose_million,
     case
         when session.dose_viable_million < 50 then '<50 million'
@@ -51,5 +52,6 @@ left join diagnosis on course.target_id = diagnosis.target_id
 left join course.stage as stage on course.course_id = stage.course_id and stage.stage_map = 'default'
 left join course.session as session on course.index_session_id = session.session_id
 left join record.product as product on session.product_id = product.id
+left join record.processing as processing on product.id = processing.product_id
 left join weight on course.course_id = weight.course_id
 left join series on course.course_id = series.course_id

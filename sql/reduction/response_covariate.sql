@@ -24,6 +24,8 @@ select
     cast(profile.symptom_months as double) as symptom_months,
     profile.stage, profile.site, profile.origin, profile.donor, profile.separation,
     case when profile.expanded then 'expanded' when not profile.expanded then 'not expanded' end as expanded,
+    case when profile.same_day then 'same day' when not profile.same_day then 'another day' end as same_day,
+    cast(profile.viability_pct as double) as viability,
     profile.route, profile.guidance, profile.dose_band, profile.centre,
     cast(profile.dose_viable_million as double) as dose_million,
     cast(profile.series_dose_million as double) as series_dose_million

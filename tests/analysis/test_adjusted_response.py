@@ -19,7 +19,17 @@ def knees(tmp_path_factory):
     """900 patients whose response depends on their stage and, by design, on nothing else we adjust for."""
     folder = tmp_path_factory.mktemp("adjusted")
     made = simulate(
-        Design(patients=900, seed=21, noise=0.0, losses=False, boosters=False, ends=False, missed=0, dropout=0)
+        Design(
+            patients=900,
+            seed=21,
+            noise=0.0,
+            losses=False,
+            boosters=False,
+            ends=False,
+            missed=0,
+            dropout=0,
+            details=True,
+        )
     )
     sources.write_template(made, folder / "files")
     Registry.create(folder / "a.duckdb", key=KEY).close()
@@ -67,10 +77,10 @@ def test_differences_are_those_of_the_standardised_risks_and_the_interaction_is_
     assert test["estimate"] > 0.001 and "df" in test["note"]
 
 
-def test_a_stage_without_ten_responses_is_left_out_with_the_reason(knees):
+def test_a_stage_of_few_courses_is_left_out_with_the_reason(knees):
     frame = adjusted_response(knees, confirmation="first").frame
     empty = frame.filter(quantity="response", stratum="pre_radiographic")
-    assert empty["estimate"].is_null().all() and (empty["note"] == "fewer than 10 responses").all()
+    assert empty["estimate"].is_null().all() and (empty["note"] == "fewer than 20 courses, or 3 responses").all()
 
 
 def test_the_courses_standardised_over_are_those_of_the_strata_fitted(knees):
@@ -127,5 +137,12 @@ def test_processing_separates_strata_and_is_a_covariate(knees):
     by_cells = adjusted_response(knees, covariates=("separation",), confirmation="first", confidence=0.999)
     ratios = by_cells.frame.filter(quantity="hazard_ratio")
     assert ratios.height == 2 and (ratios["low"] < 1).all() and (ratios["high"] > 1).all()
+    made = adjusted_response(knees, covariates=("same_day", "viability"), confirmation="first", confidence=0.999)
+    ratios = made.frame.filter(quantity="hazard_ratio")
+    assert ratios["stratum"].to_list() == ["same_day: same day against another day", "viability, per 10 % of cells"]
+    assert (ratios["low"] < 1).all() and (ratios["high"] > 1).all()
+    assert [n for n in made.notes if "processing on the day of use" in n] and [
+        n for n in made.notes if "viability" in n
+    ]
     with pytest.raises(UsageError, match="which separates the strata"):
         adjusted_response(knees, by="separation", covariates=("separation",))

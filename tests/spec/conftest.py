@@ -86,7 +86,7 @@ class Given:
             "data cut": self._cut, "default definition": self._default, "cohort": self._cohort,
             "question": self._question, "booster question": self._booster, "decisions": self._decision, "harms": self._harm, "harm question": self._harm_question,
             "outlook question": self._outlook, "loss question": self._loss, "conditions": self._condition, "products": self._product,
-            "consents": self._consent, "goals": self._goal,
+            "consents": self._consent, "goals": self._goal, "processing": self._processing,
         }[section]  # fmt: skip
         writer(row)
 
@@ -207,6 +207,12 @@ class Given:
     def _product(self, row: Row) -> None:
         processed = {"separation": row.get("separation") or "none", "expanded": row.get("expanded") == "yes"}
         self._new("product", str(row["product"]), **{**row, **processed})
+
+    def _processing(self, row: Row) -> None:
+        of = self.ids["product", str(row["product"])]
+        self._insert(
+            "record.processing", {"id": next(self.next_id), "product_id": of, "same_day": row["same day"] == "yes"}
+        )
 
     def _cut(self, row: Row) -> None:
         load = {"load_id": next(self.next_id), "loaded_at": DAY_ZERO, "loaded_by": "us"}

@@ -18,9 +18,14 @@ def test_a_second_knee_and_a_second_course_have_the_baseline_and_age_of_their_ow
 def test_processing_is_that_of_the_product_of_the_courses_own_first_session_and_not_known_without_one(given):
     given("""
         products
-        product | donor      | origin      | separation        | expanded
-        BMAC    | autologous | bone_marrow | density_gradient  | no
-        AD      | autologous | synovium    | plastic_adherence | yes
+        product | donor      | origin      | separation        | expanded | viability_pct
+        BMAC    | autologous | bone_marrow | density_gradient  | no       | 92.5
+        AD      | autologous | synovium    | plastic_adherence | yes      | -
+
+        processing
+        product | same day
+        BMAC    | yes
+        AD      | no
 
         sessions
         patient | side  | course | day | product
@@ -49,9 +54,9 @@ def test_processing_is_that_of_the_product_of_the_courses_own_first_session_and_
     """).derives(
         "reduction.response_covariate",
         """
-        course       | separation        | expanded
-        Anna left 1  | density_gradient  | not expanded
-        Anna left 2  | plastic_adherence | expanded
-        Anna right 1 | -                 | -
+        course       | separation        | expanded     | viability | same_day
+        Anna left 1  | density_gradient  | not expanded | 92.5      | same day
+        Anna left 2  | plastic_adherence | expanded     | -         | another day
+        Anna right 1 | -                 | -            | -         | -
     """,
     )

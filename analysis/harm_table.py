@@ -14,7 +14,7 @@ from analysis.cohort import By, check_confidence, common_settings
 from analysis.disclosure import POLICY
 from analysis.disclosure.complementary import given_away
 from analysis.exposure import exposure_note
-from analysis.numerics.exact import exact_rate, exact_share
+from analysis.numerics.exact import Clustered, clustered_rate, clustered_share
 from analysis.result import Result, diagnostics_of, frame_of, row
 from analysis.safety import RelatedTo, place_harm, reduce_harm, what_is_counted
 from analysis.told import rows_used
@@ -24,6 +24,8 @@ from registry.loadreport import html_table
 # Parts first, then what they add up to.
 GRADES = ("1", "2", "3", "4", "5", "any")
 RELATIONS = ("related", "not related", "not stated", "any")
+# The rows of a cell: events per 100 sessions, and courses with one; none where nobody is in the stratum.
+Cell = tuple[dict[str, Any] | None, dict[str, Any] | None]
 _RATE, _SHARE = "events_per_100_sessions", "courses_with_event"
 
 
@@ -37,18 +39,23 @@ class HarmTable(Result):
         In a cell: events (courses with one); events per 100 sessions with limits. Relations of a grade without any
         event are left out.
         """
+        labels, out = [s["label"] for s in self.settings["strata"]], []
+        for grade, relation, cells in self.lines():
+            line = {"grade": _grade(grade) if relation == "any" else "", "relation": relation}
+            out.append({**line, **{label: _text(*cell) for label, cell in zip(labels, cells, strict=True)}})
+        return pl.DataFrame(out)
+
+    def lines(self) -> list[tuple[str, str, list[Cell]]]:
+        """Return grade, relation and the cells of the strata, line by line: each grade in all, then by relation."""
         cells = {(r["stratum"], r["quantity"]): r for r in self.frame.iter_rows(named=True)}
         codes = [s["code"] for s in self.settings["strata"]]
-        out = []
+        out: list[tuple[str, str, list[Cell]]] = []
         for grade in reversed(GRADES):
             some = any((cells.get((c, _name(_RATE, grade, "any"))) or {"n": 0})["n"] != 0 for c in codes)
             for relation in ("any", *RELATIONS[:-1]) if some else ("any",):
-                line = {"grade": _grade(grade) if relation == "any" else "", "relation": relation}
-                for s in self.settings["strata"]:
-                    rate, share = (cells.get((s["code"], _name(q, grade, relation))) for q in (_RATE, _SHARE))
-                    line[s["label"]] = _text(rate, share)
-                out.append(line)
-        return pl.DataFrame(out)
+                names = [_name(q, grade, relation) for q in (_RATE, _SHARE)]
+                out.append((grade, relation, [(cells.get((c, names[0])), cells.get((c, names[1]))) for c in codes]))
+        return out
 
     def suppress(self, smallest: int = POLICY.smallest_cell) -> HarmTable:
         """Withhold cells of few events or courses, and those that the totals would give away with them."""
@@ -156,8 +163,8 @@ def safety_by_grade(
         notes=(
             *exposure_note(by),
             "Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least.",
-            "A course counts once in every cell in which it had an event; the exact limits take courses, and events of "
-            "one course, as independent.",
+            "A course counts once in every cell in which it had an event. Limits are exact, of as many events as count "
+            "like independent ones: where a few patients have many, they are wider.",
         ),
     )
 
@@ -165,15 +172,24 @@ def safety_by_grade(
 def _of_stratum(code: str, mine: pl.DataFrame, counted: pl.DataFrame, confidence: float) -> list[dict[str, Any]]:
     if mine.height == 0:
         return [row(code, _name(_RATE, "any", "any"), n=0, denominator=0, note="nobody in this stratum")]
-    sessions, found = float(mine["n_sessions"].sum()), {(r[1], r[2]): r[3:] for r in counted.iter_rows()}
-    out = []
+    patients = (
+        mine.sort("course_id")
+        .group_by("patient_id", maintain_order=True)
+        .agg(pl.col("n_sessions").sum(), courses=pl.len())
+    )
+    exposures = [patients[c].cast(pl.Float64).to_numpy() for c in ("n_sessions", "courses")]
+    found, out = {(r[1], r[2]): r[3:] for r in counted.iter_rows()}, []
     for grade in GRADES:
         for relation in RELATIONS:
-            events, with_one = found.get((grade, relation), (0, 0))
-            rate, low, high = (100 * v for v in exact_rate(events, sessions, confidence))
+            events, with_one, *sums = found.get((grade, relation), (0,) * 6)
+            rates, shares = (
+                Clustered(n, float(t.sum()), squares, cross, float(t @ t))
+                for n, t, squares, cross in zip((events, with_one), exposures, sums[::2], sums[1::2], strict=True)
+            )
+            rate, low, high = (100 * v for v in clustered_rate(rates, confidence))
             out.append(row(code, _name(_RATE, grade, relation), estimate=rate, low=low, high=high, n=events,
                            denominator=mine.height))  # fmt: skip
-            share, low, high = exact_share(with_one, mine.height, confidence)
+            share, low, high = clustered_share(shares, confidence)
             out.append(row(code, _name(_SHARE, grade, relation), estimate=share, low=low, high=high, n=with_one,
                            denominator=mine.height))  # fmt: skip
     return out

@@ -23,7 +23,7 @@ from analysis.cohort import (
 )
 from analysis.exposure import exposure_note
 from analysis.first_event import first_event_rows
-from analysis.numerics.exact import exact_rate, exact_share
+from analysis.numerics.exact import Clustered, clustered_rate, clustered_share, exact_rate
 from analysis.numerics.recurrent import mean_cumulative_function
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from analysis.safety_figures import events
@@ -103,19 +103,7 @@ def safety(
     check_confidence(confidence)
     strata, kept = place_harm(courses, by, category, least_grade, serious, related_to)
     rows, happened, cells, patterns = reduce_harm(kept, "harm_event", "harm_first_cell", "harm_first_cluster")
-    frame: list[dict[str, Any]] = []
-    curves: list[dict[str, Any]] = []
-    for s in strata:
-        mine = rows.filter(pl.col("stratum") == s.code)
-        if mine.height == 0:
-            frame.append(row(s.code, "events_per_100_sessions", n=0, denominator=0, note="nobody in this stratum"))
-            continue
-        frame += _rates(mine, s.code, confidence)
-        over_time, drawn = _over_time(happened, mine, s, days, confidence)
-        frame += over_time
-        curves += drawn
-    first, drawn = first_event_rows(cells, patterns, strata, days, confidence, seed)
-    frame, curves = [*frame, *first], [*curves, *drawn]
+    frame, curves = harm_rows(rows, happened, cells, patterns, strata, days, confidence, seed)
     what = what_is_counted(category, least_grade, serious, related_to)
     settings = {
         **common_settings(kept, strata, "safety", by),
@@ -142,11 +130,31 @@ def safety(
             *exposure_note(by),
             "Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least.",
             "Courses are watched to their last contact; who is never heard of again has told of no event.",
-            "The exact limits take courses, and events of one course, as independent; the mean number does not need "
-            "the latter. Two treated sides of one person count as two courses, and a year of both as two course-years.",
+            "Limits are exact, of as many events as count like independent ones: where a few patients have many, they "
+            "are wider. Two treated sides of one person count as two courses, and a year of both as two course-years.",
         ),
         draw=events,
     )
+
+
+def harm_rows(
+    rows: pl.DataFrame, happened: pl.DataFrame, cells: pl.DataFrame, patterns: pl.DataFrame, strata: list[Stratum],
+    days: Floats, confidence: float, seed: int,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:  # fmt: skip
+    """Return the rows of the answer and of its curves, from the reductions of harm that :func:`safety` reads."""
+    frame: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for s in strata:
+        mine = rows.filter(pl.col("stratum") == s.code)
+        if mine.height == 0:
+            frame.append(row(s.code, "events_per_100_sessions", n=0, denominator=0, note="nobody in this stratum"))
+            continue
+        frame += _rates(mine, s.code, confidence)
+        over_time, drawn = _over_time(happened, mine, s, days, confidence)
+        frame += over_time
+        curves += drawn
+    first, drawn = first_event_rows(cells, patterns, strata, days, confidence, seed)
+    return [*frame, *first], [*curves, *drawn]
 
 
 def reduce_harm(kept: Courses, *names: str) -> list[pl.DataFrame]:
@@ -198,20 +206,27 @@ def place_harm(
 
 
 def _rates(mine: pl.DataFrame, code: str, confidence: float) -> list[dict[str, Any]]:
-    events, with_event = int(mine["n_events"].sum()), mine.filter(pl.col("n_events") > 0).height
-    sessions, years = float(mine["n_sessions"].sum()), float(mine["watched_day"].sum()) / _YEAR
-    seen = f"none seen in {sessions:,.0f} sessions and {years:,.0f} course-years"
-    note = f"{seen}: the upper limit is what is still possible" if events == 0 else None
+    # In order: sums in another order differ in their last digit.
+    patients = mine.sort("course_id").group_by("patient_id", maintain_order=True).agg(
+        pl.col("n_events", "n_watched_events", "n_sessions", "watched_day").sum(),
+        with_event=(pl.col("n_events") > 0).sum(), courses=pl.len(),
+    )  # fmt: skip
+    total = dict(zip(patients.columns, patients.sum().row(0), strict=True))
+    seen = f"none seen in {total['n_sessions']:,.0f} sessions and {total['watched_day'] / _YEAR:,.0f} course-years"
+    note = f"{seen}: the upper limit is what is still possible" if total["n_events"] == 0 else None
     out = []
     exposures = {
-        "events_per_100_sessions": (events, sessions),
-        "events_per_100_course_years": (int(mine["n_watched_events"].sum()), years),
+        "events_per_100_sessions": ("n_events", patients["n_sessions"].cast(pl.Float64)),
+        "events_per_100_course_years": ("n_watched_events", patients["watched_day"] / _YEAR),
     }
-    for quantity, (n, exposure) in exposures.items():
-        rate, low, high = (100 * v for v in exact_rate(n, exposure, confidence))
-        out.append(row(code, quantity, estimate=rate, low=low, high=high, n=n, denominator=mine.height, note=note))
-    share, low, high = exact_share(with_event, mine.height, confidence)
-    out.append(row(code, "courses_with_event", estimate=share, low=low, high=high, n=with_event,
+    for quantity, (counted, exposure) in exposures.items():
+        of = Clustered.of(patients[counted].to_numpy(), exposure.to_numpy())
+        rate, low, high = (100 * v for v in clustered_rate(of, confidence))
+        out.append(row(code, quantity, estimate=rate, low=low, high=high, n=int(of.number), denominator=mine.height,
+                       note=note))  # fmt: skip
+    of = Clustered.of(patients["with_event"].to_numpy(), patients["courses"].to_numpy())
+    share, low, high = clustered_share(of, confidence)
+    out.append(row(code, "courses_with_event", estimate=share, low=low, high=high, n=int(of.number),
                    denominator=mine.height, note=note))  # fmt: skip
     return out
 
@@ -221,10 +236,8 @@ def _over_time(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the mean cumulative number of events by day, and the curve of it."""
     happened = happened.filter("watched").join(mine.select("course_id"), on="course_id", how="semi")
-    number = {c: i for i, c in enumerate(mine["course_id"].to_list())}
-    # An event on the day of the first session happened just after it began.
-    cuts = happened.select("course_id", pl.col("day").cast(pl.Float64).clip(0.5), events=pl.col("n"))
-    curve = mean_cumulative_function(*_windows(mine, cuts, number), level=confidence)
+    patient, start, stop, number, courses = _windows(mine, happened)
+    curve = mean_cumulative_function(patient, start, stop, number, weight=courses, level=confidence)
     rows, drawn = [], []
     last = min(float(days[-1]), float(mine["watched_day"].cast(pl.Float64).to_numpy().max()))
     counted = {"denominator": mine.height}
@@ -256,19 +269,28 @@ def _later(rows: pl.DataFrame) -> dict[str, Any]:
     return check("events reported after the last contact", later, "a count", True, note)
 
 
-def _windows(mine: pl.DataFrame, cuts: pl.DataFrame, number: dict[int, int]) -> tuple[Floats, ...]:
-    """Cut the time watched of each course at its events: subject, start, stop and events at the stop."""
-    ends = mine.select("course_id", day=pl.col("watched_day").cast(pl.Float64), events=pl.lit(0, pl.Int64))
-    cuts = cuts.join(ends.select("course_id", last="day"), on="course_id").filter(pl.col("day") <= pl.col("last"))
-    rows = (
-        pl.concat([cuts.select("course_id", "day", "events"), ends])
-        .group_by("course_id", "day")
-        .agg(pl.col("events").sum())
-        .sort("course_id", "day")
-        .with_columns(start=pl.col("day").shift(1).over("course_id").fill_null(0.0))
+def _windows(mine: pl.DataFrame, happened: pl.DataFrame) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Cut the time watched of each patient at events and at ends of watching of the courses.
+
+    Return patient, start, stop, events per course at the stop, and how many courses were watched up to it.
+    """
+    people = mine.select("course_id", "patient_id", last=pl.col("watched_day").cast(pl.Float64))
+    # An event on the day of the first session happened just after it began.
+    cuts = happened.select("course_id", day=pl.col("day").cast(pl.Float64).clip(0.5), events=pl.col("n"))
+    cuts = cuts.join(people, on="course_id").filter(pl.col("day") <= pl.col("last"))
+    cuts = cuts.select("patient_id", "day", "events")
+    ends = people.select("patient_id", day="last", events=pl.lit(0, pl.Int64))
+    rows = pl.concat([cuts, ends]).group_by("patient_id", "day").agg(pl.col("events").sum()).sort("patient_id", "day")
+    watched = people.group_by("patient_id", day="last").agg(over=pl.len().cast(pl.Int64))
+    rows = rows.join(watched, on=["patient_id", "day"], how="left").sort("patient_id", "day")
+    over = pl.col("over").fill_null(0)
+    rows = rows.with_columns(
+        start=pl.col("day").shift(1).over("patient_id").fill_null(0.0),
+        courses=over.cum_sum(reverse=True).over("patient_id"),
     )
-    subject = rows["course_id"].replace_strict(number, return_dtype=pl.Int64).to_numpy().astype(float)
-    return subject, rows["start"].to_numpy(), rows["day"].to_numpy(), rows["events"].to_numpy().astype(float)
+    number = [rows[c].cast(pl.Float64).to_numpy() for c in ("patient_id", "start", "day", "events", "courses")]
+    patient, start, stop, events, courses = number
+    return patient, start, stop, events / courses, courses
 
 
 def what_is_counted(category: str | None, least_grade: int, serious: bool, related_to: str | None) -> str:

@@ -207,7 +207,7 @@ def _changes(courses: Courses, by: By) -> Iterator[Row]:
 
 
 def _harm(courses: Courses, by: By) -> Iterator[Row]:
-    """Exact limits of rates and shares of adverse events."""
+    """Exact limits of rates and shares of adverse events, of the events that count like independent ones."""
     from statsmodels.stats.proportion import proportion_confint
     from statsmodels.stats.rates import confint_poisson
 
@@ -224,7 +224,8 @@ def _harm(courses: Courses, by: By) -> Iterator[Row]:
     for quantity, (events, exposure, per) in counted.items():
         for stratum, asked in _by_stratum(ours, (quantity,)):
             mine = people.filter(pl.col("stratum") == stratum)
-            n, of = float(mine[events].sum()), float(mine[exposure].sum())
+            effect = _design_effect(mine, events, None if per == 1 else exposure)
+            n, of = (float(mine[c].sum()) / effect for c in (events, exposure))
             exact = proportion_confint(n, of, method="beta") if per == 1 else confint_poisson(n, of, method="exact-c")
             method = "proportion_confint" if per == 1 else "confint_poisson"
             for limit, value in zip(("low", "high"), exact, strict=True):
@@ -232,6 +233,21 @@ def _harm(courses: Courses, by: By) -> Iterator[Row]:
                 yield from _beside(
                     here, {None: per * value}, f"{quantity}, {limit}", 1e-6, _named("statsmodels", method)
                 )
+
+
+def _design_effect(mine: pl.DataFrame, events: str, exposure: str | None) -> float:
+    """Return the variance clustered by patient over that of independent events, in a model of nothing but the mean."""
+    import statsmodels.api as sm
+
+    y = mine[events].cast(pl.Float64).to_numpy()
+    if y.sum() == 0 or (exposure is None and y.all()):
+        return 1.0
+    offset = None if exposure is None else np.log(mine[exposure].cast(pl.Float64).to_numpy())
+    family = sm.families.Binomial() if exposure is None else sm.families.Poisson()
+    model = sm.GLM(y, np.ones((len(y), 1)), family=family, offset=offset)
+    groups = {"groups": mine["patient_id"].to_numpy(), "use_correction": False}
+    plain, clustered = model.fit(tol=1e-12), model.fit(tol=1e-12, cov_type="cluster", cov_kwds=groups)
+    return max(float(clustered.cov_params()[0, 0] / plain.cov_params()[0, 0]), 1.0)
 
 
 # Question, how it is put, and whether that takes minutes where courses are many.

@@ -6,6 +6,7 @@ import polars as pl
 
 from analysis import Result, disclosure, estimand
 from analysis.description import Description
+from analysis.harm_table import HarmTable
 from analysis.told import not_selected
 from registry import Registry
 from registry.errors import UsageError
@@ -80,7 +81,7 @@ def _used(flow: pl.DataFrame) -> str:
 def footnotes(result: Result) -> list[str]:
     """Return what stands below a table of a result: the data, the limits, the definition, and the notes."""
     s = result.settings
-    marked = ", each marked by a dot" if isinstance(result, Description) else ""
+    marked = ", each marked by a dot" if isinstance(result, Description | HarmTable) else ""
     few = disclosure.POLICY.smallest_cell
     lines = [f"Data to {s['data_cut']}. Cells of fewer than {few} courses are suppressed{marked}."]
     if s.get("round_counts"):
@@ -88,6 +89,9 @@ def footnotes(result: Result) -> list[str]:
         lines.append(f"{told}: parts may not add up to their total.")
     if "confidence" in s:
         lines.append(f"In brackets: {100 * s['confidence']:.0f} % limits.")
+    if isinstance(result, HarmTable):
+        of = f"{100 * s['confidence']:.0f} %"
+        lines[-1] = f"Events (courses with one); events per 100 sessions with exact {of} limits."
     if s.get("definition"):
         lines.append(
             f"Response: {s['definition_label']} ({s['definition']} v{s['definition_version']}"

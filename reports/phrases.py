@@ -124,8 +124,8 @@ _SETTINGS = (
 
 # What somebody chose for the patient (analysis.exposure).
 _EXPOSURES = (
-    N_("cell source"), N_("donor"), N_("product"), N_("separation of cells"), N_("expansion in culture"), N_("route"),
-    N_("guidance"), N_("dose"),
+    N_("cell source"), N_("donor"), N_("product"), N_("separation of cells"), N_("expansion in culture"),
+    N_("processing on the day of use"), N_("viability of the cells"), N_("route"), N_("guidance"), N_("dose"),
 )  # fmt: skip
 
 _NOTES = (
@@ -176,12 +176,15 @@ _NOTES = (
     N_("An end counts whenever it was reported; a course without one is censored at its last contact. Where ends are "
        "reported also of those no longer seen, the incidence is overstated."),
     N_("A description of similar courses, not a recommendation: they were not assigned their treatment at random."),
-    N_("Changes, and states of targets that go on, are of those seen at the visit: who stays away may fare otherwise. "
-       "Ends are of all who were due, as reported."),
+    N_("Changes, and states of targets that go on, are of those seen at the visit, who stand for those alike in what "
+       "was last seen of them who were not: who stays away for another reason may fare otherwise. Ends are of all who "
+       "were due, as reported."),
+    N_("A course counts once in every cell in which it had an event. Limits are exact, of as many events as count like "
+       "independent ones: where a few patients have many, they are wider."),
     N_("Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least."),
     N_("Courses are watched to their last contact; who is never heard of again has told of no event."),
-    N_("The exact limits take courses, and events of one course, as independent; the mean number does not need the "
-       "latter. Two treated sides of one person count as two courses, and a year of both as two course-years."),
+    N_("Limits are exact, of as many events as count like independent ones: where a few patients have many, they are "
+       "wider. Two treated sides of one person count as two courses, and a year of both as two course-years."),
     N_("Whoever set a low goal attains it more easily: shares compare what was reached with what was hoped for."),
     N_("Goals that nobody assessed are in no share but that of all named, which says how far they could move it."),
     N_("Exact limits take courses as independent; two treated sides of one person count as two."),

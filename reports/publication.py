@@ -18,6 +18,7 @@ from analysis import (
     joint_replacement,
     loss_of_response,
     safety,
+    safety_by_grade,
     time_in_response,
     time_to_response,
     trajectories,
@@ -29,6 +30,7 @@ from analysis.disclosure.beside import without_variables
 from analysis.disclosure.messages import in_few
 from analysis.disclosure.policy import Policy
 from analysis.disclosure.rounding import in_multiples, rounded
+from analysis.harm_table import HarmTable
 from analysis.result import versions
 from registry import Courses, Registry
 from registry.errors import NotEstimable, UsageError
@@ -53,6 +55,7 @@ _QUESTIONS: dict[str, Callable[[Courses], Result]] = {
     "joint_replacement": joint_replacement,
     "booster_effect": booster_effect,
     "safety": safety,
+    "safety_by_grade": safety_by_grade,
 }
 
 
@@ -140,7 +143,7 @@ def _answers(courses: Courses, given_back: Collection[str] = (), round_counts: i
         made.entries.extend(log.of_result(result, shown, f"numbers/{name}.csv"))
 
     for name, question in _QUESTIONS.items():
-        if name == "safety" and "product" in given_back:
+        if name in ("safety", "safety_by_grade") and "product" in given_back:
             made.left_out[name] = "counts by product would give back, beside the rows, an origin that was taken away"
             continue
         try:
@@ -229,7 +232,7 @@ def _write_results(folder: Path, answers: _Answers, title: str, registry: Regist
     printed: list[Table] = []
     for n_table, (name, result) in enumerate(answers.found.items(), 1):
         safe_for_spreadsheets(result.frame).write_csv(folder / "numbers" / f"{name}.csv")
-        frame = result.table() if isinstance(result, Description) else tables.wide(result)
+        frame = result.table() if isinstance(result, Description | HarmTable) else tables.wide(result)
         table = Table(result.title, frame, tuple(footnotes(result)), n_table)
         stem = f"tables/table_{n_table}_{name}"
         tables.write(folder / stem, table)

@@ -1,4 +1,4 @@
-"""Safety in the summary report: adverse events by product, with what is still possible where none was seen."""
+"""Safety in the summary report: by product, grade and relation; where none was seen, what is still possible."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis import Result, safety
+from analysis import Result, safety, safety_by_grade
+from analysis.harm_table import HarmTable
 from registry import Courses
 from registry.errors import NotEstimable
 from reports.words import Words
@@ -22,6 +23,33 @@ def safety_results(courses: Courses) -> list[Result]:
         return [safety(courses, by="product", serious=serious).suppress() for serious in (False, True)]
     except NotEstimable:
         return []
+
+
+def grade_result(courses: Courses) -> HarmTable | None:
+    """Return the suppressed table of adverse events by grade and relation; none if there is no session or no event."""
+    try:
+        made = safety_by_grade(courses, by="product").suppress()
+    except NotEstimable:
+        return None
+    return made if made.frame["n"].fill_null(1).sum() > 0 else None
+
+
+def grade_section(result: HarmTable | None, words: Words) -> dict[str, Any] | None:
+    """Return products and, by grade and relation, what the table shows of each: events, courses and the rate."""
+    if result is None:
+        return None
+    relations = {"any": words.say("any relation"), "related": words.say("related"),
+                 "not related": words.say("not related"), "not stated": words.say("not stated")}  # fmt: skip
+    rows = [
+        {
+            "grade": words.say("any grade") if grade == "any" else words.say("grade %(n)s", n=grade),
+            "relation": relations[relation],
+            "whole": relation == "any",
+            "cells": [None if rate is None else {**rate, "courses": share and share["n"]} for rate, share in cells],
+        }
+        for grade, relation, cells in result.lines()
+    ]
+    return {"products": [s["label"] for s in result.settings["strata"]], "rows": rows}
 
 
 def safety_section(results: list[Result], words: Words) -> list[dict[str, Any]]:

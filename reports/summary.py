@@ -23,6 +23,7 @@ from analysis import (
 )
 from analysis.description import Description
 from analysis.disclosure.messages import in_few
+from analysis.harm_table import HarmTable
 from analysis.result import versions
 from analysis.trajectory_question import own_unit
 from registry import Courses, Registry
@@ -41,7 +42,7 @@ from reports.phrases import N_
 from reports.printed import write_pdf
 from reports.quality_section import quality_section
 from reports.readers import readable, readable_checks
-from reports.safety_section import safety_results, safety_section
+from reports.safety_section import grade_result, grade_section, safety_results, safety_section
 from reports.words import ENGLISH, Words, words_of
 
 
@@ -62,6 +63,7 @@ class Section:
     booster: Result | None
     outlook: Result | None
     harms: list[Result]
+    grades: HarmTable | None
     characteristics: Description | None
     goals: Result | None
     completeness: pl.DataFrame
@@ -214,6 +216,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         if response
         else None,
         harms=safety_results(courses),
+        grades=grade_result(courses),
         characteristics=described if isinstance(described, Description) else None,
         goals=goals_result(courses),
         completeness=completeness(registry, programme),
@@ -259,6 +262,7 @@ def _context(registry: Registry, section: Section, words: Words) -> dict[str, An
         ),
         "outlook": outlook_section(section.outlook),
         "harms": safety_section(section.harms, words),
+        "grades": grade_section(section.grades, words),
         "booster": booster_section(section.booster, of + "-booster", words),
         "characteristics": characteristics(section.characteristics, words) if section.characteristics else None,
         "goals": goals_section(section.goals),

@@ -205,11 +205,17 @@ def given_away(events: Counts, courses: Counts, smallest: int) -> Bools:
     -------
     NDArray
         In each row and column whose total is shown, what is hidden is two cells or more, together `smallest` or more.
+        The total of all is hidden only if it is of few.
     """
     hidden = ((events > 0) & (events < smallest)) | ((courses > 0) & (courses < smallest))
     at = np.arange(events.size).reshape(events.shape)
     lines: list[Line] = [(line[:-1], int(line[-1])) for line in (*at, *at.T)]
-    return closed(events.ravel(), hidden.ravel(), lines, smallest).reshape(events.shape)
+    gone = closed(events.ravel(), hidden.ravel(), lines, smallest).reshape(events.shape)
+    if gone[-1, -1] and not hidden[-1, -1]:
+        # Other tables show how many there are in all: nothing within may be told that would be known from it.
+        gone = events > 0
+        gone[-1, -1] = False
+    return gone
 
 
 def refusals(

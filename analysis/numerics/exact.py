@@ -1,6 +1,16 @@
-"""Exact limits of counts: of a share (Clopper & Pearson), and of a Poisson rate (Garwood)."""
+"""Exact limits of counts: of a share (Clopper & Pearson), and of a Poisson rate (Garwood); alone, or of clusters.
+
+Where a few patients have many events, as many events say less than as many of different patients. Counts and
+exposures are then divided by the design effect, the clustered variance over that of independent events, where it is
+above 1 (Rao & Scott); where each patient has one at most, the limits are the exact ones.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis.numerics.laws import beta_quantile, chi2_quantile
 
@@ -22,3 +32,48 @@ def exact_share(part: float, whole: float, confidence: float) -> tuple[float, fl
     low = float(beta_quantile(alpha / 2, part, whole - part + 1)) if part > 0 else 0.0
     high = float(beta_quantile(1 - alpha / 2, part + 1, whole - part)) if part < whole else 1.0
     return part / whole, low, high
+
+
+@dataclass(frozen=True, slots=True)
+class Clustered:
+    """Sums over clusters (patients) of what each has: a number x (events) and an exposure t (years, sessions, courses).
+
+    Attributes: `number` and `exposure`, the sums of x and t; `squares` of x², `cross` of x t, `exposure_squares` of t².
+    """
+
+    number: float
+    exposure: float
+    squares: float
+    cross: float
+    exposure_squares: float
+
+    @classmethod
+    def of(cls, number: ArrayLike, exposure: ArrayLike) -> Clustered:
+        """Return the sums of clusters with numbers and exposures (g,)."""
+        x, t = np.asarray(number, dtype=float), np.asarray(exposure, dtype=float)
+        return cls(float(x.sum()), float(t.sum()), float(x @ x), float(x @ t), float(t @ t))
+
+    def effect(self, independent: float) -> float:
+        """Return the clustered variance of the number over `independent`, that of independent ones; at least 1."""
+        if independent <= 0:
+            return 1.0
+        rate = self.number / self.exposure
+        residual = self.squares - 2 * rate * self.cross + rate**2 * self.exposure_squares
+        # A rounding error above 1 is 1: of one course a patient the limits are the exact ones.
+        return effect if (effect := residual / independent) > 1 + 1e-9 else 1.0
+
+
+def clustered_rate(of: Clustered, confidence: float) -> tuple[float, float, float]:
+    """Return a rate with exact limits of the effective number of events (Rao & Scott 1999 Stat Med 18:1373)."""
+    effect = of.effect(of.number)
+    return exact_rate(of.number / effect, of.exposure / effect, confidence)
+
+
+def clustered_share(of: Clustered, confidence: float) -> tuple[float, float, float]:
+    """Return a share with exact limits of the effective size (Rao & Scott 1992 Biometrics 48:577).
+
+    `of` has as number those of a cluster that have what is counted, as exposure all of the cluster.
+    """
+    share = of.number / of.exposure
+    effect = of.effect(of.exposure * share * (1 - share))
+    return exact_share(of.number / effect, of.exposure / effect, confidence)

@@ -70,9 +70,10 @@ def mean_cumulative_function(
     subject : (n,) label; several rows of one subject are its course cut at events, and may leave gaps.
     start, stop : (n,) window of each row in one unit; windows of a subject must not overlap.
     events : (n,) number of events at stop, 0 when the window only ended.
-    weight : (n,) case weights, constant within subject; the variance takes the weighted subject as the unit.
+    weight : (n,) case weights; the variance takes the weighted subject as the unit. For a subject of several courses
+        watched at once, as clusters are, it is how many they are in each window, and `events` are those per course.
 
-    Raises ValueError as `check_rows`, for negative numbers of events, overlapping windows, or a weight that changes.
+    Raises ValueError as `check_rows`, for negative numbers of events, or overlapping windows.
     """
     leave, case, enter = check_rows(stop, weight, start)
     number = np.asarray(events, dtype=float)
@@ -94,14 +95,11 @@ def mean_cumulative_function(
 
 
 def _check_subjects(rows: _Rows, label: NDArray[np.generic]) -> None:
-    """Raise ValueError unless the windows of each subject are disjoint and equally weighted."""
+    """Raise ValueError unless the windows of each subject are disjoint."""
     same = rows.code[1:] == rows.code[:-1]
     overlap = same & (rows.enter[1:] < rows.leave[:-1])
     if overlap.any():
         raise ValueError(f"subject {label[1:][overlap][0]} has overlapping windows: it would be at risk twice")
-    changing = same & (rows.case[1:] != rows.case[:-1])
-    if changing.any():
-        raise ValueError(f"subject {label[1:][changing][0]} has more than one weight")
 
 
 def _squared_influence(rows: _Rows, time: Floats, at_risk: Floats, rate: Floats) -> Floats:

@@ -183,6 +183,19 @@ def test_cells_of_few_events_are_hidden_with_what_would_give_them_away():
     assert not given_away(table + 0 * table, np.where(table > 0, 99, 0), 2).any()
 
 
+def test_the_total_that_other_tables_show_is_hidden_only_if_it_is_of_few():
+    """In 500 random tables: if the sum of all had to go, all within would go instead."""
+    rng = np.random.default_rng(5)
+    for _ in range(500):
+        inner = rng.integers(0, 9, (5, 3)) * (rng.random((5, 3)) < 0.3)
+        events = np.block([[inner, inner.sum(1, keepdims=True)], [inner.sum(0, keepdims=True), inner.sum()]])
+        courses = np.minimum(events, rng.integers(1, 10, events.shape))
+        few = 0 < events[-1, -1] < 5 or 0 < courses[-1, -1] < 5
+        hidden = given_away(events, courses, 5)
+        assert hidden[-1, -1] == few or not hidden[-1, -1]
+        assert hidden[:-1, :-1][(inner > 0) & (inner < 5)].all()
+
+
 def test_what_leaves_of_a_table_by_grade_has_no_cell_that_is_small_or_the_rest_of_a_sum(everybody):
     shown = safety_by_grade(everybody, by="all").suppress().frame.filter(pl.col("quantity").str.contains("sessions"))
     n = {q.split(": ")[1]: v for q, v in shown.select("quantity", "n").iter_rows()}

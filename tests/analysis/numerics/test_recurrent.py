@@ -141,6 +141,19 @@ def test_unusable_windows_are_refused_with_the_reason(arguments, message):
         mean_cumulative_function(*arguments)
 
 
-def test_a_subject_with_two_weights_is_refused():
-    with pytest.raises(ValueError, match="subject 7 has more than one weight"):
-        mean_cumulative_function([7, 7], [0, 2], [2, 3], [0, 1], weight=[1, 2])
+def test_courses_of_one_patient_watched_at_once_are_one_subject_of_changing_weight():
+    """A patient's influence is the sum of those of the courses: the table of courses by times, added up by patient."""
+    stop, event = np.array([3.0, 5.0, 4.0, 2.0, 5.0]), np.array([1.0, 0.0, 1.0, 0.0, 1.0])
+    patient = np.array([1, 1, 2, 3, 3])
+    whole = mean_cumulative_function(
+        [1, 1, 2, 3, 3], [0, 3, 0, 0, 2], [3, 5, 4, 2, 5], [0.5, 0, 1, 0, 1], weight=[2, 1, 1, 2, 1]
+    )
+    influence, expected = np.zeros(5), []
+    for t in (3, 4, 5):
+        at_risk = stop >= t
+        rate = (event * (stop == t)).sum() / at_risk.sum()
+        influence = influence + (event * (stop == t) - rate * at_risk) / at_risk.sum()
+        expected.append(np.sqrt(sum(influence[patient == p].sum() ** 2 for p in (1, 2, 3))))
+    np.testing.assert_allclose(whole.at_risk, [4, 3, 2])
+    np.testing.assert_allclose(whole.mean, [1 / 4, 1 / 4 + 1 / 3, 1 / 4 + 1 / 3 + 1 / 2])
+    np.testing.assert_allclose(whole.std_error, expected)

@@ -115,7 +115,7 @@ def make(scenario: Scenario, courses: int, seed: int, stage: int | None = None) 
     change = _change(scenario, patient, here, baseline, rng)
     cut = rng.uniform(*_FOLLOW_UP, people)[patient]
     due = np.array([day + half for _, day, half in VISITS]) <= cut[:, None]
-    gone, came = _look(scenario, change, rng)
+    gone, came = look(scenario, change, rng)
     return World(patient, here, baseline, change - scenario.shift * gone, came & due, due)
 
 
@@ -142,7 +142,7 @@ def _change(scenario: Scenario, patient: Ints, stage: Ints, baseline: Floats, rn
     return np.asarray(baseline[:, None] - np.clip(baseline[:, None] - change, 0, 100))
 
 
-def _look(scenario: Scenario, change: Floats, rng: np.random.Generator) -> tuple[Bools, Bools]:
+def look(scenario: Scenario, change: Floats, rng: np.random.Generator) -> tuple[Bools, Bools]:
     """Return who has left by each visit and who came to it; leaving depends on the change last seen, and no other."""
     last, gone = np.full(len(change), 10.0), np.zeros(len(change), dtype=bool)
     left, came = np.zeros(change.shape, dtype=bool), np.zeros(change.shape, dtype=bool)

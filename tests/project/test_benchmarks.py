@@ -69,3 +69,21 @@ def test_the_whole_job_is_measured_beside_pandas_and_both_agree(tmp_path):
     # The same rule on the same files; ends censor in theirs and compete in ours.
     assert all(abs(ours[stage] - theirs[stage]) < 0.03 for stage in theirs)
     assert "| 1,000 |" in (tmp_path / "performance.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("study", "scenario", "quantities"),
+    [
+        ("dose", "at_random", ["response at 50 million", "crude, stages mixed: difference 100 - 25 million"]),
+        ("dose", "groups_differ", ["pooled", "own number", "spread between groups"]),
+        ("outlook", "at_random", ["typical_case", "share below best_case", "those who came: typical_case"]),
+        ("safety", "at_random", ["events_per_100_course_years", "complete case: mean_events by day 365"]),
+    ],
+)
+def test_the_study_gives_its_numbers_beside_the_naive_ones(tmp_path, study, scenario, quantities):
+    out = tmp_path / f"{study}.json"
+    run(f"truth/{study}.py", "--seeds", 3, "--courses", 900, "--scenarios", scenario, "--out", out)
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert set(quantities) <= {r["quantity"] for r in rows} and {r["seeds"] for r in rows} == {3}
+    assert f"| {scenario} | 900 | 3 | {quantities[0]} |" in out.with_suffix(".md").read_text(encoding="utf-8")

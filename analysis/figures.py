@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from analysis.disclosure import POLICY
-from registry.errors import UsageError
+from registry.errors import NotEstimable, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +59,8 @@ def cumulative_incidence(result: Result) -> Figure:
     from matplotlib.ticker import PercentFormatter
 
     shown = [s for s in result.settings["strata"] if (result.curves["stratum"] == s["code"]).any()]
+    if not shown:
+        raise NotEstimable("Every curve is hidden, so that there is nothing to draw; the numbers are in .frame.")
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 4.4 + 0.2 * len(shown)), layout="constrained")
         top, table = figure.subplots(2, 1, sharex=True, height_ratios=[1, 0.055 * (len(shown) + 1.4)])
@@ -229,15 +231,26 @@ def _event(result: Result) -> str:
 
 def _describe(figure: Figure, result: Result, shown: list[dict[str, Any]]) -> None:
     last = max(result.settings["horizon_day"])
-    ends = result.frame.filter(pl.col("quantity") == _quantity(result), pl.col("time_day") == last)
+    text = f"Cumulative incidence of {_event(result)} over {last / _DAYS_A_MONTH:.0f} months. At its end: "
+    figure.alt_text = text + at_end(result, _quantity(result), last, shown)  # type: ignore[attr-defined]
+
+
+def at_end(result: Result, quantity: str, last: float, strata: list[dict[str, Any]], *, limits: bool = False) -> str:
+    """Return in words what a curve shows at its end in each stratum: there, or on the last day that is known."""
+    known = result.frame.filter(pl.col("quantity") == quantity, pl.col("time_day") <= last)
+    known = known.drop_nulls("estimate").sort("time_day")
     parts = []
-    for stratum in shown:
-        value = ends.filter(pl.col("stratum") == stratum["code"])["estimate"]
-        if len(value) and value[0] is not None:
-            parts.append(f"{stratum['label']} {100 * value[0]:.0f} %")
-    span = f"over {last / _DAYS_A_MONTH:.0f} months"
-    text = f"Cumulative incidence of {_event(result)} {span}. At its end: {', '.join(parts)}."
-    figure.alt_text = text  # type: ignore[attr-defined]
+    for stratum in strata:
+        mine = known.filter(pl.col("stratum") == stratum["code"])
+        if mine.is_empty():
+            parts.append(f"{stratum['label']} not shown")
+            continue
+        found = mine.row(-1, named=True)
+        text = f"{stratum['label']} {100 * found['estimate']:.0f} %"
+        if limits and found["low"] is not None and found["high"] is not None:
+            text += f" ({100 * found['low']:.0f} to {100 * found['high']:.0f})"
+        parts.append(text if found["time_day"] == last else f"{text} at {found['time_day'] / _DAYS_A_MONTH:.0f} months")
+    return (", ".join(parts) or "not shown") + "."
 
 
 def _escaped(text: str) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, STATE_STYLE, _direct_labels, _risk_table
+from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, STATE_STYLE, _direct_labels, _risk_table, at_end
+from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ def share_in_response(result: Result) -> Figure:
     figure = _lines(result, "share_in_response", "Probability of being in response", "Months since the first session")
     last = max(result.settings["horizon_day"])
     text = f"Probability of being in response over {last / _DAYS_A_MONTH:.0f} months. At its end: "
-    figure.alt_text = text + _at_end(result, "share_in_response", last)  # type: ignore[attr-defined]
+    figure.alt_text = text + at_end(result, "share_in_response", last, _shown(result, "share_in_response"), limits=True)  # type: ignore[attr-defined]
     return figure
 
 
@@ -44,7 +45,7 @@ def loss_after_response(result: Result) -> Figure:
     figure = _lines(result, "response_lost", "Cumulative incidence of loss", when, "In response")
     text = f"Cumulative incidence of loss in those in response on day {landmark}, "
     text += f"over {last / _DAYS_A_MONTH:.0f} months. At its end: "
-    figure.alt_text = text + _at_end(result, "response_lost", last)  # type: ignore[attr-defined]
+    figure.alt_text = text + at_end(result, "response_lost", last, _shown(result, "response_lost"), limits=True)  # type: ignore[attr-defined]
     return figure
 
 
@@ -84,6 +85,8 @@ def _lines(result: Result, quantity: str, label: str, when: str, risk: str = "At
     from matplotlib.ticker import PercentFormatter
 
     shown = _shown(result, quantity)
+    if not shown:
+        raise NotEstimable("Every curve is hidden, so that there is nothing to draw; the numbers are in .frame.")
     last = max(result.settings["horizon_day"]) / _DAYS_A_MONTH
     style: Any = _STYLE
     with matplotlib.rc_context(style):
@@ -169,16 +172,6 @@ def _key(figure: Figure, result: Result) -> None:
 def _states_at(result: Result, code: str, last: float) -> str:
     shares = _shares(result, code, last)[1]
     return ", ".join(f"{label.lower()} {100 * s[-1]:.0f} %" for s, (_, label, *_) in zip(shares, _LAYERS, strict=True))
-
-
-def _at_end(result: Result, quantity: str, last: float) -> str:
-    ends = result.frame.filter(pl.col("quantity") == quantity, pl.col("time_day") == last).drop_nulls("estimate")
-    label = {s["code"]: s["label"] for s in result.settings["strata"]}
-    parts = []
-    for code, value, low, high in ends.select("stratum", "estimate", "low", "high").iter_rows():
-        limits = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f})"
-        parts.append(f"{label[code]} {100 * value:.0f} %{limits}")
-    return ", ".join(parts) + "."
 
 
 def _shown(result: Result, quantity: str) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def joint_replacement(
     Raises
     ------
     NotEstimable
-        When no course has any follow-up.
+        When no course has any follow-up, or nothing ends the target of the programme.
     UsageError
         When the courses are of programmes with different ends.
 
@@ -97,6 +97,8 @@ def reduce_replacement(courses: Courses, *, by: By = "stage") -> Reduction:
     """Count ends by cause and day, and who was last heard of when."""
     strata, kept = place_courses(courses, by)
     check_one(kept, "end_label")
+    if end_label(kept) == "none":
+        raise NotEstimable("No event ends the target of this programme, so that there is no incidence of one.")
     cells, patterns = reduce(kept, "reduction.end_cell", "reduction.end_cluster")
     kept = kept.exclude(_unheard(kept))
     return Reduction(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis import Result, figures
+from analysis.single_column import thin_counts
 from reports.words import SOURCE, Words
 
 if TYPE_CHECKING:
@@ -18,13 +19,21 @@ def drawn(result: Result, prefix: str, words: Words) -> str:
     """
     figure = result.plot()
     if words.language == SOURCE:
-        return figures.svg(figure, prefix)
+        return figures.svg(_with_room(figure), prefix)
     told = str(getattr(figure, "alt_text", ""))
     known = words.knows(told)
     _translate(figure, words)
     figure.alt_text = words.plain(told)  # type: ignore[attr-defined]
-    text = figures.svg(figure, prefix)
+    text = figures.svg(_with_room(figure), prefix)
     return text if known else text.replace("<svg ", '<svg lang="en" ', 1)
+
+
+def _with_room(figure: Figure) -> Figure:
+    """Return the figure without counts that would lie on each other: words of another length leave another width."""
+    if len(figure.axes) > 1:
+        figure.draw_without_rendering()
+        thin_counts(figure)
+    return figure
 
 
 def _translate(figure: Figure, words: Words) -> None:

@@ -205,7 +205,6 @@ _WITHHELD = (
     N_("The programme has no response definition."),
     N_("No course is selected."),
     N_("No course is selected: there is nothing to judge."),
-    N_("No course with a known stage is selected: there is nobody to describe."),
     N_("No course can be judged by %(definition)s: its scales were not measured at baseline and after. %(reasons)s"),
     N_("No course is left to analyse. %(reasons)s"),
     N_("No course is selected, or its programme names no scale. Name one: scale='…'."),
@@ -332,6 +331,9 @@ _FIGURES = (
     N_("%(title)s. Difference, boosted minus waiting, at day %(day)s: %(ends)s."),
     N_("%(stratum)s %(share)s %% (%(low)s to %(high)s)"),
     N_("%(stratum)s %(share)s %%"),
+    N_("%(stratum)s %(share)s %% (%(low)s to %(high)s) at %(months)s months"),
+    N_("%(stratum)s %(share)s %% at %(months)s months"),
+    N_("%(stratum)s not shown"),
     N_("%(stratum)s %(mean)s (%(low)s to %(high)s) at %(visit)s"),
     N_("%(stratum)s %(mean)s (%(low)s to %(high)s)"),
 )  # fmt: skip

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 _DRAWING = re.compile(r"<svg .*?</svg>", re.DOTALL)
-# Characters that a line of a table holds.
-_LINE = 112
+# Characters that a line of a table holds with limits beside their numbers, with these below, and in small letters;
+# those that stand for the gap between columns.
+_LINE, _LINE_LARGE, _LINE_SMALL, _GAP = 112, 118, 136, 2
+# Rows of one characteristic that stay on one page; more may be parted.
+_TOGETHER = 16
 _VOID = {"br", "img", "meta", "link", "hr", "input"}
 _INLINE = {"b", "span", "s", "a", "br", "i", "code"}
 _ROLE = {"b": "bold", "s": "struck", "ci": "small", "soft": "soft", "i": "italic", "code": "code"}
@@ -90,6 +93,7 @@ def write_pdf(html: str, *, when: dt.date | None, mark: str) -> bytes:
         "mark": mark,
         "day": [day.year, day.month, day.day],
         "lang": said[1] if said else "en",
+        "on_page": (re.search(r'data-page="([^"]+)"', html) or ["", "p. {}"])[1],
     }
     return bytes(
         typst.compile(
@@ -116,15 +120,28 @@ def blocks(html: str) -> list[dict[str, Any]]:
 
 
 def _with_figures(html: str) -> list[dict[str, Any]]:
-    """Return the blocks with their drawings; what leads to a figure is marked to stay on its page."""
+    """Return the blocks with their drawings; all that leads to a figure is marked to stay on its page."""
     pictures = iter(_DRAWING.findall(html))
     told = blocks(_DRAWING.sub(lambda _: "<img>", html))
     for block in told:
         if block["kind"] == "figure":
             block["svg"], block["alt"] = _picture(next(pictures))
-    for block, following in pairwise(told):
-        block["sticky"] = following["kind"] == "figure"
+    for block, following in reversed(list(pairwise(told))):
+        leads = following["kind"] == "figure" or following.get("sticky", False)
+        block["sticky"] = leads and block["kind"] in ("text", "soft")
+    anchors = {block["id"] for block in told if "id" in block}
+    _land(told, anchors)
     return told
+
+
+def _land(found: Any, anchors: set[str]) -> None:
+    """Take away links to what is not in print."""
+    if isinstance(found, dict):
+        if found.get("to") not in anchors:
+            found.pop("to", None)
+        found = list(found.values())
+    for inner in found if isinstance(found, list) else []:
+        _land(inner, anchors)
 
 
 def _picture(svg: str) -> tuple[str, str]:
@@ -150,7 +167,10 @@ def _blocks(node: _Node) -> list[dict[str, Any]]:
             loose.append(child)
             continue
         settle()
-        found += _block(child)
+        blocks = _block(child)
+        if blocks and "id" in child.attributes:
+            blocks[0].setdefault("id", child.attributes["id"])
+        found += blocks
     settle()
     return found
 
@@ -180,6 +200,11 @@ def _block(node: _Node) -> list[dict[str, Any]]:
     for name in ("first", "held", "box", "side"):
         if node.has(name):
             return [{"kind": name, "blocks": _blocks(node)}]
+    if node.tag == "details":
+        title, *inner = _blocks(node)
+        if inner and "id" in inner[0]:
+            title["id"] = inner[0].pop("id")
+        return [title, *inner]
     if node.tag == "footer":
         return [{"kind": "end", "text": _runs(node.children)}]
     return [] if node.attributes.get("aria-hidden") else _blocks(node)
@@ -190,6 +215,7 @@ def _table(node: _Node) -> dict[str, Any]:
     rows = [tr for tr in node.elements("tr") if tr not in head_rows]
     head = [_cell(c) for c in head_rows[0].elements("th", "td")] if head_rows else []
     cells = [[_cell(c) for c in tr.elements("th", "td")] for tr in rows]
+    _span_groups(rows, cells)
     caption = node.elements("caption")
     stacked, beside = (_widths([head, *cells], roles) for roles in (("break", "small"), ("break",)))
     # Limits stand beside their number where there is room for it, else below.
@@ -199,9 +225,55 @@ def _table(node: _Node) -> dict[str, Any]:
         "caption": _runs(caption[0].children) if caption else [],
         "head": head,
         "rows": [{"kind": tr.attributes.get("class", ""), "cells": row} for tr, row in zip(rows, cells, strict=True)],
-        "widths": beside if roomy else stacked,
+        "widths": beside if roomy else stacked if sum(stacked) <= _LINE_LARGE else _fit([head, *cells]),
         "beside": roomy,
     }
+
+
+def _span_groups(rows: list[_Node], cells: list[list[dict[str, Any]]]) -> None:
+    """Let the last cell of a characteristic reach over its levels, where theirs are empty: its rows stay together."""
+    for first, tr in enumerate(rows):
+        last = first + 1
+        while last < len(rows) and rows[last].has("level") and not cells[last][-1]["text"]:
+            last += 1
+        if tr.has("group") and 1 < last - first <= _TOGETHER:
+            cells[first][-1]["rows"] = last - first
+            for row in cells[first + 1 : last]:
+                row.pop()
+
+
+def _fit(rows: list[list[dict[str, Any]]]) -> list[int]:
+    """Return widths that a line in small letters holds, no word broken, in as few lines as can be."""
+    whole = [row for row in rows if all(c["span"] == 1 for c in row)]
+    texts = [[[_size(line, cell["head"]) for line in _lines(cell)] for cell in row] for row in whole]
+    words = [[[_size(w, cell["head"]) for line in _lines(cell) for w in line.split()] for cell in row] for row in whole]
+    columns = max(map(len, texts))
+    found, floors = (
+        [max((n for row in sizes if i < len(row) for n in row[i]), default=1) for i in range(columns)]
+        for sizes in (texts, words)
+    )
+
+    def height(widths: list[int]) -> int:
+        return sum(max(sum(-(-n // w) for n in cell) for cell, w in zip(row, widths, strict=False)) for row in texts)
+
+    while sum(found) + _GAP * columns > _LINE_SMALL:
+        narrower = [[n - (i == j) for j, n in enumerate(found)] for i in range(columns) if found[i] > floors[i]]
+        if not narrower:
+            break
+        found = min(narrower, key=lambda widths: (height(widths), max(widths)))
+    return [n + _GAP for n in found]
+
+
+def _lines(cell: dict[str, Any]) -> list[str]:
+    """Return the lines of a cell as they are set."""
+    told = "".join("\n" * (run["role"] in ("break", "small")) + run["text"] for run in cell["text"])
+    return told.strip("\n").split("\n")
+
+
+def _size(text: str, bold: bool) -> int:
+    """Return how many small letters a text takes: capitals and some others are wide, bold letters too."""
+    wide = sum(0.45 for c in text if c.isupper() or c in "mw%")
+    return max(1, round((len(text) + wide) * (1.15 if bold else 1)))
 
 
 def _widths(rows: list[list[dict[str, Any]]], starts_line: tuple[str, ...]) -> list[int]:
@@ -232,12 +304,16 @@ def _colour(node: _Node) -> str | None:
     return said[0] if said else None
 
 
-def _runs(children: list[_Node | str], role: str = "", lang: str = "") -> list[dict[str, str]]:
-    """Return text as runs of one role each, with their language where it is not the page's; white space as joined."""
+def _runs(children: list[_Node | str], role: str = "", lang: str = "", to: str = "") -> list[dict[str, str]]:
+    """Return text as runs of one role each; white space as joined.
+
+    A run has its language where it is not the page's, and where it leads to if it is a link on the page.
+    """
     runs: list[dict[str, str]] = []
     for child in children:
         if isinstance(child, str):
-            runs.append({"role": role, "text": re.sub(r"[ \t\r\n]+", " ", child), **({"lang": lang} if lang else {})})
+            more = {name: value for name, value in (("lang", lang), ("to", to)) if value}
+            runs.append({"role": role, "text": re.sub(r"[ \t\r\n]+", " ", child), **more})
         elif child.tag == "br":
             runs.append({"role": "break", "text": ""})
         elif child.has("swatch"):
@@ -245,8 +321,10 @@ def _runs(children: list[_Node | str], role: str = "", lang: str = "") -> list[d
         elif not child.has("screen"):
             names = [child.tag, *child.attributes.get("class", "").split()]
             named = next((_ROLE[n] for n in names if n in _ROLE), role)
-            runs += _runs(child.children, named, child.attributes.get("lang", lang))
-    return _trimmed(runs) if not role else [r for r in runs if r["text"] or r["role"] == "break"]
+            inner = child.attributes.get("href", "")
+            leads = inner[1:] if inner.startswith("#") else to
+            runs += _runs(child.children, named, child.attributes.get("lang", lang), leads)
+    return _trimmed(runs) if not role and not to else [r for r in runs if r["text"] or r["role"] == "break"]
 
 
 def _trimmed(runs: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -32,6 +32,7 @@ from analysis.disclosure.policy import Policy
 from analysis.disclosure.rounding import in_multiples, rounded
 from analysis.harm_table import HarmTable
 from analysis.result import versions
+from analysis.single_column import WIDTH_MM, single_column
 from registry import Courses, Registry
 from registry.errors import NotEstimable, UsageError
 from reports import checklists, tables
@@ -45,6 +46,7 @@ from reports.tables import Table
 from reports.word import write_tables
 
 CITATION = "CITATION.cff"
+NARROW = "single_column"
 # In the order of a paper: who, response, how long, what else, boosters, harm.
 _QUESTIONS: dict[str, Callable[[Courses], Result]] = {
     "characteristics": describe,
@@ -243,17 +245,7 @@ def _write_results(folder: Path, answers: _Answers, title: str, registry: Regist
             said = "Of few, or what would give such a number away."
             entry = log.Entry(f"{stem}.*", log.AGGREGATE, "threshold", "withheld", hidden, "cells", said)
             answers.entries.append(entry)
-        drawn = _figure(result)
-        if drawn is not None:
-            n_figure = sum(key.startswith("figures/") for key in told) + 1
-            stem = f"figures/figure_{n_figure}_{name}"
-            pixels = figures.pixels_only(drawn)
-            if not pixels:
-                (folder / f"{stem}.svg").write_text(figures.svg_file(drawn, Path(stem).name), encoding="utf-8")
-            (folder / f"{stem}.pdf").write_bytes(figures.pdf(drawn))
-            (folder / f"{stem}.png").write_bytes(figures.png(drawn, dpi=600))
-            told[stem] = str(getattr(drawn, "alt_text", result.title))
-            answers.entries.extend(log.of_figure(answers.before[name], result, f"{stem}.*", pixels=pixels))
+        _write_figures(folder, name, result, answers, told)
     write_tables(folder / "tables" / "tables.docx", title, printed, registry.data_cut)
     hidden = sum(e.n or 0 for e in answers.entries if e.unit == "cells")
     if hidden:
@@ -263,6 +255,32 @@ def _write_results(folder: Path, answers: _Answers, title: str, registry: Regist
         answers.entries.append(entry)
     told["tables/tables"] = "all tables for Word"
     return told
+
+
+def _write_figures(folder: Path, name: str, result: Result, answers: _Answers, told: dict[str, str]) -> None:
+    """Write the figure of a result for two columns and, where its words then stand apart, for one."""
+    drawn = _figure(result)
+    if drawn is None:
+        return
+    file = f"figure_{sum(key.startswith('figures/figure_') for key in told) + 1}_{name}"
+    told[f"figures/{file}"] = _draw(folder / "figures" / file, drawn, result.title)
+    stems, pixels = [f"figures/{file}"], figures.pixels_only(drawn)
+    if (narrow := single_column(drawn)) is not None:
+        stems.append(f"figures/{NARROW}/{file}")
+        said = _draw(folder / "figures" / NARROW / file, narrow, result.title)
+        told[stems[-1]] = f"The same for one column, {WIDTH_MM} mm: {said}"
+    for stem in stems:
+        answers.entries.extend(log.of_figure(answers.before[name], result, f"{stem}.*", pixels=pixels))
+
+
+def _draw(stem: Path, drawn: Any, title: str) -> str:
+    """Write a figure in each format that may leave, and return its description."""
+    stem.parent.mkdir(exist_ok=True)
+    if not figures.pixels_only(drawn):
+        stem.with_suffix(".svg").write_text(figures.svg_file(drawn, stem.name), encoding="utf-8")
+    stem.with_suffix(".pdf").write_bytes(figures.pdf(drawn))
+    stem.with_suffix(".png").write_bytes(figures.png(drawn, dpi=600))
+    return str(getattr(drawn, "alt_text", title))
 
 
 def _stems(folder: Path, found: dict[str, Result]) -> dict[str, str]:

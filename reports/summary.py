@@ -34,6 +34,7 @@ from reports.description_section import characteristics, description_section, go
 from reports.drawn import drawn
 from reports.environment import environment
 from reports.first_page import headlines, read_first
+from reports.flow_section import flow_section, own_flow
 from reports.follow_up_section import completeness, due, due_table, status, status_table, visit_table
 from reports.formats import replace_file
 from reports.numbers import changes, numbers
@@ -48,7 +49,7 @@ from reports.words import ENGLISH, Words, words_of
 
 @dataclass(frozen=True)
 class Section:
-    """One programme of the report; numbers are those of suppressed results."""
+    """One programme of the report; numbers are those of suppressed results, `left` is the flow of its own courses."""
 
     programme: str
     label: str
@@ -69,6 +70,7 @@ class Section:
     completeness: pl.DataFrame
     due: pl.DataFrame
     status: pl.DataFrame
+    left: pl.DataFrame
     withheld: list[str] = field(default_factory=list)
 
     @property
@@ -181,10 +183,13 @@ def _programmes(registry: Registry) -> list[tuple[str, str, str | None]]:
 def _section(registry: Registry, programme: str, label: str, evidence: str | None) -> Section:
     courses = registry.courses(programme=programme)
     withheld: list[str] = []
+    flows: list[pl.DataFrame] = []
 
     def answer(question: Any) -> Result | None:
         try:
             result: Result = question(courses, by="stage")
+            if question is time_to_response:
+                flows.append(own_flow(result.attrition))
             return result.suppress()
         except NotEstimable as error:
             why = in_few(str(error), disclosure.POLICY.smallest_cell)
@@ -222,6 +227,7 @@ def _section(registry: Registry, programme: str, label: str, evidence: str | Non
         completeness=completeness(registry, programme),
         due=due(registry, programme),
         status=status(registry, programme),
+        left=flows[0] if flows else pl.DataFrame(),
         withheld=withheld,
     )
 
@@ -253,7 +259,7 @@ def _context(registry: Registry, section: Section, words: Words) -> dict[str, An
         "evidence": section.evidence,
         "withheld": [readable(w, strata) for w in section.withheld],
         "n_courses": len(section.courses),
-        "flow": _flow(section),
+        "flow": flow_section(section),
         "response": _answer(section.response, "response", section.programme + "-response", words),
         "in_response": _answer(section.in_response, "share_in_response", section.programme + "-in-response", words),
         "replacement": _answer(section.replacement, "end", section.programme + "-end", words),
@@ -286,7 +292,7 @@ def _answer(
             n = mine["denominator"].max() if courses is None else courses.get(stratum["code"], 0)
             rows.append({**stratum, "n": n, "cells": mine.to_dicts()})
     test = result.frame.filter(pl.col("quantity") == "test")
-    drawable = result.draw is not None and result.frame["estimate"].is_not_null().any()
+    drawable = result.draw is not None and any(c["estimate"] is not None for r in rows for c in r["cells"])
     return {
         "figure": drawn(result, prefix, words) if drawable else None,
         "days": sorted({r["time_day"] for r in rows[0]["cells"]}) if rows else [],
@@ -301,25 +307,6 @@ def _answer(
         "test": test.row(0, named=True) if test.height else None,
         "settings": result.settings,
         "diagnostics": readable_checks(result.checks_made().to_dicts(), strata),
-    }
-
-
-def _flow(section: Section) -> dict[str, Any]:
-    """Return the flow of the programme's courses, ending in those that the response could be judged in."""
-    start = len(section.courses)
-    if section.response is None:
-        return {"start": f"{start:,}", "left": [], "end": f"{start:,}", "strata": []}
-    left = section.response.attrition[1:-1].filter(pl.col("reason") != "another programme")
-    end = int(section.response.attrition["n"][-1])
-    parts = disclosure.shown([*left["n"].to_list(), end])
-    strata = section.response.settings["strata"]
-    counts = [section.sizes.get(s["code"], 0) for s in strata]
-    judged = disclosure.total(counts) if all(n < disclosure.POLICY.smallest_cell for n in counts) else parts[-1]
-    return {
-        "start": disclosure.total([*left["n"].to_list(), end]),
-        "left": [{"reason": reason, "n": n} for reason, n in zip(left["reason"], parts[:-1], strict=True)],
-        "end": judged,
-        "strata": [{**s, "n": n} for s, n in zip(strata, disclosure.shown(counts), strict=True)],
     }
 
 

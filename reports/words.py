@@ -35,6 +35,7 @@ _PLACES = dict.fromkeys(_COUNTED, _FIGURE)
 _PLACES |= {
     "n": r"few|(?:fewer than )?[\d.,]*\d(?: or more)?",
     "stratum": "[^:;]+?",
+    "visit": "[^;]+?",
     "most": r"[\d.,]*\d",
     "days": r"\d+(?:(?:, | and )\d+)*",
     "before": r"[\w ]+?",

@@ -1,11 +1,13 @@
-"""The test between strata where patients have several courses, against R."""
+"""The incidence of the end of a target: its test between strata against R, and where there is nothing to tell."""
 
 import numpy as np
 import pytest
 
+from analysis import joint_replacement, loss_of_response, time_in_response
 from analysis.numerics.clustered_log_rank import clustered_log_rank
 from analysis.numerics.resampling import clusters
 from analysis.numerics.survival_counts import log_rank
+from registry.errors import NotEstimable
 
 PATIENT = np.array([1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 10, 11, 12, 12, 13]) - 1
 GROUP = np.array([0, 1, 0, 0, 1, 2, 1, 2, 2, 0, 1, 2, 1, 0, 2, 2, 1, 0, 1, 2])
@@ -32,3 +34,16 @@ def test_patients_that_are_alike_count_as_often_as_there_are_of_them():
     one, other = (clustered_log_rank(DAY, EVENT, GROUP, three, c)[0] for c in (people, twice))
     # Three times as many alike: three times the statistic.
     assert one == pytest.approx(other) and one == pytest.approx(3 * 6.01630463553)
+
+
+def test_a_programme_that_no_event_ends_has_no_incidence_of_one(six_programmes):
+    with pytest.raises(NotEstimable, match="No event ends the target"):
+        joint_replacement(six_programmes.courses(programme="wellness"))
+
+
+@pytest.mark.parametrize("question", [joint_replacement, loss_of_response, time_in_response])
+def test_a_figure_whose_every_curve_is_hidden_is_not_drawn_empty(six_programmes, question):
+    found = question(six_programmes.courses(programme="osteoarthritis"))
+    assert found.suppress(1).plot().axes
+    with pytest.raises(NotEstimable, match="Every curve is hidden"):
+        found.suppress(10_000).plot()

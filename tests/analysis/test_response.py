@@ -1,5 +1,7 @@
 """Time to response, from files to the number: the truth is recovered, and by the naive reading it is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -190,3 +192,13 @@ def test_a_selection_that_nobody_is_left_of_says_why_each_course_left(six_progra
         NotEstimable, match=r"No course is left to analyse\. \d+ younger than 119; \d+ another programme"
     ):
         time_to_response(six_programmes.courses(programme="osteoarthritis", min_age=119))
+
+
+def test_a_figure_whose_end_is_hidden_says_the_last_that_is_known_and_of_whom_nothing_is_shown(demo):
+    found = time_to_response(demo.courses(programme="osteoarthritis"), by="stage", resamples=20)
+    late = pl.col("time_day") == found.frame["time_day"].max()
+    early, moderate = (pl.col("stratum") == s for s in ("early", "moderate"))
+    hidden = pl.when((early & late) | moderate).then(None).otherwise(pl.col("estimate")).alias("estimate")
+    told = replace(found, frame=found.frame.with_columns(hidden)).plot().alt_text
+    year = found.frame.filter(early, quantity="response", time_day=365.0)["estimate"][0]
+    assert f"At its end: Early {100 * year:.0f} % at 12 months, Moderate not shown, Bone-on-bone" in told

@@ -94,6 +94,56 @@ def test_what_is_for_the_screen_alone_is_left_out_and_the_rest_keeps_its_order()
                     ("text", "text bold"), ("summary", "More"), ("text", "in it")]  # fmt: skip
 
 
+def table(head: str, rows: list[str]) -> str:
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def test_a_link_leads_to_its_page_and_paper_says_which_one():
+    html = page('<nav data-page="sheet {}"></nav><p>See <a href="#there">the <b>rule</b></a>, <a href="#gone">no more</a>.</p>'
+                '<h2>One</h2><h2>Two</h2><details><summary>Rule</summary><div id="there">' + table("<th>h</th>", ["<tr><td>d</td></tr>"])
+                + "</div></details>")  # fmt: skip
+    reader = made(html)
+    assert "See the rule, sheet 3, no more." in text(reader)
+    links = [a.get_object() for a in reader.pages[0]["/Annots"] if a.get_object()["/Subtype"] == "/Link"]
+    leads = [a["/Dest"].get_object()[0].get_object() for a in links if a["/Contents"] == "page 3"]
+    assert leads == [reader.pages[2].get_object()] * 2
+    assert all(a["/Contents"] for a in links)
+
+
+def test_the_levels_of_a_characteristic_stay_with_its_name_on_one_page():
+    groups = [f'<tr class="group"><td>group {g}.</td><td>1</td><td>0.1</td></tr>' + "".join(
+        f'<tr class="level"><td>level {g}.{n}</td><td>1</td><td></td></tr>' for n in range(7)) for g in range(20)]  # fmt: skip
+    reader = made(page(table("<th>Name</th><th>n</th><th>SMD</th>", groups)))
+    pages = [re.sub(r"\s+", " ", p.extract_text()) for p in reader.pages]
+    assert len(pages) > 2
+    for g in range(20):
+        (at,) = (p for p in pages if f"group {g}." in p)
+        assert all(f"level {g}.{n}" in at for n in range(7))
+
+
+def test_what_leads_to_a_figure_stays_with_it():
+    lead = "<h3>Its heading</h3><p>First.</p><p class='soft'>Second.</p><p>Third.</p>".replace("'", '"')
+    figure = (
+        "<figure>" + SVG.format(1, 2).replace("0 0 10 10", "0 0 10 9") + "<figcaption>Its caption</figcaption></figure>"
+    )
+    for filler in range(30, 44, 2):
+        pages = [p.extract_text() for p in made(page("<h2>One</h2>" + "<p>line</p>" * filler + lead + figure)).pages]
+        assert [("Its heading" in p, "First" in p, "Second" in p) for p in pages] == [
+            ("Its caption" in p,) * 3 for p in pages
+        ]
+
+
+def test_no_word_of_a_wide_table_is_broken_and_headings_do_not_touch():
+    heads = ["Domain", "Scale", "Meaning", "Unit", "Lowest", "Highest", "Direction", "Source", "Verified"]
+    row = ["biomarker", "WOMAC-LK3.1-function", "High-sensitivity C-reactive protein in serum", "pg/mL", "0", "100000",
+           "higher better", "Nikolelis 2003 BMC Musculoskelet Disord 4:10, same formula as KOOS", "yes"]  # fmt: skip
+    cells = "".join(f'<td class="text">{c}</td>' for c in row)
+    (sheet,) = made(page(table("".join(f'<th class="text">{h}</th>' for h in heads), [f"<tr>{cells}</tr>"]))).pages
+    words = sheet.extract_text().split()
+    assert {"WOMAC-LK3.1-function", "pg/mL", "100000", "Musculoskelet", "biomarker"} <= set(words)
+    assert [w for w in words if w in heads] == heads
+
+
 def test_a_long_table_repeats_its_head_on_every_page():
     rows = "".join(f"<tr><td>row {i}</td><td>{i}</td></tr>" for i in range(200))
     reader = made(

@@ -264,6 +264,10 @@ def test_figures_are_whole_and_of_a_printable_size(made):
         assert svg.tag.endswith("svg") and len(svg.attrib["aria-label"]) > 40
         width, _ = struct.unpack(">II", page.with_suffix(".png").read_bytes()[16:24])
         assert 3.3 * 600 <= width <= 7.5 * 600  # one column of a journal to two
+        narrow, _ = struct.unpack(
+            ">II", (figures / "single_column" / page.with_suffix(".png").name).read_bytes()[16:24]
+        )
+        assert narrow == round(86 / 25.4 * 600)
 
 
 def test_an_effect_that_the_gate_closed_is_left_out_with_its_naive_numbers(made):

@@ -232,6 +232,13 @@ def test_numbers_and_days_are_written_as_in_the_language():
         ("Early: never seen and left out of the model: response lost → in response, no response yet → dead",
          "Früh: nie beobachtet und daher nicht im Modell: Ansprechen verloren → im Ansprechen, noch kein Ansprechen → verstorben"),
         ("KOOS pain", "KOOS Schmerz"),
+        ("Cumulative incidence of response over 24 months. At its end: Early 74 % at 6 months, Moderate not shown.",
+         "Kumulative Inzidenz (Ansprechen) über 24 Monate. Am Ende: Früh 74 % nach 6 Monaten, Mittelgradig nicht ausgewiesen."),
+        ("Mean change from baseline in pain over 2 planned visits, in points of 100, positive is improvement. At the last visit "
+         "with enough courses: Early 16.2 (11.3 to 21.1) at 12 months; Moderate 11.4 (6.0 to 16.8) at 24 months.",
+         "Mittlere Veränderung gegenüber dem Ausgangswert (Schmerz) über 2 geplante Visiten, Punkte von 100, positiv ist eine "
+         "Besserung. An der letzten Visite mit genügend Verläufen: Früh 16,2 (11,3 bis 21,1), Visite „12 Monate“; Mittelgradig "
+         "11,4 (6,0 bis 16,8), Visite „24 Monate“."),
         ("DASH", "DASH"),
         ("a <new> sentence & no word of it", '<span lang="en">a &lt;new&gt; sentence &amp; no word of it</span>'),
         ("Thresholds of X-1 are not verified against their source: a, b & c.",

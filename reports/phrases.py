@@ -50,7 +50,7 @@ _REASONS = (
 _LEFT = (
     N_("another programme"), N_("no stage recorded"), N_("no treatment session"), N_("no baseline score"),
     N_("no assessment after treatment"), N_("no assessment since evaluation was due"),
-    N_("the definition could not be judged"), N_("other reasons, each of few courses"),
+    N_("the definition could not be judged"), N_("other reasons together"),
     N_("consent withdrawn for all data"), N_("%(n)s no stage recorded"), N_("%(n)s no treatment session"),
     N_("%(n)s no baseline score"), N_("%(n)s no assessment after treatment"),
     N_("%(n)s no assessment since evaluation was due"), N_("%(n)s the definition could not be judged"),

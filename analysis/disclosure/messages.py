@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # What small reasons are called where they are put together.
-FEW_REASONS = "other reasons, each of few courses"
+FEW_REASONS = "other reasons together"
 # A count in a message: of courses, patients and the like, or at the head of an entry in a list of reasons.
 _PEOPLE = "(?:courses?|patients?|decisions?|events?|boosters?|were|was|had|have)"
 _NO_PEOPLE = "(?:months?|weeks?|days?|years?|groups?|of)"

@@ -29,7 +29,7 @@ def test_the_flow_says_every_number_of_the_attrition_log_in_order():
 def test_of_a_suppressed_result_small_reasons_stand_together_and_no_stratum_beside_a_hidden_one():
     told = made({"no stage recorded": 20, "no baseline score": 2, "no session": 3}, {"early": 3, "late": 60}, 63)
     shown = told.suppress().plot_flow().alt_text
-    assert "other reasons, each of few courses: 5" in shown and "baseline" not in shown
+    assert "other reasons together: 5" in shown and "baseline" not in shown
     assert "Early" not in shown and "Late" not in shown and "Early: 3; Late: 60" in told.plot_flow().alt_text
 
 

@@ -21,6 +21,14 @@ def code_and_record(registry: Registry) -> tuple[str, str]:
     return code_hash(), record.hexdigest()
 
 
+def waivers(registry: Registry) -> str:
+    """Return a hash of the findings that were waived: they are not told of, and no load goes with a waiver."""
+    waived = registry.con.sql(
+        "select defect, table_name, row_id, message, reason from log.finding where state = 'waived' order by all"
+    ).fetchall()
+    return hashlib.sha256(str(waived).encode()).hexdigest()
+
+
 def code_hash() -> str:
     """Return a hash of the code with the catalogues and SQL that it ships."""
     code = hashlib.sha256()

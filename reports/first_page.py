@@ -189,6 +189,12 @@ def _refused(registry: Registry, words: Words) -> Markup:
     refused = registry.rejections().select("file", "line").unique().height
     if not refused:
         return Markup()
+    if refused < disclosure.POLICY.smallest_cell:
+        few = words.integer(disclosure.POLICY.smallest_cell)
+        told = words.say(
+            "Fewer than %(few)s rows of the clinics' files were refused; they are in no number below.", few=few
+        )
+        return _point(words.say("Refused rows."), Markup("{} {}").format(told, _link("quality", words.say("Why"))))
     told = words.say_many(
         "%(n)s row of the clinics' files was refused and is in no number below.",
         "%(n)s rows of the clinics' files were refused and are in no number below.",

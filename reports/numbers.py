@@ -14,9 +14,17 @@ from reports.phrases import N_
 from reports.reasons import edited, not_few, reasons, standing
 from reports.words import ENGLISH, Words
 
-# A change in the share that responds is told from this on, in points of 100.
+# A change in a share is told from this on, in points of 100.
 _TOLD_POINTS = 0.5
-_DAY = 365.0
+# The headline numbers of each stage, and how it is told that one moved.
+_HEADLINES = (
+    ("time_to_response", "response", 365.0,
+     N_("%(programme)s, %(stage)s: %(share)s in response within 12 months, before %(before)s.")),
+    ("time_in_response", "share_in_response", 365.0,
+     N_("%(programme)s, %(stage)s: %(share)s in response at 12 months, before %(before)s.")),
+    ("joint_replacement", "end", 730.0,
+     N_("%(programme)s, %(stage)s: %(share)s at the end event within 24 months, before %(before)s.")),
+)  # fmt: skip
 _FEW_MORE = {
     "patient": N_("Fewer than %(few)s patients more than before."),
     "course": N_("Fewer than %(few)s courses more than before."),
@@ -48,7 +56,7 @@ _COUNTED = {
 def numbers(
     registry: Registry, programmes: Iterable[tuple[str, str, list[Result]]], before: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return every number of the page, small cells suppressed.
+    """Return the numbers of the questions that the page answers, small cells suppressed, with what they rest on.
 
     Parameters
     ----------
@@ -61,6 +69,7 @@ def numbers(
     """
     since = before.get("last_load") if before else None
     return {
+        "level": "aggregate",
         "data_cut": registry.data_cut,
         "smallest_cell": POLICY.smallest_cell,
         "counts": {k: not_few(n) for k, n in registry.counts().items() if k in _COUNTED},
@@ -141,14 +150,14 @@ def _of_programme(label: str, before: dict[str, Any], now: dict[str, Any], words
     for q in (q for q in before if q not in now):
         told = N_("%(programme)s: %(question)s can no longer be shown.")
         found.append(words.say(told, programme=label, question=_question(q, words)))
-    old, new = _responses(before), _responses(now)
-    for stratum, share in new.items():
-        points = 100 * (share - old.get(stratum, share))
-        if abs(points) >= _TOLD_POINTS:
-            told = N_("%(programme)s, %(stage)s: %(share)s in response within 12 months, before %(before)s.")
-            stage = words.plain(stratum).replace("_", " ")
-            found.append(words.say(told, programme=label, stage=stage, share=words.percent(share),
-                                   before=words.percent(old[stratum])))  # fmt: skip
+    for question, quantity, day, told in _HEADLINES:
+        old, new = (_shares(results.get(question, {}), quantity, day) for results in (before, now))
+        for stratum, share in new.items():
+            points = 100 * (share - old.get(stratum, share))
+            if abs(points) >= _TOLD_POINTS:
+                stage = words.plain(stratum).replace("_", " ")
+                found.append(words.say(told, programme=label, stage=stage, share=words.percent(share),
+                                       before=words.percent(old[stratum])))  # fmt: skip
     return found
 
 
@@ -163,12 +172,11 @@ def _rule(result: dict[str, Any], words: Words) -> str:
     return " ".join(parts) or words.say("no definition")
 
 
-def _responses(results: dict[str, Any]) -> dict[str, float]:
-    rows = results.get("time_to_response", {}).get("frame", [])
+def _shares(result: dict[str, Any], quantity: str, day: float) -> dict[str, float]:
     return {
         r["stratum"]: r["estimate"]
-        for r in rows
-        if r["quantity"] == "response" and r["time_day"] == _DAY and r["estimate"] is not None
+        for r in result.get("frame", [])
+        if r["quantity"] == quantity and r["time_day"] == day and r["estimate"] is not None
     }
 
 

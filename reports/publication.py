@@ -37,7 +37,7 @@ from registry import Courses, Registry
 from registry.errors import NotEstimable, UsageError
 from reports import checklists, tables
 from reports.crate import write_crate
-from reports.fingerprint import code_and_record
+from reports.fingerprint import code_and_record, waivers
 from reports.methods import definitions, footnotes, methods
 from reports.package_texts import MANIFEST, ROWS, citation, contents, describe_csv, level_of, write_log
 from reports.packing import hashes, refuse_unusable, replaced_when_whole
@@ -193,6 +193,7 @@ def _write(
         "smallest_cell": POLICY.smallest_cell,
         "policy": asdict(policy),
         "record": record,
+        "waived": waivers(registry),
         "code": code,
         "versions": versions(),
         "settings": {name: r.settings for name, r in found.items()},

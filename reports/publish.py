@@ -19,7 +19,7 @@ from markupsafe import Markup
 from registry import Registry, derive
 from registry.errors import CatamnesisError, RegistryBusy, UsageError
 from reports.by_centre import FOLDER, write_centre_reports
-from reports.fingerprint import code_and_record
+from reports.fingerprint import code_and_record, waivers
 from reports.formats import replace_file
 from reports.summary import write_report
 from reports.words import words_of
@@ -91,6 +91,8 @@ def publish(
     if (out / LATEST).exists() and not (out / LATEST).is_symlink():
         raise UsageError(f"{out / LATEST} was not made by this command. Give another folder with --out.")
     with _alone(out):
+        # Who looks while it runs, or after it was cut off, is not told of the run before as if it were this one.
+        _state(out, "running")
         try:
             if not derived:
                 derive(path)
@@ -139,15 +141,16 @@ def _publish(path: Path, out: Path, keep: int, by_centre: bool, language: str) -
 
 
 def _fingerprint(registry: Registry, by_centre: bool, language: str) -> str:
-    """Return eight digits that change with the record, its derivation, the catalogues, the code, and what is asked."""
+    """Return eight digits that change with the record, its derivation, catalogues, code, waivers, and what is asked."""
     asked = "by centre" if by_centre else ""
-    return hashlib.sha256("".join([*code_and_record(registry), asked, language]).encode()).hexdigest()[:8]
+    parts = [*code_and_record(registry), waivers(registry), asked, language]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:8]
 
 
 def _last(out: Path) -> Path | None:
     """Return the folder that `latest` points to, if it is whole."""
     latest = out / LATEST
-    whole = latest.is_symlink() and (latest / "index.html").exists() and (latest / "numbers.json").exists()
+    whole = latest.is_symlink() and all((latest / f).exists() for f in ("index.html", "report.pdf", "numbers.json"))
     return out / latest.readlink() if whole else None
 
 

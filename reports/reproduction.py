@@ -16,6 +16,13 @@ from reports.packing import digest
 from reports.publication import export
 from reports.rows import RowTerms, export_rows
 
+# What the manifests hold of where the files came from, and what is said where it is another now.
+_WHY = {
+    "record": "the registry holds other data",
+    "waived": "other findings of the checks are waived",
+    "code": "the code or the catalogues are others",
+}
+
 
 @dataclass(frozen=True)
 class Reproduced:
@@ -53,8 +60,8 @@ def reproduce(registry: Registry, folder: Path) -> Reproduced:
     names = sorted({*kept, *again["files"]})
     differ = tuple(n for n in names if kept.get(n) != again["files"].get(n))
     why = [f"{n} was changed or removed after the folder was made" for n in kept if kept[n] != told["files"][n]]
-    for key, words in (("record", "the registry holds other data"), ("code", "the code or the catalogues are others")):
-        if told[key] != again[key]:
+    for key, words in _WHY.items():
+        if key in told and told[key] != again[key]:
             why.append(words)
     before = told["versions"]
     why += [f"{k} {before.get(k)} then, {v} now" for k, v in again["versions"].items() if before.get(k) != v]

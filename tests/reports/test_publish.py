@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from registry import Registry, derive, ingest
+from registry import Registry, checks, derive, ingest
 from registry.errors import RegistryBusy, UsageError
 from reports import publish as module
+from reports import summary
 from reports.numbers import changes
 from reports.publish import publish
 from reports.words import words_of
@@ -64,6 +65,52 @@ def test_a_new_load_gives_a_new_report_that_says_what_changed(case):
     assert (done.page.parent / "report.pdf").read_bytes().startswith(b"%PDF-1.7")
     assert "What changed since the report before" in html and all(line.split(",")[0] in html for line in done.changes)
     assert publish(case / "r.duckdb", case / "out").state == "unchanged"
+
+
+def test_a_waived_finding_is_another_report_without_it(case):
+    with Registry.open(case / "r.duckdb") as registry:
+        before, one = registry.check().height, registry.check().row(0, named=True)
+    checks.waive(case / "r.duckdb", one["defect"], one["file"], one["line"], reason="agreed")
+    done = publish(case / "r.duckdb", case / "out")
+    assert done.state == "published"
+    with Registry.open(case / "r.duckdb") as registry:
+        assert registry.check().height < before
+    assert publish(case / "r.duckdb", case / "out").state == "unchanged"
+
+
+def test_a_run_that_was_cut_off_has_said_that_it_was_running(case, monkeypatch):
+    class CutOff(BaseException):
+        pass
+
+    def cut_off(*_, **__):
+        raise CutOff
+
+    monkeypatch.setattr(module, "_publish", cut_off)
+    with pytest.raises(CutOff):
+        publish(case / "r.duckdb", case / "out")
+    assert state(case / "out")["state"] == "running"
+    monkeypatch.undo()
+    assert publish(case / "r.duckdb", case / "out").state == state(case / "out")["state"] == "unchanged"
+
+
+def test_a_report_that_lost_its_pdf_is_made_again(case):
+    (case / "out" / "latest" / "report.pdf").unlink()
+    assert publish(case / "r.duckdb", case / "out").state == "published"
+    assert (case / "out" / "latest" / "report.pdf").exists()
+
+
+def test_few_refused_rows_are_not_counted_on_the_page(case):
+    for clinic in sorted((case / "clinics").iterdir())[1:]:
+        ingest.load(case / "r.duckdb", [clinic])
+    with Registry.open(case / "r.duckdb") as registry:
+        refused = registry.rejections().select("file", "line").unique().height
+        loads, told = summary._loads(registry), summary._refused(registry)
+        held = registry.sql("select accepted, rejected from log.load order by load_id").rows()
+    assert refused > 0 and len(loads) > 1 and told
+    assert not [r["n"] for r in told if r["n"].isdigit() and 0 < int(r["n"]) < 5]
+    for load, (accepted, rejected) in zip(loads, held, strict=True):
+        exact = load["rejected"] == f"{rejected:,}"
+        assert exact == (load["accepted"] == f"{accepted:,}") and not (exact and 0 < rejected < 5)
 
 
 @pytest.mark.slow
@@ -192,6 +239,22 @@ def report(share: float, definition: str = "OO-2004", **more) -> dict:
 )
 def test_what_changed_is_told_with_its_reason(now, told):
     assert changes(report(0.50), now) == told
+
+
+def test_every_headline_number_that_moved_is_told():
+    moving = {"time_in_response": ("share_in_response", 365.0), "joint_replacement": ("end", 730.0)}
+
+    def with_all(share):
+        made = report(0.50)
+        for question, (quantity, day) in moving.items():
+            row = {"stratum": "early", "quantity": quantity, "time_day": day, "estimate": share}
+            made["programmes"]["oa"]["results"][question] = {"frame": [row]}
+        return made
+
+    assert changes(with_all(0.10), with_all(0.20)) == [
+        "Osteoarthritis, early: 20 % in response at 12 months, before 10 %.",
+        "Osteoarthritis, early: 20 % at the end event within 24 months, before 10 %.",
+    ]
 
 
 def test_what_changed_is_told_in_the_language_of_the_report():

@@ -1,4 +1,4 @@
-"""Drives headless Chromium by its DevTools protocol: open a page, evaluate, press keys, list requests, take a picture."""
+"""Drives headless Chromium by its DevTools protocol: open a page, evaluate, press keys, list requests and complaints, take a picture."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Page:
         self._socket = websocket.create_connection(address, timeout=120, suppress_origin=True)
         self._number = 0
         self.requests: list[str] = []
-        for domain in ("Page", "Runtime", "Network"):
+        self.wrong: list[str] = []
+        for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **arguments: Any) -> Any:
@@ -36,10 +37,23 @@ class Page:
         while True:
             assert time.monotonic() < until, f"the browser did not answer {method}"
             told = json.loads(self._socket.recv())
-            if told.get("method") in ("Network.requestWillBeSent", "Network.webSocketCreated"):
-                self.requests.append(told["params"].get("url") or told["params"]["request"]["url"])
+            if "method" in told:
+                self._hear(told["method"], told["params"])
             if told.get("id") == self._number:
                 return told.get("result", told)
+
+    def _hear(self, event: str, told: dict[str, Any]) -> None:
+        """Keep what was asked of a network, and what the page, its policy or the browser complained of."""
+        if event in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+            self.requests.append(told.get("url") or told["request"]["url"])
+        elif event == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
+            said = " ".join(str(a.get("value", a.get("description"))) for a in told["args"])
+            self.wrong.append(f"console {told['type']}: {said}")
+        elif event == "Runtime.exceptionThrown":
+            thrown = told["exceptionDetails"]
+            self.wrong.append(f"exception: {thrown.get('exception', {}).get('description', thrown['text'])}")
+        elif event == "Log.entryAdded":
+            self.wrong.append(f"log {told['entry']['source']}: {told['entry']['text']}")
 
     def evaluate(self, script: str) -> Any:
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)

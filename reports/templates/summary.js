@@ -10,12 +10,14 @@
   );
   const nav = document.querySelector("nav");
   const headings = [...links.keys()].map((id) => document.getElementById(id));
+  // A heading that a link led to stops at its own margin, which may be further down than the contents reach.
+  const stop = (heading) => parseFloat(getComputedStyle(heading).scrollMarginTop) + 1;
   let waiting = false;
   const mark = () => {
     waiting = false;
     const edge = nav.getBoundingClientRect().bottom + 40;
     const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
-    const passed = headings.filter((h) => h.getBoundingClientRect().top <= edge);
+    const passed = headings.filter((h) => h.getBoundingClientRect().top <= Math.max(edge, stop(h)));
     const current = atEnd && scrollY > 0 ? headings.at(-1) : passed.at(-1);
     for (const [id, link] of links) {
       if (!current || id !== current.id) link.removeAttribute("aria-current");

@@ -193,6 +193,24 @@ def test_on_a_telephone_names_of_rows_stay_in_sight_and_numbers_stand_below_thei
 
 @pytest.mark.browser
 @pytest.mark.skipif(chromium.PROGRAM is None, reason="headless Chromium is not installed")
+@pytest.mark.parametrize("width", [500, 800, 1280])
+def test_the_contents_mark_the_section_that_was_chosen_also_where_they_are_of_one_line(report, tmp_path, width):
+    file = tmp_path / "index.html"
+    file.write_text(report[0], encoding="utf-8")
+    with chromium.page(tmp_path / "profile", width, 900) as browser:
+        browser.call("Page.navigate", url=file.as_uri())
+        browser.wait_for("document.readyState === 'complete' && document.querySelector('.copy') !== null")
+        links = browser.evaluate("[...document.querySelectorAll('nav a')].map(a => [a.hash, a.offsetTop])")
+        assert len(links) > 4 or len({top for _, top in links}) == 1
+        for link, _ in links:
+            browser.evaluate(f"document.querySelector('nav [href=\"{link}\"]').click()")
+            browser.wait_for(f"document.querySelector('nav [aria-current]')?.hash === '{link}'", 10)
+            assert browser.evaluate("document.querySelectorAll('[aria-current]').length") == 1
+        assert browser.wrong == [] and browser.requests == [file.as_uri()]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="headless Chromium is not installed")
 def test_the_boxes_of_counts_fill_their_rows_at_every_width(reports, tmp_path):
     file = tmp_path / "index.html"
     file.write_text(reports["en"][0], encoding="utf-8")

@@ -237,8 +237,6 @@ def test_the_report_of_an_empty_registry_says_so(tmp_path):
 
 
 in_a_browser = pytest.mark.skipif(chromium.PROGRAM is None, reason="headless Chromium is not installed")
-_WATCH = """window.wrong = []; addEventListener("error", e => wrong.push(e.message));
-addEventListener("securitypolicyviolation", e => wrong.push(e.violatedDirective));"""
 
 
 @pytest.mark.browser
@@ -252,6 +250,27 @@ def test_nothing_runs_off_the_side_of_the_window(page, tmp_path, width):
         # The links to the programmes take a second line where there is room for one.
         nav = "document.querySelector('nav')"
         assert browser.evaluate(f"innerWidth < 768 || {nav}.scrollWidth <= {nav}.clientWidth")
+        # Nothing is complained of, and the page is all that is asked for.
+        assert browser.wrong == [] and browser.requests == [page.as_uri()]
+
+
+@pytest.mark.browser
+@in_a_browser
+@pytest.mark.parametrize("policy", [True, False])
+def test_what_a_page_complains_of_and_asks_for_would_be_heard(html, tmp_path, policy):
+    script = "<script>console.error('said'); console.warn('minded'); lost()</script>"
+    text = html.replace("</footer>", f"</footer><img src='http://clinic.example/a.png'>{script}")
+    file = tmp_path / "index.html"
+    file.write_text(text if policy else re.sub("<meta http-equiv[^>]*>", "", text), encoding="utf-8")
+    with chromium.page(tmp_path / "profile") as browser:
+        browser.call("Page.navigate", url=file.as_uri())
+        browser.wait_for("document.readyState === 'complete' && document.querySelector('.copy') !== null")
+        heard = "\n".join(browser.wrong)
+    assert browser.requests == [file.as_uri(), "http://clinic.example/a.png"]
+    # The page's own policy refuses both, and says so; without it they are tried.
+    tried = ("console error: said", "console warning: minded", "exception: ReferenceError", "NOT_RESOLVED")
+    told = ("img-src", "script-src") if policy else tried
+    assert len(browser.wrong) == len(told) and all(t in heard for t in told), heard
 
 
 @pytest.mark.browser
@@ -297,12 +316,11 @@ def test_axe_finds_no_barrier_for_readers_with_disabilities(page, tmp_path, widt
 @pytest.fixture
 def browser(page, tmp_path):
     with chromium.page(tmp_path / "profile", 1100, 900) as opened:
-        opened.call("Page.addScriptToEvaluateOnNewDocument", source=_WATCH)
         opened.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
         opened.call("Page.navigate", url=page.as_uri())
         opened.wait_for("document.readyState === 'complete' && document.querySelector('.copy') !== null")
         yield opened
-        assert opened.evaluate("wrong.join()") == "" and len(opened.requests) == 1
+        assert opened.wrong == [] and opened.requests == [page.as_uri()]
 
 
 @pytest.mark.browser

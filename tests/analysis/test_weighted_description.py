@@ -148,11 +148,11 @@ def test_groups_may_be_numbers_and_courses_text_as_another_program_wrote_them(kn
     assert {"0", "1"} < set(describe(knees, weights=from_text).table().columns)
 
 
-def test_a_visit_that_is_not_planned_or_was_due_for_nobody_is_refused(knees):
+def test_a_visit_that_is_not_planned_is_refused_and_so_is_nobody(knees):
     with pytest.raises(UsageError, match=r"10 years.*Allowed: 1 month"):
         seen_weights(knees, visit="10 years")
     nobody = knees.exclude(knees.ids.to_frame().with_columns(reason=pl.lit("none")))
-    with pytest.raises(NotEstimable, match="not due for any course"):
+    with pytest.raises(NotEstimable, match=r"No course is left to analyse\. \d+ none"):
         seen_weights(nobody, visit="12 months")
 
 

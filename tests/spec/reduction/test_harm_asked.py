@@ -20,7 +20,7 @@ from tests.spec.reduction.test_harm_event import CASE
     ],
     ids=["all, of a second knee and a second course too", "grade 2 or more", "to the procedure", "serious"],
 )  # fmt: skip
-def test_each_event_asked_about_is_told_with_its_relation(given, question, expected):
+def test_each_event_of_a_second_knee_and_a_second_course_too_is_told_with_its_relation(given, question, expected):
     given(CASE.format(question=question)).derives(
         "reduction.harm_asked", f"course | day | grade | relation\n {expected}"
     )

@@ -190,7 +190,7 @@ def fitted(rows: pl.DataFrame, patterns: pl.DataFrame, working: Working) -> Seen
     )
     if not cells:
         raise NotEstimable(
-            f"No stratum has {FEWEST_OF_EITHER} courses in response and {FEWEST_OF_EITHER} not at any planned visit."
+            f"At no planned visit has a stratum at least {FEWEST_OF_EITHER} in response and {FEWEST_OF_EITHER} not."
         )
     number = pl.DataFrame(
         {"stratum": [s for s, _ in cells], "position": [p for _, p in cells], "cell": range(len(cells))},

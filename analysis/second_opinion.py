@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.cohort import By, check_left, place_courses, reduce
+from analysis.numerics.survival_counts import step_values
 from analysis.replacement import joint_replacement
 from analysis.response import time_to_response
 from analysis.response_at_visits import response_at_visits
@@ -89,7 +90,7 @@ def _replacement(courses: Courses, by: By) -> Iterator[Row]:
     from statsmodels.duration.survfunc import CumIncidenceRight
 
     ours = joint_replacement(courses, by=by, resamples=20)
-    people = _rows(courses, by, "end_course")
+    people = _rows(courses, "end_course")
     causes = ("end", "death", "switch")
     program, whole = _named("statsmodels", "CumIncidenceRight"), _named("lifelines", "KaplanMeierFitter")
     for stratum, asked in _by_stratum(ours, causes):
@@ -99,9 +100,10 @@ def _replacement(courses: Courses, by: By) -> Iterator[Row]:
         days = np.unique(asked["time_day"].to_numpy())
         if not (cause > 0).any():
             continue
-        theirs = CumIncidenceRight(day, cause)
+        with np.errstate(divide="ignore", invalid="ignore"):  # in its variance, where nobody is left: not asked for
+            theirs = CumIncidenceRight(day, cause)
         for k, name in enumerate(causes[: int(cause.max())]):
-            told = _step(theirs.times, theirs.cinc[k], days)
+            told = step_values(theirs.times, theirs.cinc[k], days, before=0.0)
             yield from _beside(asked.filter(quantity=name), dict(zip(days, told, strict=True)), name, 1e-9, program)
         free = KaplanMeierFitter().fit(day, cause > 0).survival_function_at_times(days).to_numpy()
         either = asked.group_by(_KEY).agg(pl.col("estimate").sum()).sort("time_day")
@@ -113,7 +115,7 @@ def _response(courses: Courses, by: By) -> Iterator[Row]:
     from lifelines import KaplanMeierFitter
 
     ours = time_to_response(courses, by=by, resamples=20)
-    people = _rows(courses, by, "response_course")
+    people = _rows(courses, "response_course")
     note = "another estimand: response dated by the visit that found it, ends taken for end of follow-up"
     for stratum, asked in _by_stratum(ours, ("response",)):
         mine = people.filter(pl.col("stratum") == stratum)
@@ -135,13 +137,12 @@ def _visits(courses: Courses, by: By) -> Iterator[Row]:
     if ours.settings["working"] != "exchangeable":
         yield {"note": "not compared: answers of a patient could not be taken for exchangeable"}
         return
-    shares = ours.frame.filter(quantity="share_in_response").drop_nulls("estimate")
-    people = _rows(courses, by, "state_visit").drop_nulls("in_response").with_columns(
-        time_day=pl.col("target_day").cast(pl.Float64)
-    )  # fmt: skip
-    held = people.group_by(_KEY).agg(pl.col("in_response").mean().alias("share"))
-    # Cells without both answers have no log odds; ours leaves them out of the model too.
-    cells = held.filter(pl.col("share").is_between(0, 1, closed="none")).sort(_KEY).with_row_index("cell")
+    # The model's own cells: where nearly all or none respond, or few were seen, ours has exact limits, or nothing.
+    shares = ours.frame.filter(pl.col("note").is_null(), quantity="share_in_response").drop_nulls("estimate")
+    cells = shares.select(_KEY).sort(_KEY).with_row_index("cell")
+    days = {v["position"]: float(v["day"]) for v in ours.settings["visits"]}
+    people = _rows(courses, "state_visit").drop_nulls("in_response")
+    people = people.with_columns(time_day=pl.col("position").replace_strict(days, return_dtype=pl.Float64))
     people = people.join(cells, on=_KEY).sort("patient_id")
     exog = np.eye(cells.height)[people["cell"].to_numpy()]
     model = GEE(
@@ -174,7 +175,7 @@ def _changes(courses: Courses, by: By) -> Iterator[Row]:
     con = courses.registry.con
     places = con.sql("select position, planned_visit from cohort.trajectory_visit").pl()
     people = (
-        _rows(courses, by, "trajectory_value", "trajectory_course", on="course_id")
+        _rows(courses, "trajectory_value", "trajectory_course", on="course_id")
         .join(places, on="position").filter(pl.col("planned_visit").is_in(list(visits)))
         .with_columns(
             time_day=pl.col("planned_visit").replace_strict(visits, return_dtype=pl.Float64),
@@ -240,13 +241,14 @@ def _design_effect(mine: pl.DataFrame, events: str, exposure: str | None) -> flo
     import statsmodels.api as sm
 
     y = mine[events].cast(pl.Float64).to_numpy()
-    if y.sum() == 0 or (exposure is None and y.all()):
+    if len(y) < 2 or y.sum() == 0 or (exposure is None and y.all()):
         return 1.0
     offset = None if exposure is None else np.log(mine[exposure].cast(pl.Float64).to_numpy())
     family = sm.families.Binomial() if exposure is None else sm.families.Poisson()
     model = sm.GLM(y, np.ones((len(y), 1)), family=family, offset=offset)
     groups = {"groups": mine["patient_id"].to_numpy(), "use_correction": False}
-    plain, clustered = model.fit(tol=1e-12), model.fit(tol=1e-12, cov_type="cluster", cov_kwds=groups)
+    to_the_end = {"tol": 1e-12, "tol_criterion": "params"}
+    plain, clustered = model.fit(**to_the_end), model.fit(**to_the_end, cov_type="cluster", cov_kwds=groups)
     return max(float(clustered.cov_params()[0, 0] / plain.cov_params()[0, 0]), 1.0)
 
 
@@ -260,7 +262,7 @@ _QUESTIONS: tuple[tuple[str, Callable[[Courses, By], Iterator[Row]], bool], ...]
 )
 
 
-def _rows(courses: Courses, by: By, *names: str, on: str = "") -> pl.DataFrame:
+def _rows(courses: Courses, *names: str, on: str = "") -> pl.DataFrame:
     """Return rows of courses as the question just asked has placed them, before anything was counted."""
     found = reduce(courses, *(f"reduction.{name}" for name in names))
     return found[0] if len(found) == 1 else found[0].join(found[1], on=on)
@@ -292,11 +294,6 @@ def _beside(
             "theirs": float(told[r["time_day"]]), "difference": gap, "allowed": allowed,
             "agrees": None if allowed is None else abs(gap) <= allowed, "program": program, "note": note,
         }  # fmt: skip
-
-
-def _step(times: Floats, values: Floats, at: Floats) -> Floats:
-    """Return a step function that is 0 before its first time, at days."""
-    return np.concatenate([[0.0], np.asarray(values)])[np.searchsorted(times, at, side="right")]
 
 
 def _quietly(fit: Callable[[], Any]) -> tuple[Any, str]:

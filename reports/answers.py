@@ -97,7 +97,8 @@ def opinion(told: dict[str, Any]) -> str:
     numbers = f"{told['numbers']:,} number{'' if told['numbers'] == 1 else 's'}"
     if told["agrees"] is None:
         return f"{question}{told['program']} is up to {told['largest_difference']:.2g} away ({told['note']})"
-    apart = f"{numbers} as {told['program']}, to {told['largest_difference']:.0e}"
+    gap = told["largest_difference"]
+    apart = f"{numbers} as {told['program']}, to {f'{gap:.0e}' if gap else 'the last digit'}"
     return (
         question + apart + ("" if told["agrees"] else f", which is MORE than {told['allowed']:.0e}: please report it")
     )

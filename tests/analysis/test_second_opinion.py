@@ -21,14 +21,19 @@ from synthetic import Design, simulate, sources
 module = import_module("analysis.second_opinion")
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("opinion")
-    sources.write_template(simulate(Design(patients=400, seed=5, programmes={"osteoarthritis": 1.0})), folder / "in")
+def made(folder, patients, seed):
+    sources.write_template(
+        simulate(Design(patients=patients, seed=seed, programmes={"osteoarthritis": 1.0})), folder / "in"
+    )
     Registry.create(folder / "knees.duckdb").close()
     load(folder / "knees.duckdb", [folder / "in"])
     derive(folder / "knees.duckdb")
     return folder / "knees.duckdb"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("opinion"), 400, 5)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +69,17 @@ def test_it_agrees_by_whatever_separates_the_strata(knees, by):
     assert second_opinion(knees, by=by)["agrees"].drop_nulls().all()
 
 
+@pytest.mark.parametrize("seed", [9, 3])
+def test_it_agrees_in_a_small_registry_too_where_few_were_seen_at_a_visit(tmp_path, seed):
+    with Registry.open(made(tmp_path, 60, seed)) as registry:
+        beside = second_opinion(registry.courses(programme="osteoarthritis"))
+    assert beside["agrees"].drop_nulls().all() and beside.filter(question="response_at_visits")["ours"].count() > 0
+
+
 def test_a_difference_is_seen_and_the_command_ends_with_it(path, monkeypatch):
     monkeypatch.setattr(module, "_QUESTIONS", module._QUESTIONS[:1])
-    right = module._step
-    monkeypatch.setattr(module, "_step", lambda times, values, at: right(times, values, at) + 1e-6)
+    right = module.step_values
+    monkeypatch.setattr(module, "step_values", lambda *given, before: right(*given, before=before) + 1e-6)
     command = ["second-opinion", str(path), "--programme", "osteoarthritis"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 1 and "MORE than 1e-09: please report it" in done.output

@@ -13,8 +13,7 @@ from analysis.booster_model import Estimate
 from analysis.cohort import Stratum
 from analysis.numerics.emulation import decision_weights
 from analysis.numerics.laws import chi2_above, normal_quantile, t_quantile
-from analysis.numerics.resampling import interval_of_probability
-from analysis.numerics.share_limits import difference_limits
+from analysis.numerics.share_limits import difference_limits, limits_of_replicates
 from analysis.numerics.weighting import e_value, effective_sample_size
 from analysis.result import row
 
@@ -53,6 +52,8 @@ class Numbers:
         # Courses, not decisions: a course is boosted once at most, and decided on several times.
         course = data.visits.course[data.start]
         self.boosted, self.waited = _courses(data, course)
+        # Who was boosted later stands for waiting at the decisions before.
+        self.behind = self.boosted, _by_stratum(data, course, ~data.arm)
         self.factor, self.z = _small_sample(data, whole, confidence)
 
     def at(self, day: float) -> int:
@@ -79,9 +80,12 @@ class Numbers:
             return self.around(value, again[:, s, d], s)
         if self.grid[d] == 0:
             return value, value, value
-        n = (self.boosted, self.waited)[arm][s]
-        low, high = interval_of_probability(np.array([value]), again[:, s, d : d + 1], self.confidence, max(n, 1))
-        return value, float(low[0]), float(high[0])
+        low, high = limits_of_replicates(value, again[:, s, d], self.wider(s), self.behind[arm][s], self.confidence)
+        return value, low, high
+
+    def wider(self, s: int) -> float:
+        """Return how much further than a normal law of the resampled error limits reach: few effective decisions."""
+        return float(self.factor * self.z[s] / normal_quantile(0.5 + self.confidence / 2))
 
     def ratio(self, s: int, d: int) -> tuple[float, float, float]:
         """Return the ratio of shares or risks with limits that are symmetric on the log scale."""
@@ -125,12 +129,10 @@ class Numbers:
             return np.asarray(np.trapezoid(held, grid, axis=-1))
 
         def told(curve: Floats, again: Floats) -> tuple[float, float, float]:
-            value, tail = float(area(curve)), 50 * (1 - self.confidence)
-            # As far from the estimate as a few effective decisions make them.
-            wider = self.factor * self.z[s] / normal_quantile(0.5 + self.confidence / 2)
-            drawn = np.clip(value + wider * (area(again) - value), 0.0, grid[-1])
-            low, high = np.nanpercentile(drawn, [tail, 100 - tail], method="weibull")
-            return value, min(value, float(low)), max(value, float(high))
+            # A share of all days; a mean of days is told better than a share of as many courses.
+            value, top = float(area(curve)), float(grid[-1])
+            low, high = limits_of_replicates(value / top, area(again) / top, self.wider(s), np.inf, self.confidence)
+            return value, low * top, high * top
 
         ones, twos = self.treated_again[:, s], self.waiting_again[:, s]
         sides = told(self.treated[s], ones), told(self.waiting[s], twos)
@@ -209,12 +211,14 @@ def e_value_rows(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anywa
 
 def _courses(data: Prepared, course: Ints) -> tuple[Ints, Ints]:
     """Return by stratum, then overall, how many eligible courses were boosted, and how many were not."""
-    boosted, waited = [], []
-    for here in (*(data.stratum == i for i in range(len(data.strata))), np.ones(len(course), dtype=bool)):
-        one = np.unique(course[here & data.arm])
-        boosted.append(len(one))
-        waited.append(len(np.setdiff1d(course[here], one)))
-    return np.array(boosted), np.array(waited)
+    boosted = _by_stratum(data, course, data.arm)
+    return boosted, _by_stratum(data, course, np.ones(len(course), dtype=bool)) - boosted
+
+
+def _by_stratum(data: Prepared, course: Ints, which: NDArray[np.bool_]) -> Ints:
+    """Return by stratum, then overall, how many courses have a decision that `which` names."""
+    strata = (*(data.stratum == i for i in range(len(data.strata))), np.ones(len(course), dtype=bool))
+    return np.array([len(np.unique(course[here & which])) for here in strata])
 
 
 def _apart(

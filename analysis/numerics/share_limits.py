@@ -19,6 +19,33 @@ def wilson(share: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]
     return (centre - reach) / scale, (centre + reach) / scale
 
 
+def limits_of_replicates(
+    share: float, replicates: Floats, wider: float, n: float, confidence: float
+) -> tuple[float, float]:
+    """Return Wilson's limits of a model's share that varies as its resamples do, as if seen in `n` courses at most.
+
+    For curves that are smooth in the data: of a few dozen resamples the variance is told well, a percentile is not.
+    Where hardly anything happened resamples hardly vary, and `n` courses say no more than `n` courses do.
+
+    Parameters
+    ----------
+    share
+        Estimate, from 0 to 1.
+    replicates
+        Shape (times,); nan where a resample had no answer.
+    wider
+        What the resampled error is multiplied by: a small sample's.
+    n
+        Courses behind the estimate.
+    """
+    # Resamples of a share that is nearly nothing vary as theirs, not as one of nothing.
+    mean = float(np.nanmean(replicates))
+    spread = max(share * (1 - share), mean * (1 - mean))
+    variance = max(float(np.nanvar(replicates, ddof=1)) * wider**2, 1e-300)
+    low, high = wilson(np.array(share), np.array(min(spread / variance, max(n, 1) / wider**2)), confidence)
+    return min(float(low), share), max(float(high), share)
+
+
 def difference_limits(
     one: tuple[Floats, Floats, Floats], other: tuple[Floats, Floats, Floats], correlation: Floats | float = 0.0
 ) -> tuple[Floats, Floats]:

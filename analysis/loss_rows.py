@@ -181,7 +181,10 @@ def _mean_judged(fitted: Fitted, code: str, horizon: float) -> Judged:
     value, gradient = mean_days(fitted.fits[code].fit, horizon)
     mean, slope = value[[RESPONSE]], gradient[[RESPONSE]]
     told_by = followed(fitted.of(code), np.array([horizon]))
-    low, high = logit_interval(mean, fitted.error(slope, code), horizon, fitted.confidence, fitted.courses(code))
+    # How long a response lasts is told by those who had one: their number is what the error is an estimate from.
+    first = (pl.col("from_state") == "no_response_yet") & (pl.col("to_state") == "in_response")
+    responses = count_of(fitted.of(code).filter(first))
+    low, high = logit_interval(mean, fitted.error(slope, code), horizon, fitted.confidence, max(responses, 2))
     # Where nobody was seen in response: as if those who may have been were so for the whole time.
     most = horizon * share_limits(np.zeros(1), np.zeros(1), told_by, fitted.confidence)[1]
     return mean, slope, np.where(mean <= 0, 0.0, low), np.where(mean <= 0, most, high)

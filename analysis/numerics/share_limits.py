@@ -40,9 +40,9 @@ def limits_of_replicates(
     """
     # Resamples of a share that is nearly nothing vary as theirs, not as one of nothing.
     mean = float(np.nanmean(replicates))
-    spread = max(share * (1 - share), mean * (1 - mean))
-    variance = max(float(np.nanvar(replicates, ddof=1)) * wider**2, 1e-300)
-    low, high = wilson(np.array(share), np.array(min(spread / variance, max(n, 1) / wider**2)), confidence)
+    spread, variance = max(share * (1 - share), mean * (1 - mean)), float(np.nanvar(replicates, ddof=1))
+    told_by = spread / variance if variance > 0 else np.inf
+    low, high = wilson(np.array(share), np.array(min(told_by, max(n, 1)) / wider**2), confidence)
     return min(float(low), share), max(float(high), share)
 
 

@@ -66,7 +66,8 @@ _Diversity = Annotated[
     int, typer.Option(help="2: refuse where all like patients had the same outcome. 1: count it in the log.")
 ]
 _TakeAlike = Annotated[
-    bool, typer.Option("--take-alike", help="With a diversity of 2: take values away instead of refusing.")
+    bool,
+    typer.Option("--take-alike", help="Take values away until no like patients all had the same, instead of refusing."),
 ]
 
 
@@ -83,7 +84,7 @@ def export(
     consent: _Scope = Consent.export,
     k: _K = 5,
     dates: _When = Dates.none,
-    least_diversity: _Diversity = 1,
+    least_diversity: _Diversity = 2,
     take_alike: _TakeAlike = False,
 ) -> None:
     """Write the publication package of a programme: tables, figures, numbers and methods, small cells suppressed."""
@@ -112,7 +113,7 @@ def rows(
     consent: _Scope = Consent.export,
     k: _K = 5,
     dates: _When = Dates.none,
-    least_diversity: _Diversity = 1,
+    least_diversity: _Diversity = 2,
     take_alike: _TakeAlike = False,
 ) -> None:
     """Write rows of patients for analysis elsewhere, k-anonymous: CSV, Parquet, Stata, SPSS, SAS, Dataset-JSON."""

@@ -44,7 +44,7 @@ class Policy:
     smallest_cell: int = 5
     round_counts: int | None = None
     k: int = 5
-    least_diversity: int = 1
+    least_diversity: int = 2
     quasi_identifiers: tuple[str, ...] = ("centre", "origin", "diagnosis", "age_band", "site", "sex")
     top_age: int = 80
     age_band: int = 10

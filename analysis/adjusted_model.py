@@ -106,7 +106,8 @@ def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> Design:
     return Design(x - x.mean(axis=0), tuple(names), tuple(notes))
 
 
-def _data(rows: pl.DataFrame) -> IntervalData:
+def interval_data(rows: pl.DataFrame) -> IntervalData:
+    """Return what is known of each course's response; ends censor."""
     event = (rows["kind"] == "response").to_numpy()
     left = rows["left_day"].to_numpy().astype(float)
     right = np.where(event, rows["right_day"].to_numpy().astype(float), left)
@@ -118,7 +119,7 @@ def fit_model(rows: pl.DataFrame, design: Design) -> tuple[IntervalFit, tuple[fl
 
     A hazard in pieces, not a smooth one: where everybody who responds has done so, it can be next to nothing.
     """
-    data, why = _data(rows), ""
+    data, why = interval_data(rows), ""
     for shares in _PIECES:
         try:
             cuts = event_quantiles(data, shares)
@@ -134,23 +135,26 @@ def fit_pieces(rows: pl.DataFrame, x: Floats, names: tuple[str, ...], cuts: tupl
     The sandwich clustered by patient is multiplied by patients over their number less the parameters: residuals of so
     many parameters are too small (as of HC1; MacKinnon & White 1985 J Econometrics 29:305).
     """
-    data = _data(rows)
-    strata = rows["stratum"].unique().sort().to_list()
-    at = np.array([middle for s in strata for middle in _middles(cuts, watched_to(rows, s))])
-    traced = IntervalData(
-        np.r_[data.left, at], np.r_[data.right, at], np.r_[data.kind, np.zeros(len(at), dtype=np.int64)],
-        np.r_[data.count, np.full(len(at), TRACE)],
-    )  # fmt: skip
-    patient = rows["patient_id"].to_numpy()
+    data = interval_data(rows)
+    trace, stratum = trace_of(rows, cuts)
+    patient, n = rows["patient_id"].to_numpy(), len(stratum)
     fit = fit_proportional_hazards(
-        traced, np.vstack([x, np.zeros((len(at), x.shape[1]))]), baseline=PiecewiseBaseline(cuts),
-        stratum=np.r_[rows["stratum"].to_numpy(), np.repeat(strata, len(cuts) + 1)],
-        cluster=np.r_[patient, np.arange(len(at)) + patient.max() + 1], names=names,
+        data.beside(trace), np.vstack([x, np.zeros((n, x.shape[1]))]), baseline=PiecewiseBaseline(cuts),
+        stratum=np.r_[rows["stratum"].to_numpy(), stratum],
+        cluster=np.r_[patient, np.arange(n) + patient.max() + 1], names=names,
     )  # fmt: skip
     people = len(np.unique(patient))
     if fit.robust_covariance is None or people <= len(fit.parameters):
         return fit
     return replace(fit, robust_covariance=fit.robust_covariance * people / (people - len(fit.parameters)))
+
+
+def trace_of(rows: pl.DataFrame, cuts: tuple[float, ...]) -> tuple[IntervalData, NDArray[np.object_]]:
+    """Return the trace of a response in the middle of each piece of each stratum, and whose stratum each is."""
+    strata = rows["stratum"].unique().sort().to_list()
+    at = np.array([middle for s in strata for middle in _middles(cuts, watched_to(rows, s))])
+    made = IntervalData(at, at, np.zeros(len(at), dtype=np.int64), np.full(len(at), TRACE))
+    return made, np.repeat(np.array(strata, dtype=object), len(cuts) + 1)
 
 
 def _middles(cuts: tuple[float, ...], watched: float) -> list[float]:

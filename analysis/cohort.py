@@ -269,7 +269,7 @@ def strata_of(courses: Courses, by: str) -> list[Stratum]:
     con = courses.registry.con
     present = [str(r[0]) for r in con.sql("select distinct stratum from cohort.course order by 1").fetchall()]
     if by != "stage":
-        return [Stratum(code, label_of(code, by), _colour(i)) for i, code in enumerate(present)]
+        return [Stratum(code, label_of(code, by), colour_of(i)) for i, code in enumerate(present)]
     programmes = con.sql(
         "select distinct programme from course.profile semi join cohort.course using (course_id)"
     ).fetchall()
@@ -280,7 +280,7 @@ def strata_of(courses: Courses, by: str) -> list[Stratum]:
     ).fetchall()
     known = [Stratum(str(stage), str(label), str(colour)) for stage, label, colour, _ in held]
     codes = {s.code for s in known}
-    return known + [Stratum(code, code, _colour(i)) for i, code in enumerate(p for p in present if p not in codes)]
+    return known + [Stratum(code, code, colour_of(i)) for i, code in enumerate(p for p in present if p not in codes)]
 
 
 def label_of(code: str, by: str) -> str:
@@ -346,5 +346,6 @@ def common_settings(courses: Courses, strata: list[Stratum], question: str, by: 
     }
 
 
-def _colour(position: int) -> str:
+def colour_of(position: int) -> str:
+    """Return the colour of the stratum at that position where it has none of its own."""
     return ("#0b5394", "#c27b30", "#a61c1c", "#38761d", "#674ea7", "#3d85c6", "#7f6000", "#45818e")[position % 8]

@@ -32,15 +32,16 @@ def forest(result: Result) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    wide = _wide(result).sort(pl.col("high") - pl.col("low"))
+    wide = _wide(result).sort(pl.coalesce("high", "pooled_high") - pl.coalesce("low", "pooled_low"))
     names = {s["code"]: s["label"] for s in result.settings["strata"]}
     style: Any = _STYLE
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(7.2, 1.5 + 0.38 * wide.height), layout="constrained")
         axes = figure.subplots()
         for i, r in enumerate(wide.iter_rows(named=True)):
-            axes.plot([r["low"], r["high"]], [i - 0.14, i - 0.14], color=_OWN, linewidth=1.4)
-            axes.plot(r["estimate"], i - 0.14, "s", color=_OWN, markersize=4)
+            if r["estimate"] is not None:
+                axes.plot([r["low"], r["high"]], [i - 0.14, i - 0.14], color=_OWN, linewidth=1.4)
+                axes.plot(r["estimate"], i - 0.14, "s", color=_OWN, markersize=4)
             axes.plot([r["pooled_low"], r["pooled_high"]], [i + 0.14, i + 0.14], color=_POOLED, linewidth=2)
             axes.plot(r["pooled"], i + 0.14, "o", color=_POOLED, markersize=5)
             text = f"{100 * r['pooled']:.0f} % ({100 * r['pooled_low']:.0f}–{100 * r['pooled_high']:.0f})"
@@ -53,7 +54,8 @@ def forest(result: Result) -> Figure:
             [f"{names.get(c, c)}  ({d:,})" for c, d in zip(wide["stratum"], wide["denominator"], strict=True)],
         )
         axes.set_ylim(wide.height - 0.5, -0.6)
-        low, high = float(wide["low"].min()), float(wide["high"].max())  # type: ignore[arg-type]
+        low = float(wide.select(pl.min_horizontal("low", "pooled_low").min()).item())
+        high = float(wide.select(pl.max_horizontal("high", "pooled_high").max()).item())
         axes.set_xlim(max(0.0, low - 0.15 * (high - low)), min(1.0, high + 0.15 * (high - low)))
         # Whole per cent only: a tick at 2.5 % would be written as another.
         axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], min_n_ticks=3))
@@ -151,9 +153,10 @@ def _wide(result: Result) -> pl.DataFrame:
     pooled = result.frame.filter(pl.col("quantity") == "pooled_response", pl.col("stratum") != "all").drop_nulls(
         "estimate"
     )
-    both = own.join(
-        pooled.select("stratum", pooled="estimate", pooled_low="low", pooled_high="high"), on="stratum"
-    )  # fmt: skip
+    # A small combination has a pooled number and none by itself.
+    both = pooled.select("stratum", "denominator", pooled="estimate", pooled_low="low", pooled_high="high").join(
+        own.select("stratum", "estimate", "low", "high"), on="stratum", how="left", maintain_order="left"
+    )
     if both.height == 0:
         raise NotEstimable("No group has a number that may be shown.")
     return both

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from analysis import subgroup_figures
 from analysis.adjusted_model import Covariate
 from analysis.adjusted_response import adjusted_response
 from analysis.cohort import By, check_day, several
+from analysis.crossed_subgroups import crossed
 from analysis.numerics.laws import normal_quantile
 from analysis.numerics.pooling import Funnel, Pooled, funnel, partial_pooling
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -28,7 +29,7 @@ _DEFAULT: tuple[Covariate, ...] = ("stage", "age", "sex", "baseline")
 def subgroups(
     courses: Courses,
     *,
-    by: By = "origin",
+    by: By | tuple[str, ...] = "origin",
     covariates: Covariate | tuple[Covariate, ...] | None = None,
     definition: str | None = None,
     horizon_day: int = 365,
@@ -46,7 +47,9 @@ def subgroups(
         As :func:`analysis.time_to_response`.
     by
         What separates the groups: ``origin``, ``product``, ``route``, ``guidance``, ``centre`` and others;
-        ``origin_by_stage``: cell sources within each severity stage, drawn together within it only.
+        ``origin_by_stage``: cell sources within each severity stage, drawn together within it only. Several, as
+        ``("origin", "expanded", "centre", "stage")``: each combination that occurs, drawn to what its factors share
+        and, as far as the data bear it, to itself; stages have hazards of their own and are drawn to nothing.
     covariates
         As :func:`analysis.adjusted_response`; default: stage, age, sex and baseline.
     horizon_day
@@ -58,30 +61,42 @@ def subgroups(
         By group: ``response`` (adjusted), ``pooled_response`` and, for centres, ``funnel_z`` (beyond ±1.96 outside 95 %
         of like centres). For `all`: ``pooled_response`` of the distribution's middle, ``spread``, its standard
         deviation on the scale log(-log(1 - share)) (by stage: ``pooled_response in early``, ``spread in early``), and
-        for centres ``funnel_target``, their common share.
+        for centres ``funnel_target``, their common share. Of several factors: ``spread`` of each and of what
+        combinations have of their own, and ``pooled_hazard_ratio`` of each level against the mean of its factor.
 
     Raises
     ------
     NotEstimable
-        When fewer than three groups (of a stage) have twenty courses with three responses.
+        When fewer than three groups (of a stage) have twenty courses with three responses; of several factors when
+        fewer than three combinations occur, or no stage has as many.
 
     References
     ----------
-    Rubin 1981; Gelman 2006; Spiegelhalter 2005. See docs/methods/dose.md.
+    Rubin 1981; Gelman 2006; Spiegelhalter 2005; several factors: Gelman & Hill 2007, chapter 13. See
+    docs/methods/dose.md.
 
     Examples
     --------
     >>> who = subgroups(knees, by="centre", horizon_day=365)
     >>> who.settings["question"]
     'subgroups'
+    >>> each = subgroups(knees, by=("origin", "expanded", "centre"))  # combinations, small ones too
+    >>> each.frame.filter(pl.col("quantity") == "spread")["stratum"].to_list()
+    ['origin', 'expanded', 'centre', 'each combination']
     """
+    if not isinstance(by, str):
+        names = tuple(by)
+        if len(names) != 1:
+            held = tuple(c for c in _DEFAULT if c not in names) if covariates is None else several(covariates)
+            _apart(held, names)
+            return crossed(courses, names, held, definition, horizon_day, confidence)
+        by = cast("By", names[0])
     if by == "stage":
         raise UsageError("Stages are an order, not draws of one distribution: use adjusted_response(by='stage').")
     check_day(horizon_day, "horizon_day")
     parts = by.split("_by_")
     chosen = tuple(c for c in _DEFAULT if c not in parts) if covariates is None else several(covariates)
-    if set(chosen) & set(parts):
-        raise UsageError(f"covariates = {chosen} must not name what separates the groups: {' and '.join(parts)}.")
+    _apart(chosen, tuple(parts))
     made = adjusted_response(
         courses, covariates=chosen, definition=definition, by=by, horizon_day=(horizon_day,), confidence=confidence
     )
@@ -104,6 +119,11 @@ def subgroups(
         ),
         draw=subgroup_figures.funnel_plot if compared else subgroup_figures.forest,
     )
+
+
+def _apart(covariates: tuple[str, ...], groups: tuple[str, ...]) -> None:
+    if set(covariates) & set(groups):
+        raise UsageError(f"covariates = {covariates} must not name what separates the groups: {' and '.join(groups)}.")
 
 
 def drawn_together(

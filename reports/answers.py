@@ -57,7 +57,10 @@ def options_of(question: Any, given: dict[str, Any], typed: set[str]) -> dict[st
     if missing:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
         raise UsageError(f"{name_of} needs {options}; see --help.")
-    return {name: value for name, value in given.items() if name in takes and value is not None}
+    chosen = {name: value for name, value in given.items() if name in takes and value is not None}
+    if "," in str(chosen.get("by", "")):
+        chosen["by"] = tuple(part.strip() for part in str(chosen["by"]).split(","))
+    return chosen
 
 
 def typed(context: Context, names: Iterable[str]) -> set[str]:

@@ -47,7 +47,10 @@ def analyse(
         list[Path] | None, typer.Option("--from", help="Counts of a centre (`reduce` writes them); one a centre.")
     ] = None,
     by: Annotated[
-        str | None, typer.Option(help="What separates the strata; default: stage, of safety product.")
+        str | None,
+        typer.Option(
+            help="What separates the strata; default: stage, of safety product; subgroups: several, origin,centre."
+        ),
     ] = None,
     definition: Annotated[str | None, typer.Option(help="Response definition; default: the programme's.")] = None,
     programme: Annotated[str | None, typer.Option(help="Only courses of this programme.")] = None,

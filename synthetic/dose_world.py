@@ -21,6 +21,8 @@ Ints = NDArray[np.int64]
 # The day by which responses count.
 HORIZON = 365.0
 GROUPS = tuple("ABCDEFGH")
+# Where groups are combinations: the origin and the way of processing of each.
+ORIGIN_OF, WAY_OF = np.repeat(np.arange(4), 2), np.tile(np.arange(2), 4)
 _FOLLOW_UP, _BILATERAL, _LIKENESS, _MISSED = (120.0, 1461.0), 0.16, 0.5, 0.08
 _BASELINES, _BASELINE_SD, _AGE = np.array([52.0, 58, 66]), 12.0, (62.0, 9.0)
 # Effects on the logarithm of the hazard of response: of ten years, of ten points of baseline, of a reason unrecorded.
@@ -50,6 +52,9 @@ class Scenario:
         Whether a reason for the dose that also hinders response goes unrecorded.
     spread
         Standard deviation between groups on the scale log(-log(1 - share)); none: the world of doses, without groups.
+    crossed
+        Groups are the combinations of four origins and two ways of processing: standard deviations of the origins' and
+        the ways' effects, and of what a combination has of its own.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Scenario:
     unseen: float = 1.0
     hidden: bool = False
     spread: float | None = None
+    crossed: tuple[float, float, float] | None = None
 
 
 DOSES = (
@@ -68,6 +74,7 @@ SUBGROUPS = (
     Scenario("groups_alike", spread=0.0),
     Scenario("groups_differ", spread=0.35),
     Scenario("groups_not_at_random", leaving=0.007, unseen=3.0, spread=0.35),
+    Scenario("combinations", spread=0.35, crossed=(0.35, 0.35, 0.2)),
 )
 
 
@@ -105,6 +112,11 @@ def people(scenario: Scenario, courses: int, rng: np.random.Generator) -> World:
     log = np.log10(50) + _STAGE_MORE * (stage - 1) + _WORSE_MORE * (baseline - 58) / 10 + _HIDDEN_MORE * hidden
     dose = np.round(10 ** (log + _DOSE_SD * rng.normal(size=len(patient))), 1)
     effect = rng.normal(size=len(GROUPS)) * (scenario.spread or 0.0)
+    if scenario.crossed:
+        origins, ways, own = scenario.crossed
+        effect = (
+            own * rng.normal(size=8) + (origins * rng.normal(size=4))[ORIGIN_OF] + (ways * rng.normal(size=2))[WAY_OF]
+        )
     return World(patient, stage, group, age, female, baseline, hidden, dose, effect)
 
 

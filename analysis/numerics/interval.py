@@ -47,6 +47,17 @@ class IntervalData:
     kind: Ints
     count: Floats
 
+    def take(self, rows: Ints) -> IntervalData:
+        """Return the rows at those positions."""
+        return IntervalData(self.left[rows], self.right[rows], self.kind[rows], self.count[rows])
+
+    def beside(self, other: IntervalData) -> IntervalData:
+        """Return these rows and then the other's."""
+        return IntervalData(
+            np.r_[self.left, other.left], np.r_[self.right, other.right], np.r_[self.kind, other.kind],
+            np.r_[self.count, other.count],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class NPMLE:

@@ -85,8 +85,10 @@ def partial_pooling(estimate: Floats, error: Floats, confidence: float = 0.95) -
     spread = np.sqrt(keep * s**2 + (1 - keep) ** 2 * of_mean[:, None])
     tail = (1 - confidence) / 2
     shares = (tail, 0.5, 1 - tail)
-    groups = np.array([[_quantile(q, centre[:, g], spread[:, g], weight) for q in shares] for g in range(len(y))])
-    middle = [_quantile(q, mean, np.sqrt(of_mean), weight) for q in shares]
+    groups = np.array(
+        [[mixture_quantile(q, centre[:, g], spread[:, g], weight) for q in shares] for g in range(len(y))]
+    )
+    middle = [mixture_quantile(q, mean, np.sqrt(of_mean), weight) for q in shares]
     total = np.cumsum(weight)
     taus = [float(tau[min(int(np.searchsorted(total, q)), _POINTS - 1)]) for q in shares]
     return Pooled(
@@ -95,7 +97,7 @@ def partial_pooling(estimate: Floats, error: Floats, confidence: float = 0.95) -
     )  # fmt: skip
 
 
-def _quantile(share: float, centre: Floats, spread: Floats, weight: Floats) -> float:
+def mixture_quantile(share: float, centre: Floats, spread: Floats, weight: Floats) -> float:
     """Return a quantile of a mixture of normals; a component without spread is a step."""
     safe = np.maximum(spread, 1e-12)
 

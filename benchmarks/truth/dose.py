@@ -19,6 +19,7 @@ from samples import Number, Study, run
 from analysis.adjusted_model import design_of, enough, fit_model
 from analysis.adjusted_response import risk_rows
 from analysis.cohort import Stratum
+from analysis.crossed_subgroups import drawn_across
 from analysis.dose import BANDS, band_rows, curve_rows, fitted_curve, no_design
 from analysis.subgroups import drawn_together
 from registry.errors import NotEstimable
@@ -62,6 +63,8 @@ def one(task: tuple[Scenario, int, int]) -> list[Number]:
     """Return the numbers of one sample."""
     scenario, courses, seed = task
     world, rows = sample(scenario, courses, seed)
+    if scenario.crossed:
+        return _combinations(scenario, world, rows)
     return _doses(scenario, rows) if scenario.spread is None else _groups(scenario, world, rows)
 
 
@@ -133,6 +136,38 @@ def _groups(scenario: Scenario, world: World, rows: pl.DataFrame) -> list[Number
     return out
 
 
+def _combinations(scenario: Scenario, world: World, rows: pl.DataFrame) -> list[Number]:
+    """Return pooled numbers of combinations, those by themselves where they have one, and how much factors differ."""
+    number = pl.col("origin").replace_strict({g: i for i, g in enumerate(GROUPS)}, return_dtype=pl.Int64)
+    placed = rows.with_columns(
+        origin=pl.format("origin {}", number // 2), expanded=pl.format("way {}", number % 2), group=pl.col("origin")
+    )
+    try:
+        used, _ = enough(placed, _STAGES)
+        placed = placed.filter(pl.col("stratum").is_in([s.code for s in used]))
+        frame, *_ = drawn_across(placed, ("origin", "expanded"), used, COVARIATES, int(HORIZON), 0.95)
+    except NotEstimable:
+        return []
+    who = replace(everybody(scenario), effect=world.effect)
+    here = np.isin(who.stage, [STAGES.index(s.code) for s in used])
+    true = {f"origin {i // 2}, way {i % 2}": float(risk(who, scenario, group=i)[here].mean()) for i in range(8)}
+    names = {"response": "own number", "pooled_response": "pooled"}
+    letter = {f"origin {i // 2}, way {i % 2}": g for i, g in enumerate(GROUPS)}
+    out: list[Number] = []
+    for r in frame:
+        if r["estimate"] is not None and r["quantity"] in names:
+            name, stratum = names[r["quantity"]], r["stratum"]
+            out.append((name, letter[stratum], r["estimate"], r["low"], r["high"], true[stratum]))
+        if r["quantity"] == "spread":
+            known = dict(zip(("origin", "expanded", "each combination"), scenario.crossed or (), strict=True))
+            out.append((f"spread: {r['stratum']}", "all", r["estimate"], r["low"], r["high"], known[r["stratum"]]))
+    for extreme, best in (("the best combination", True), ("the worst combination", False)):
+        for name in ("own number", "pooled"):
+            found = sorted((x for x in out if x[0] == name), key=lambda x: x[2], reverse=best)
+            out += [(name, extreme, *found[0][2:])] if found else []
+    return out
+
+
 def _spread(scenario: Scenario) -> float:
     """Return the standard deviation between groups on the scale of the standardised share."""
     if not scenario.spread:
@@ -158,7 +193,9 @@ STUDY = Study(
     "patients: `groups_alike`, `groups_differ` (effects drawn anew in every sample, standard deviation 0.35 on the "
     "scale log(−log(1 − share))), `groups_not_at_random` (leaving as above). *Own number*: adjusted for stage, age, "
     "sex and baseline; *pooled*: after partial pooling (`subgroups`); *the best group*: whichever has the highest of "
-    "these numbers; the crude share is of complete cases. Shares are of 1.",
+    "these numbers; the crude share is of complete cases. `combinations`: the same groups as four origins and two "
+    "ways of processing (standard deviations on the log hazard 0.35 and 0.35, and 0.2 of a combination's own, drawn "
+    "anew in every sample), drawn together across both. Shares are of 1.",
     (*DOSES, *SUBGROUPS),
     one,
     {"": 3},

@@ -130,3 +130,70 @@ def test_names_of_centres_of_one_size_do_not_lie_on_each_other(knees):
     names = [t for t in figure.axes[0].texts if t.get_text().startswith("C")]
     boxes = [super(type(t), t).get_window_extent() for t in names]
     assert len(boxes) == 24 and not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+
+
+# --- several factors at once -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crossed(many):
+    with Registry.open(many) as registry:
+        yield subgroups(registry.courses(programme="osteoarthritis"), by=("origin", "expanded", "stage", "centre"))
+
+
+def test_combinations_have_pooled_numbers_small_ones_too_and_their_own_where_enough_responded(crossed):
+    own, pooled = of(crossed, "response"), of(crossed, "pooled_response")
+    assert pooled["estimate"].null_count() == 0 and pooled.height == own.height > 20
+    few = own.filter(pl.col("denominator") < 20)
+    assert few.height and few["estimate"].null_count() == few.height
+    assert few["note"].str.contains("no number by itself").all()
+    assert own["estimate"].drop_nulls().len() > 3
+    assert ((pooled["low"] < pooled["estimate"]) & (pooled["estimate"] < pooled["high"])).all()
+    # Every course of the cohort is in one combination.
+    assert own["denominator"].sum() == crossed.attrition["n"][-1]
+
+
+def test_a_combination_is_drawn_within_its_stage_whose_severity_stays(crossed):
+    """Synthetic responses fall with severity; sources, processing and centres are alike."""
+    pooled = of(crossed, "pooled_response").with_columns(stage=pl.col("stratum").str.split(", ").list.get(2))
+    by = {stage: g["estimate"] for (stage,), g in pooled.group_by("stage")}
+    assert by["early"].min() > by["moderate"].max() > by["bone_on_bone"].max()
+
+
+def test_factors_have_spreads_and_levels_against_their_mean(crossed):
+    spread = of(crossed, "spread")
+    assert spread["stratum"].to_list() == ["origin", "expanded", "centre", "each combination"]
+    assert (spread["low"] >= 0).all() and (spread["low"] < spread["estimate"]).all()
+    ratio = of(crossed, "pooled_hazard_ratio")
+    assert ratio["stratum"].str.starts_with("origin: ").sum() == 4
+    # The synthetic clinics and sources are alike: one is within all limits but chance.
+    assert ((ratio["low"] < 1) & (ratio["high"] > 1)).mean() > 0.8
+    assert crossed.diagnostics["passed"].all()
+
+
+def test_the_forest_of_combinations_is_drawn_and_what_leaves_hides_small_ones(crossed):
+    figure = crossed.plot()
+    assert "partially pooled" in figure.alt_text
+    hidden = crossed.suppress().frame
+    small = crossed.frame.filter(pl.col("denominator") < 5)["stratum"]
+    assert hidden.filter(pl.col("stratum").is_in(small.implode()))["estimate"].null_count() == len(
+        hidden.filter(pl.col("stratum").is_in(small.implode()))
+    )
+    assert "drawn together" in dict(estimand(crossed).iter_rows())["Summary measure"]
+
+
+def test_what_cannot_be_crossed_is_refused(knees):
+    with pytest.raises(UsageError, match=r"'origine' is not known.*origin"):
+        subgroups(knees, by=("origine", "centre"))
+    with pytest.raises(UsageError, match="names one twice"):
+        subgroups(knees, by=("origin", "origin"))
+    with pytest.raises(UsageError, match="Stages are an order"):
+        subgroups(knees, by=("stage",))
+    with pytest.raises(UsageError, match="must not name what separates"):
+        subgroups(knees, by=("origin", "sex"), covariates=("sex",))
+    with pytest.raises(NotEstimable, match="Nobody was watched to day 9000"):
+        subgroups(knees, by=("origin", "centre"), horizon_day=9000)
+
+
+def test_one_factor_by_itself_is_the_question_of_one(knees):
+    assert subgroups(knees, by=("origin",)).frame.equals(subgroups(knees, by="origin").frame)

@@ -128,14 +128,20 @@ class Numbers:
             held = 1 - curve[..., up_to] if self.data.plan.outcome == "loss" else curve[..., up_to]
             return np.asarray(np.trapezoid(held, grid, axis=-1))
 
-        def told(curve: Floats, again: Floats) -> tuple[float, float, float]:
-            # A share of all days; a mean of days is told better than a share of as many courses.
+        def told(curve: Floats, again: Floats, n: int) -> tuple[float, float, float]:
             value, top = float(area(curve)), float(grid[-1])
-            low, high = limits_of_replicates(value / top, area(again) / top, self.wider(s), np.inf, self.confidence)
+            share = value / top
+            # A mean of days is told better than a share of as many courses, but no better than by days that vary as
+            # the curve says: those free of loss have the variance of a time cut off at the last day.
+            least = np.inf
+            if self.data.plan.outcome == "loss":
+                varies = 2 * np.trapezoid(grid * (1 - curve[up_to]), grid) - value**2
+                least = n * share * (1 - share) * top**2 / max(float(varies), 1e-9)
+            low, high = limits_of_replicates(share, area(again) / top, self.wider(s), least, self.confidence)
             return value, low * top, high * top
 
         ones, twos = self.treated_again[:, s], self.waiting_again[:, s]
-        sides = told(self.treated[s], ones), told(self.waiting[s], twos)
+        sides = told(self.treated[s], ones, self.behind[0][s]), told(self.waiting[s], twos, self.behind[1][s])
         return _apart(*sides, area(ones), area(twos)) if arm is None else sides[arm]
 
 

@@ -9,13 +9,16 @@ from typing import Any, cast
 
 import polars as pl
 
-from analysis.disclosure import POLICY
+from analysis.disclosure import HIDDEN, POLICY
 from analysis.disclosure.complementary import hide_between, hide_levels
 from analysis.result import Result
 from analysis.told import rows_used
 from registry.loadreport import html_table
 
 _ALL = "all"
+_NOT_KNOWN = "–"
+# What stands in a cell without a spread beside it.
+_ALONE = (HIDDEN, _NOT_KNOWN)
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,8 +34,9 @@ class Description(Result):
     def table(self) -> pl.DataFrame:
         """Return the table as text: ``characteristic, level``, a column a stratum, ``smd``; made from `frame` alone.
 
-        A row ``missing`` is printed where any course lacks the characteristic; the frame has it always. With weights,
-        a group whose weights vary has a second column, and so has the difference.
+        A row ``missing`` is printed where any course lacks the characteristic; the frame has it always. A stratum that
+        nobody is in has no column. With weights, a group whose weights vary has a second column, and so has the
+        difference. ``–`` is not known, ``[c]`` hidden.
         """
         cells = {(r["stratum"], r["quantity"]): r for r in self.frame.iter_rows(named=True)}
         weighted = self.settings.get("weighted")
@@ -56,7 +60,7 @@ class Description(Result):
     def _columns(self) -> list[dict[str, Any]]:
         """Return what has a column; with a stratum hidden, what holds for all would give it away by subtraction."""
         sizes = self.frame.filter(pl.col("quantity") == "courses")["denominator"]
-        return [*self.settings["strata"], *([] if sizes.null_count() else self.settings["overall"])]
+        return [*self.filled_strata, *([] if sizes.null_count() else self.settings["overall"])]
 
     def _table_lines(self) -> list[tuple[str, str, str, str]]:
         lines = [("Courses", "", "courses", "")]
@@ -72,10 +76,13 @@ class Description(Result):
     def __repr__(self) -> str:
         with pl.Config(tbl_rows=90, tbl_cols=9, tbl_width_chars=150, fmt_str_lengths=60, tbl_hide_dataframe_shape=True,
                        tbl_hide_column_data_types=True):  # fmt: skip
-            return "\n".join([self.title, rows_used(self.attrition), *self.notes, str(self.table())])
+            return "\n".join([self.title, rows_used(self.attrition), *self._said(), str(self.table())])
+
+    def _said(self) -> list[str]:
+        return [*([self.nobody_in] if self.nobody_in else []), *self.notes]
 
     def _repr_html_(self) -> str:
-        table, notes = self.table(), "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self.notes)
+        table, notes = self.table(), "".join(f"<div><b>Note.</b> {escape(n)}</div>" for n in self._said())
         head = f"<div><b>{escape(self.title)}</b><div>{escape(rows_used(self.attrition))}</div>{notes}"
         return f"{head}{html_table(table.columns, table.iter_rows())}</div>"
 
@@ -111,7 +118,7 @@ def _lines(variable: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 def _text(cells: dict[tuple[str, str], dict[str, Any]], code: str, quantity: str, kind: str, prefix: str) -> str:
     def value(name: str) -> str:
         found = cells.get((code, name))
-        return "–" if found is None or found["estimate"] is None else f"{found['estimate']:.1f}"
+        return _unknown(found) if found is None or found["estimate"] is None else f"{found['estimate']:.1f}"
 
     if kind == "heading" or (quantity == "courses" and prefix) or (kind == "total" and not prefix):
         return ""
@@ -119,17 +126,19 @@ def _text(cells: dict[tuple[str, str], dict[str, Any]], code: str, quantity: str
         return value(quantity)
     if kind == "number":
         mean = quantity.replace(": mean", f": {prefix}mean")
-        return f"{value(mean)} ({value(mean.removesuffix('mean') + 'sd')})"
+        told, beside = value(mean), f" ({value(mean.removesuffix('mean') + 'sd')})"
+        return told + beside if told not in _ALONE else told
     if kind == "quartiles":
         low, high = value(f"{quantity}: lower quartile"), value(f"{quantity}: upper quartile")
-        return f"{value(f'{quantity}: median')} [{low}, {high}]"
+        told = value(f"{quantity}: median")
+        return f"{told} [{low}, {high}]" if told not in _ALONE else told
     held = cells.get((code, quantity.replace(": ", f": {prefix}")))
     if held is None:
         return "–"
     if quantity == "courses":
-        return "·" if held["denominator"] is None else f"{held['denominator']:,}"
+        return HIDDEN if held["denominator"] is None else f"{held['denominator']:,}"
     if held["estimate"] is None:
-        return "·" if "suppressed" in str(held["note"]) else "–"
+        return _unknown(held)
     share = f"{100 * held['estimate']:.0f} %"
     if held["denominator"] is None:
         return share
@@ -140,5 +149,9 @@ def _smd_text(held: dict[str, Any] | None) -> str:
     if held is None:
         return ""
     if held["estimate"] is None:
-        return "∞" if "without bound" in str(held["note"]) else "–"
+        return "∞" if "without bound" in str(held["note"]) else _unknown(held)
     return f"{held['estimate']:.2f}"
+
+
+def _unknown(held: dict[str, Any] | None) -> str:
+    return HIDDEN if held is not None and "suppressed" in str(held["note"]) else _NOT_KNOWN

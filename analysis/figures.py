@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.disclosure import POLICY
+from analysis.disclosure import HIDDEN, POLICY
 from registry.errors import NotEstimable, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analysis.result import Result
 
 _DAYS_A_MONTH = 365.25 / 12
+SINCE_FIRST = "Months since the first session"
 _WIDE_DAYS = 14
 _STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 # How a state looks in every figure: label, colour of area, of text, hatch. Lightness alone tells neighbours apart, and
@@ -199,13 +200,15 @@ def _direct_labels(axes: Axes, labels: list[tuple[float, str, str]], x: float) -
         )  # fmt: skip
 
 
-def _risk_table(axes: Axes, result: Result, shown: list[dict[str, Any]], title: str = "At risk") -> None:
+def _risk_table(
+    axes: Axes, result: Result, shown: list[dict[str, Any]], title: str = "At risk", when: str = SINCE_FIRST
+) -> None:
     days = sorted(result.at_risk["time_day"].unique())
     axes.set_ylim(-len(shown) - 0.2, 0.9)
     axes.set_yticks([])
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xticks([d / _DAYS_A_MONTH for d in days], [f"{d / _DAYS_A_MONTH:.0f}" for d in days])
-    axes.set_xlabel("Months since the first session")
+    axes.set_xlabel(with_mark(when, result, shown))
     # A first number of many digits, centred on day 0, needs room to its left.
     most = max(len(f"{n or 0:,}") for n in result.at_risk["n"])
     aside = -0.05 - 0.012 * max(most - 5, 0)
@@ -217,8 +220,15 @@ def _risk_table(axes: Axes, result: Result, shown: list[dict[str, Any]], title: 
         )  # fmt: skip
         counts = result.at_risk.filter(pl.col("stratum") == stratum["code"])
         for day, n in counts.select("time_day", "n").iter_rows():
-            text = "·" if n is None else f"{n:,}"
+            text = HIDDEN if n is None else f"{n:,}"
             axes.text(day / _DAYS_A_MONTH, -i - 0.35, text, ha="center", va="center")
+
+
+def with_mark(when: str, result: Result, shown: list[dict[str, Any]]) -> str:
+    """Return what stands below the months, with what the mark of a hidden count means where there is one."""
+    counts = result.at_risk.filter(pl.col("stratum").is_in([s["code"] for s in shown]), pl.col("n").is_null())
+    hidden = counts.filter(pl.col("denominator").ne_missing(0)).height > 0
+    return f"{when} ({HIDDEN}: hidden, few)" if hidden else when
 
 
 def _quantity(result: Result) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from analysis.cohort import By, check_confidence, common_settings
-from analysis.disclosure import POLICY
+from analysis.disclosure import HIDDEN, POLICY
 from analysis.disclosure.complementary import given_away
 from analysis.exposure import exposure_note
 from analysis.numerics.exact import Clustered, clustered_rate, clustered_share
@@ -39,16 +39,16 @@ class HarmTable(Result):
         In a cell: events (courses with one); events per 100 sessions with limits. Relations of a grade without any
         event are left out.
         """
-        labels, out = [s["label"] for s in self.settings["strata"]], []
+        labels, out = [s["label"] for s in self.filled_strata], []
         for grade, relation, cells in self.lines():
             line = {"grade": _grade(grade) if relation == "any" else "", "relation": relation}
             out.append({**line, **{label: _text(*cell) for label, cell in zip(labels, cells, strict=True)}})
         return pl.DataFrame(out)
 
     def lines(self) -> list[tuple[str, str, list[Cell]]]:
-        """Return grade, relation and the cells of the strata, line by line: each grade in all, then by relation."""
+        """Return grade, relation and cells of the strata that somebody is in: each grade in all, then by relation."""
         cells = {(r["stratum"], r["quantity"]): r for r in self.frame.iter_rows(named=True)}
-        codes = [s["code"] for s in self.settings["strata"]]
+        codes = [s["code"] for s in self.filled_strata]
         out: list[tuple[str, str, list[Cell]]] = []
         for grade in reversed(GRADES):
             some = any((cells.get((c, _name(_RATE, grade, "any"))) or {"n": 0})["n"] != 0 for c in codes)
@@ -89,7 +89,7 @@ class HarmTable(Result):
         return f"{head}<div>{escape(_LEGEND)}</div>{html_table(table.columns, table.iter_rows())}</div>"
 
 
-_LEGEND = "events (courses with one); events per 100 sessions (exact limits); ·: hidden, few"
+_LEGEND = "events (courses with one); events per 100 sessions (exact limits); [c]: hidden, few"
 
 
 def safety_by_grade(
@@ -207,6 +207,6 @@ def _text(rate: dict[str, Any] | None, share: dict[str, Any] | None) -> str:
     if rate is None or share is None:
         return "–"
     if rate["estimate"] is None or share["estimate"] is None:
-        return "·"
+        return HIDDEN
     numbers = f"{rate['estimate']:.1f} ({rate['low']:.1f} to {rate['high']:.1f})"
     return f"{rate['n']:,} ({share['n']:,}); {numbers}" if rate["n"] else f"0; up to {rate['high']:.1f}"

@@ -102,8 +102,7 @@ def _lines(result: Result, quantity: str, label: str, when: str, risk: str = "At
         top.grid(axis="y", color="#e6e6e6", linewidth=0.6)
         top.set_axisbelow(True)
         top.tick_params(labelbottom=False)
-        _risk_table(table, result, shown, risk)
-        table.set_xlabel(when)
+        _risk_table(table, result, shown, risk, when)
     return figure
 
 

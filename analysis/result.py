@@ -211,6 +211,18 @@ class Result:
         empty = told.filter(~pl.col("denominator"), "nobody")["stratum"].to_list()
         return [s["code"] for s in self.settings.get("strata", ()) if s["code"] in empty]
 
+    @property
+    def filled_strata(self) -> list[dict[str, Any]]:
+        """The strata as the settings have them, without those that nobody is in: what a printed table shows."""
+        empty = self.empty_strata
+        return [s for s in self.settings.get("strata", ()) if s["code"] not in empty]
+
+    @property
+    def nobody_in(self) -> str:
+        """A sentence that names the strata that nobody is in; empty if there are none."""
+        empty = [s["label"] for s in self.settings.get("strata", ()) if s["code"] in self.empty_strata]
+        return f"Nobody is in: {', '.join(empty)}." if empty else ""
+
     def checks_made(self) -> pl.DataFrame:
         """Return the diagnostics without those of strata that nobody is in, where there is nothing to check."""
         about = tuple(f" {word} {code}" for code in self.empty_strata for word in ("in", "of"))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _STYLE, _STYLES
+from analysis.disclosure import HIDDEN
+from analysis.figures import _STYLE, _STYLES, SINCE_FIRST, with_mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,7 +129,7 @@ def _table(axes: Axes, result: Result, shown: list[dict[str, Any]]) -> None:
     axes.set_yticks([])
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xticks([d / _DAYS_A_MONTH for d in [0.0, *visits]], [f"{d / _DAYS_A_MONTH:.0f}" for d in [0.0, *visits]])
-    axes.set_xlabel("Months since the first session")
+    axes.set_xlabel(with_mark(SINCE_FIRST, result, shown))
     side = axes.get_yaxis_transform()
     axes.text(-0.05, 0.55, "Seen / due", transform=side, fontweight="bold", ha="right", va="center")
     for i, stratum in enumerate(shown):
@@ -138,7 +139,7 @@ def _table(axes: Axes, result: Result, shown: list[dict[str, Any]]) -> None:
         for day, n, of in counts.iter_rows():
             if day in written:
                 x = day / _DAYS_A_MONTH
-                seen = "–" if of == 0 else "·" if n is None else f"{n:,}"
+                seen = "–" if of == 0 else HIDDEN if n is None else f"{n:,}"
                 axes.text(x, y, seen, ha="center", va="center", fontsize=8)
                 if of:
                     axes.text(x, y - 0.7, f"/{of:,}", ha="center", va="center", fontsize=7, color="#6b6b6b")

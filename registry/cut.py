@@ -126,6 +126,22 @@ def manifest_of(folder: Path) -> dict[str, Any]:
         raise CatamnesisError(f"{folder.name}/{MANIFEST} cannot be read: this is no whole data cut.") from None
 
 
+def named(registry: Registry) -> dict[str, Any] | None:
+    """Return which data cut an opened registry is, as its manifest has it; None for a registry that goes on.
+
+    Returns
+    -------
+    dict or None
+        ``name``, ``of`` (the registry's file), ``data_cut``, ``made_at``, ``chain``, and ``sha256`` of the manifest,
+        which seals every file of the cut.
+    """
+    if not (registry.frozen and is_cut(registry.path)):
+        return None
+    told = manifest_of(registry.path)
+    kept = {key: told[key] for key in ("of", "data_cut", "made_at", "chain")}
+    return {"name": told["cut"], **kept, "sha256": seal(registry.path)}
+
+
 def differences(folder: Path) -> list[str]:
     """Return what of a cut is not as it was made: files changed, missing, or added; empty if it is unchanged."""
     listed = manifest_of(folder)["files"]

@@ -37,7 +37,15 @@ _FORMATS = {
 
 
 def write_crate(
-    folder: Path, *, title: str, day: str, record: str, told: dict[str, str], last: str, level_of: Callable[[str], str]
+    folder: Path,
+    *,
+    title: str,
+    day: str,
+    record: str,
+    cut: dict[str, Any] | None,
+    told: dict[str, str],
+    last: str,
+    level_of: Callable[[str], str],
 ) -> None:
     """Write ``ro-crate-metadata.json`` over every file of `folder`, by RO-Crate 1.1; the same files, the same bytes.
 
@@ -51,6 +59,8 @@ def write_crate(
         The data cut (YYYY-MM-DD), which the crate gives as its date.
     record
         Hash of the record that the numbers were made from.
+    cut
+        The data cut that it is the record of, as :func:`registry.cut.named` tells it; None for a registry that goes on.
     told
         What files hold, by the name of the file without its ending.
     last
@@ -81,7 +91,7 @@ def write_crate(
         "conformsTo": {"@id": _SPECIFICATION},
         "about": {"@id": "./"},
     }
-    graph = [descriptor, root, *parts, *_software(record)]
+    graph = [descriptor, root, *parts, *_software(record, cut)]
     text = json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=1, ensure_ascii=False, sort_keys=True)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
@@ -102,8 +112,8 @@ def _file(folder: Path, path: Path, told: dict[str, str], level_of: Callable[[st
     }
 
 
-def _software(record: str) -> list[dict[str, Any]]:
-    """Return what made the files, by whom it was written and under which licence; that of the numbers is open."""
+def _software(record: str, cut: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return what made the files from what, who wrote it, under which licence; that of the numbers is open."""
     about = importlib.metadata.metadata("catamnesis")
     version = about["Version"]
     return [
@@ -113,8 +123,10 @@ def _software(record: str) -> list[dict[str, Any]]:
             "name": "catamnesis export",
             "description": f"Made from the record with the hash {record}; `catamnesis reproduce` makes it again.",
             "instrument": {"@id": "#catamnesis"},
+            **({"object": {"@id": "#cut"}} if cut else {}),
             "result": {"@id": "./"},
         },
+        *([_cut(cut)] if cut else []),
         {
             "@id": "#catamnesis",
             "@type": "SoftwareApplication",
@@ -139,3 +151,16 @@ def _software(record: str) -> list[dict[str, Any]]:
             "made them is under Apache-2.0.",
         },
     ]
+
+
+def _cut(cut: dict[str, Any]) -> dict[str, Any]:
+    """Return the data cut as something outside the crate: it holds patients, and stays where it is."""
+    return {
+        "@id": "#cut",
+        "@type": "CreativeWork",
+        "name": f"Data cut {cut['name']}",
+        "description": f"The registry with data to {cut['data_cut']}, frozen; the hash is of its manifest, which seals "
+        "every file. It holds rows of patients and is not part of the crate.",
+        "dateCreated": cut["made_at"],
+        "sha256": cut["sha256"],
+    }

@@ -54,8 +54,7 @@ def description_section(registry: Registry) -> dict[str, Any] | None:
 def characteristics(description: Description, words: Words) -> dict[str, Any]:
     """Return Table 1 as the rows and columns to print."""
     table = description.table()
-    sizes = table.row(0, named=True)
-    columns = [c for c in table.columns if c not in ("characteristic", "level", "smd") and sizes[c] != "0"]
+    columns = [c for c in table.columns if c not in ("characteristic", "level", "smd")]
     rows = [
         {
             "kind": "group" if r["characteristic"] else "level",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from analysis import Result, disclosure, estimand
-from analysis.description import Description
 from analysis.harm_table import HarmTable
 from analysis.told import not_selected
-from registry import Registry
+from registry import Registry, cut
 from registry.errors import UsageError
 from reports.readers import readable, readable_checks
 
@@ -42,7 +41,8 @@ def methods(registry: Registry, programme: str, found: dict[str, Result], left_o
     lines = [
         "# Methods, as run",
         "",
-        f"Courses of treatment were followed to {registry.data_cut}, the latest extraction. Numbers were made with "
+        f"Courses of treatment were followed to {registry.data_cut}, the latest extraction. {source(registry)} "
+        "Numbers were made with "
         f"{versions}; each analysis below is told from the settings that made it, in words of ICH E9(R1).",
         *_setting(registry, programme),
     ]
@@ -56,12 +56,20 @@ def methods(registry: Registry, programme: str, found: dict[str, Result], left_o
             lines[-3:] = []
         strata, failed = result.settings["strata"], result.checks_made().filter(~pl.col("passed"))
         checks = "; ".join(f"{r['check']} ({r['limit']})" for r in readable_checks(failed.to_dicts(), strata))
-        lines += ["", f"Checks that failed: {checks}." if checks else "All checks passed."]
-        empty = ", ".join(s["label"] for s in strata if s["code"] in result.empty_strata)
-        lines += [f"Nobody is in: {empty}."] if empty else []
+        lines += ["", f"Checks that failed: {checks}." if checks else "All checks passed.", ""]
         lines += [f"- {note}" for note in footnotes(result)[1:]]
     missing = [f"- {name.replace('_', ' ')}: {why}" for name, why in left_out.items()]
     return "\n".join([*lines, *(["", "## Not estimated", "", *missing] if missing else []), ""])
+
+
+def source(registry: Registry) -> str:
+    """Return in a sentence what the data are: a named cut that proves itself, or a registry that goes on."""
+    if (made := cut.named(registry)) is None:
+        return "The data are those of a registry that goes on: no data cut was named."
+    frozen = str(made["made_at"])[:10]
+    return (
+        f"The data are those of the cut {made['name']}, frozen on {frozen} (SHA-256 of its manifest: {made['sha256']})."
+    )
 
 
 def _used(flow: pl.DataFrame) -> str:
@@ -81,9 +89,9 @@ def _used(flow: pl.DataFrame) -> str:
 def footnotes(result: Result) -> list[str]:
     """Return what stands below a table of a result: the data, the limits, the definition, and the notes."""
     s = result.settings
-    marked = ", each marked by a dot" if isinstance(result, Description | HarmTable) else ""
     few = disclosure.POLICY.smallest_cell
-    lines = [f"Data to {s['data_cut']}. Cells of fewer than {few} courses are suppressed{marked}."]
+    lines = [f"Data to {s['data_cut']}. Numbers of fewer than {few} courses are not shown."]
+    lines += [result.nobody_in] if result.nobody_in else []
     if s.get("round_counts"):
         told = f"Counts are rounded to multiples of {s['round_counts']}, shares are of these or told no finer"
         lines.append(f"{told}: parts may not add up to their total.")
@@ -91,7 +99,9 @@ def footnotes(result: Result) -> list[str]:
         lines.append(f"In brackets: {100 * s['confidence']:.0f} % limits.")
     if isinstance(result, HarmTable):
         of = f"{100 * s['confidence']:.0f} %"
-        lines[-1] = f"Events (courses with one); events per 100 sessions with exact {of} limits."
+        lines[-1] = (
+            f"Events (courses with one); events per 100 sessions with exact {of} limits; of none the upper limit."
+        )
     if s.get("definition"):
         lines.append(
             f"Response: {s['definition_label']} ({s['definition']} v{s['definition_version']}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from analysis.disclosure import POLICY, log
+from registry import Registry, cut
 from reports import data_package
 from reports.crate import NAME as CRATE
 
@@ -98,15 +99,15 @@ def describe_csv(
     data_package.write_package(folder, name=name, title=title, description=told, day=day, resources=resources)
 
 
-def contents(name: str, told: dict[str, str], left_out: dict[str, str], with_rows: bool) -> str:
-    """Return the list of a package's files as Markdown."""
+def contents(name: str, source: str, told: dict[str, str], left_out: dict[str, str], with_rows: bool) -> str:
+    """Return the list of a package's files as Markdown; `source` says what the package was made from."""
     whose = "Aggregate numbers only, small cells suppressed; no row is of a patient."
     if with_rows:
         whose = f"Numbers of groups, small cells suppressed; in `{ROWS}/` **rows of patients: not for publication**."
     lines = [
         f"# Publication package: {name}",
         "",
-        f"{whose} `catamnesis reproduce` makes every file again from the registry and compares it with `{MANIFEST}`.",
+        f"{whose} {source} `catamnesis reproduce` makes every file again from it and compares it with `{MANIFEST}`.",
         "",
         "| file | holds |",
         "|---|---|",
@@ -122,15 +123,23 @@ def _files(stem: str) -> str:
     return stem if stem.endswith((".md", ".cff", ".csv", ".json", "/")) else f"{stem}.*"
 
 
-def citation(title: str, day: str, record: str) -> str:
-    """Return a citation of the package (Citation File Format 1.2.0), with the software that made it."""
+def citation(title: str, registry: Registry, record: str) -> str:
+    """Return a citation of the package (Citation File Format 1.2.0), with its data cut and its software."""
+    made_from = cut.named(registry)
+    identified = [
+        "identifiers:",
+        "  - type: other",
+        f"    value: sha256:{made_from['sha256']}",
+        f"    description: {json.dumps('Manifest of the data cut ' + made_from['name'], ensure_ascii=False)}",
+    ] if made_from else []  # fmt: skip
     lines = [
         "cff-version: 1.2.0",
         "message: Please cite the package, the software, and the sources of the definitions used (definitions.md).",
         f"title: {json.dumps(title, ensure_ascii=False)}",
         "type: dataset",
-        f"date-released: {day}",
+        f"date-released: {registry.data_cut}",
         f"version: {json.dumps(record)}",
+        *identified,
         "authors:",
         "  - name: (the authors of the paper)",
         "references:",

@@ -318,6 +318,7 @@ _FIGURES = (
     N_("waiting"),
     N_("response"),
     N_("Months since the first session"),
+    N_("%(when)s ([c]: hidden, few)"),
     N_("Months since the decision"),
     N_("Cumulative incidence of %(event)s"),
     N_("Probability of being in response"),

@@ -31,14 +31,13 @@ from analysis.disclosure.messages import in_few
 from analysis.disclosure.policy import Policy
 from analysis.disclosure.rounding import in_multiples, rounded
 from analysis.harm_table import HarmTable
-from analysis.result import versions
 from analysis.single_column import WIDTH_MM, single_column
-from registry import Courses, Registry
+from registry import Courses, Registry, cut
 from registry.errors import NotEstimable, UsageError
 from reports import checklists, tables
 from reports.crate import write_crate
-from reports.fingerprint import code_and_record, waivers
-from reports.methods import definitions, footnotes, methods
+from reports.fingerprint import code_and_record, versions_of_files, waivers
+from reports.methods import definitions, footnotes, methods, source
 from reports.package_texts import MANIFEST, ROWS, citation, contents, describe_csv, level_of, write_log
 from reports.packing import hashes, refuse_unusable, replaced_when_whole
 from reports.rows import Made, RowTerms, beside_tables, make_rows, write_rows
@@ -182,20 +181,23 @@ def _write(
     describe_csv(folder, title, registry.data_cut, found, logged, made)
     told |= {"disclosure.csv": log.TITLE, "DISCLOSURE.md": "The same to read, with the rules",
              "datapackage.json": "Columns of the CSV files of numbers, for machines (Frictionless)"}  # fmt: skip
-    (folder / "README.md").write_text(contents(name, told, left_out, made is not None), encoding="utf-8")
+    (folder / "README.md").write_text(
+        contents(name, source(registry), told, left_out, made is not None), encoding="utf-8"
+    )
     parts = told | (made.files(f"{ROWS}/") if made else {})
-    write_crate(folder, title=title, day=str(registry.data_cut), record=record, told=parts, last=MANIFEST,
-                level_of=level_of)  # fmt: skip
+    write_crate(folder, title=title, day=str(registry.data_cut), record=record, cut=cut.named(registry), told=parts,
+                last=MANIFEST, level_of=level_of)  # fmt: skip
     files = hashes(folder)
     manifest = {
         "programme": programme,
         "data_cut": str(registry.data_cut),
+        "cut": cut.named(registry),
         "smallest_cell": POLICY.smallest_cell,
         "policy": asdict(policy),
         "record": record,
         "waived": waivers(registry),
         "code": code,
-        "versions": versions(),
+        "versions": versions_of_files(),
         "settings": {name: r.settings for name, r in found.items()},
         "left_out": left_out,
         "rows": made.told() if made else None,
@@ -219,7 +221,7 @@ def _write_texts(folder: Path, registry: Registry, programme: str, answers: _Ans
     (folder / "methods.md").write_text(methods(registry, programme, found, left_out), encoding="utf-8")
     (folder / "definitions.md").write_text(definitions(registry, programme, found), encoding="utf-8")
     _, record = code_and_record(registry)
-    (folder / CITATION).write_text(citation(title, str(registry.data_cut), record), encoding="utf-8")
+    (folder / CITATION).write_text(citation(title, registry, record), encoding="utf-8")
     return told | {
         "methods.md": "Setting and data; each analysis in the attributes of ICH E9(R1), its flow and its checks",
         "definitions.md": "Stages, scales, response, loss and events as the catalogues state them",
@@ -236,7 +238,7 @@ def _write_results(folder: Path, answers: _Answers, title: str, registry: Regist
     for n_table, (name, result) in enumerate(answers.found.items(), 1):
         safe_for_spreadsheets(result.frame).write_csv(folder / "numbers" / f"{name}.csv")
         frame = result.table() if isinstance(result, Description | HarmTable) else tables.wide(result)
-        table = Table(result.title, frame, tuple(footnotes(result)), n_table)
+        table = Table(result.title, frame, (*tables.marks(frame), *footnotes(result)), n_table)
         stem = f"tables/table_{n_table}_{name}"
         tables.write(folder / stem, table)
         printed.append(table)
@@ -268,8 +270,8 @@ def _write_figures(folder: Path, name: str, result: Result, answers: _Answers, t
     stems, pixels = [f"figures/{file}"], figures.pixels_only(drawn)
     if (narrow := single_column(drawn)) is not None:
         stems.append(f"figures/{NARROW}/{file}")
-        said = _draw(folder / "figures" / NARROW / file, narrow, result.title)
-        told[stems[-1]] = f"The same for one column, {WIDTH_MM} mm: {said}"
+        _draw(folder / "figures" / NARROW / file, narrow, result.title)
+        told[stems[-1]] = f"The same as figures/{file}, for one column of a journal ({WIDTH_MM} mm)"
     for stem in stems:
         answers.entries.extend(log.of_figure(answers.before[name], result, f"{stem}.*", pixels=pixels))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry import Registry
+from registry import Registry, cut
 from registry.errors import UsageError
 from reports import rows
 from reports.package_texts import MANIFEST
@@ -46,13 +46,15 @@ def reproduce(registry: Registry, folder: Path) -> Reproduced:
     Raises
     ------
     UsageError
-        When there is neither at the folder, or the manifest, given, or what was written may no longer leave.
+        When there is neither at the folder, or the manifest, given, the registry is not the data cut that it was made
+        from, or what was written may no longer leave.
     """
     folder = folder.parent if folder.name in (MANIFEST, rows.MANIFEST) else folder
     manifest = next((name for name in (MANIFEST, rows.MANIFEST) if (folder / name).exists()), None)
     if manifest is None:
         raise UsageError(f"{folder} is not a package, nor rows: it has no {MANIFEST} and no {rows.MANIFEST}.")
     told = json.loads((folder / manifest).read_text("utf-8"))
+    _refuse_another(registry, told, folder)
     with tempfile.TemporaryDirectory() as part:
         _again(registry, Path(part) / "again", manifest, told)
         again = json.loads((Path(part) / "again" / manifest).read_text("utf-8"))
@@ -68,6 +70,26 @@ def reproduce(registry: Registry, folder: Path) -> Reproduced:
     if differ and not why and "shifted" in (told if manifest == rows.MANIFEST else told["rows"] or {}).get("dates", ()):
         why.append("dates were shifted by another secret: give the one of then, beside the registry")
     return Reproduced(differ, tuple(why))
+
+
+def _refuse_another(registry: Registry, told: dict[str, Any], folder: Path) -> None:
+    """Refuse a registry that is not what the folder was made from: a data cut is known by its seal."""
+    if "cut" not in told:
+        return
+    then, now = told["cut"], cut.named(registry)
+    if (then or {}).get("sha256") == (now or {}).get("sha256"):
+        return
+    given = f"the data cut {now['name']} (SHA-256 {now['sha256'][:12]}…)" if now else "a registry that is no data cut"
+    if then is None:
+        raise UsageError(
+            f"{folder.name} was made from a registry, not from a data cut, and {registry.path.name} is {given}. Give "
+            "that registry."
+        )
+    which = f"the data cut {then['name']}" if "name" in then else "a data cut"
+    raise UsageError(
+        f"{folder.name} was made from {which} (SHA-256 of its manifest {then['sha256'][:12]}…), and "
+        f"{registry.path.name} is {given}. Give the folder of that cut; `catamnesis verify` prints the hash of one."
+    )
 
 
 def _again(registry: Registry, out: Path, manifest: str, told: dict[str, Any]) -> None:

@@ -16,11 +16,10 @@ from analysis.disclosure.anonymity import Disclosure
 from analysis.disclosure.beside import found_by_subtraction, refuse_few_between
 from analysis.disclosure.datasets import Dataset
 from analysis.disclosure.date_shift import Shift, with_dates
-from analysis.result import versions
-from registry import Courses, Registry
+from registry import Courses, Registry, cut
 from registry.errors import UsageError, choose
 from reports.data_package import of_rows, write_package
-from reports.fingerprint import code_and_record
+from reports.fingerprint import code_and_record, versions_of_files
 from reports.packing import hashes, refuse_unusable, replaced_when_whole
 from reports.row_datasets import datasets
 from reports.row_formats import write
@@ -291,14 +290,19 @@ def _named(registry: Registry, courses: pl.DataFrame) -> pl.DataFrame:
 
 def _manifest(folder: Path, registry: Registry, made: Made) -> None:
     code, record = code_and_record(registry)
+    named = cut.named(registry)
+    if named and made.shift:
+        # A cut's name and days are true dates; its seal is none.
+        named = {"sha256": named["sha256"]}
     told = {
         "kind": "rows of patients: not for publication",
         "level": log.ROW_LEVEL,
         "programme": made.programme,
         "data_cut": f"{registry.data_cut:%Y}" if made.shift else str(registry.data_cut),
+        "cut": named,
         "record": record,
         "code": code,
-        "versions": versions(),
+        "versions": versions_of_files(),
         **made.told(),
         "files": hashes(folder),
     }

@@ -49,7 +49,7 @@ def grade_section(result: HarmTable | None, words: Words) -> dict[str, Any] | No
         }
         for grade, relation, cells in result.lines()
     ]
-    return {"products": [s["label"] for s in result.settings["strata"]], "rows": rows}
+    return {"products": [s["label"] for s in result.filled_strata], "rows": rows}
 
 
 def safety_section(results: list[Result], words: Words) -> list[dict[str, Any]]:

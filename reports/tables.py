@@ -10,14 +10,19 @@ from typing import Any
 import polars as pl
 
 from analysis.cells import safe_for_spreadsheets
+from analysis.disclosure import HIDDEN, POLICY
 from analysis.result import Result
 from analysis.told import is_share
 
 _DAYS_A_MONTH = 30.4375
+# What papers call otherwise than the frame does.
+_PRINTED = {"e_value": "E-value", "median_day": "median, days"}
+# Characters across an A4 page with margins of 20 mm, upright, in the size of a LaTeX table, and lines down it.
+_ACROSS, _DOWN = 104, 50
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$",
           "→": r"$\to$", "<": "$<$", ">": "$>$", "–": "--", "×": r"$\times$", "²": r"$^2$", "Σ": r"$\Sigma$",
-          "α": r"$\alpha$", "µ": r"$\mu$", "…": r"\ldots{}"}  # fmt: skip
+          "α": r"$\alpha$", "µ": r"$\mu$", "…": r"\ldots{}", "∞": r"$\infty$"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,24 +57,37 @@ class Table:
 
 def heading(column: str) -> str:
     """Return the name of a column as it stands at the head of a printed table."""
-    return "SMD" if column == "smd" else (column[:1].upper() + column[1:]).replace("_", " ")
+    if column.startswith("smd"):
+        return column.replace("smd", "SMD", 1)
+    return (column[:1].upper() + column[1:]).replace("_", " ")
 
 
 def is_suppressed(text: str) -> bool:
     """Say whether a cell is one whose number is hidden."""
-    return text == "·" or text.startswith("suppressed")
+    return text == HIDDEN
+
+
+def marks(frame: pl.DataFrame) -> list[str]:
+    """Return a footnote for each mark that stands in a table."""
+    cells = {text for column in frame for text in column}
+    told = {
+        HIDDEN: f"confidential: fewer than {POLICY.smallest_cell}, or a number that would give such a one away.",
+        "–": "not known.",
+    }
+    return [f"{mark} {said}" for mark, said in told.items() if mark in cells]
 
 
 def wide(result: Result) -> pl.DataFrame:
     """Return a result as text: a row a quantity and stratum, a column a day, ``estimate (low to high)`` in each cell.
 
-    Shares are in per cent; `courses` are the most of any day. What is not known says why.
+    Shares are in per cent; `courses` are the most of any day. What is not known says why. Strata that nobody is in have
+    no row.
     """
     labels = {s["code"]: s["label"] for s in result.settings["strata"]}
     days = sorted({d for d in result.frame["time_day"].to_list() if d is not None})
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     most: dict[tuple[str, str], int] = {}
-    for r in result.frame.iter_rows(named=True):
+    for r in result.frame.filter(~pl.col("stratum").is_in(result.empty_strata)).iter_rows(named=True):
         key = (r["quantity"], r["stratum"])
         name = " − ".join(labels.get(part, part.replace("_", " ")) for part in r["stratum"].split(" - "))
         line = rows.setdefault(key, {"quantity": _words(r["quantity"], result), "stratum": name, "courses": ""})
@@ -104,13 +122,18 @@ def _day(day: float) -> str:
 def _words(quantity: str, result: Result) -> str:
     if quantity == "test":
         return "p, strata alike"
+    if quantity in _PRINTED:
+        return _PRINTED[quantity]
     unit = ", %" if not quantity.startswith("difference") else ", percentage points"
     return quantity.replace("_", " ") + (unit if is_share(quantity, result.settings) else "")
 
 
 def _cell(r: dict[str, Any], share: bool) -> str:
     if r["estimate"] is None:
-        return str(r["note"] or "not known").split(":")[0]
+        why = str(r["note"] or "not known").split(":")[0]
+        if r["quantity"].startswith("median") and why.startswith("fewer than half"):
+            return "not reached"
+        return HIDDEN if why == "suppressed" else why
 
     if r["quantity"] == "test":
         return "<0.001" if r["estimate"] < 0.001 else f"{r['estimate']:.3f}"
@@ -126,37 +149,98 @@ def _cell(r: dict[str, Any], share: bool) -> str:
     return f"{text(r['estimate'])} ({text(r['low'])} to {text(r['high'])})"
 
 
+_STYLE = (
+    "body{font:10pt/1.4 Georgia,'Times New Roman',serif;color:#1c2430;background:#fff;margin:2rem}"
+    # The page itself never scrolls sideways: a wide table does, in its own box, and its title stays.
+    ".wide{overflow-x:auto}.wide:focus-visible{outline:2px solid #1f5fa8}"
+    "table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid}"
+    "caption{text-align:left;padding:0 0 .5rem}"
+    "h1{font-size:1.1em;margin:0;position:sticky;left:0;width:fit-content;max-width:calc(100vw - 4.5rem)}"
+    "th,td{text-align:right;padding:.12rem .5rem;vertical-align:top;white-space:nowrap;font-weight:normal}"
+    "thead th{border-bottom:1px solid;font-weight:bold;vertical-align:bottom;white-space:normal}"
+    ".text{text-align:left;white-space:normal;min-width:7em}th[scope=rowgroup]{font-weight:bold}"
+    "thead th:first-child,th[scope=rowgroup],.prose tr>:first-child{padding-left:0}"
+    "tbody tr:first-child>*{padding-top:.4rem}"
+    "td,th{font-variant-numeric:tabular-nums}.prose .text{overflow-wrap:anywhere;min-width:2.5em}"
+    "p{font-size:.85em;margin:.3rem 0;max-width:50em}"
+    "@media(max-width:600px){body{margin:1rem}h1{max-width:calc(100vw - 2.5rem)}}"
+    "@media print{body{margin:0}.wide{overflow:visible}tbody{break-inside:avoid}}"
+)
+
+
 def _html(table: Table) -> str:
-    frame, title = table.frame, table.caption
-    head = "".join(f'<th scope="col">{escape(c)}</th>' for c in frame.columns)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(str(v if v is not None else ''))}</td>" for v in row) + "</tr>"
-        for row in frame.iter_rows()
-    )
-    notes = "".join(f"<p>{escape(n)}</p>" for n in table.footnotes)
-    style = (
-        "body{font:10pt/1.4 Georgia,serif;margin:2rem}"
-        "table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid}"
-        "caption{text-align:left;font-weight:bold;padding:.4rem 0}th{border-bottom:1px solid}"
-        "th,td{text-align:left;padding:.15rem .7rem .15rem 0;vertical-align:top}p{font-size:.85em;margin:.2rem 0}"
-    )
+    """Return a page that holds the table; what heads a group of rows spans them, so that a reader aloud says it."""
+    frame, title = table.frame, escape(table.caption)
+    left = [' class="text"' if i < 2 or table.prose else "" for i in range(frame.width)]
+    head = "".join(f'<th scope="col"{left[i]}>{escape(heading(c))}</th>' for i, c in enumerate(frame.columns))
+    body = "\n".join(_group(rows, left, table.prose) for rows in _groups(table))
+    notes = "".join(f"<p>{escape(n)}</p>\n" for n in table.footnotes)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{style}</style></head><body>\n<table><caption>{escape(title)}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n"
-        f"<tbody>\n{body}\n</tbody></table>\n{notes}\n</body></html>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
+        f'<style>{_STYLE}</style></head><body>\n<main>\n<div class="wide" tabindex="0" role="region" '
+        f'aria-labelledby="title">\n<table{" class=prose" if table.prose else ""}>'
+        f'<caption><h1 id="title">{title}</h1></caption>\n<thead><tr>{head}</tr></thead>\n{body}\n</table></div>\n'
+        f"{notes}</main>\n</body></html>\n"
     )
+
+
+def _groups(table: Table) -> list[list[list[str]]]:
+    """Return the rows in groups: a row whose first cell is blank, or says the same, belongs to the one above."""
+    groups: list[list[list[str]]] = []
+    for row in table.frame.iter_rows():
+        cells = [str(v if v is not None else "") for v in row]
+        if groups and not table.prose and cells[0] in ("", groups[-1][0][0]):
+            groups[-1].append(cells)
+        else:
+            groups.append([cells])
+    return groups
+
+
+def _group(rows: list[list[str]], left: list[str], prose: bool) -> str:
+    lines = []
+    for k, (first, *cells) in enumerate(rows):
+        line = ""
+        if k == 0:
+            spans = "" if prose else f' rowspan="{len(rows)}"'
+            line = f'<th scope="{"row" if prose else "rowgroup"}"{spans}{left[0]}>{escape(first)}</th>'
+        for i, text in enumerate(cells, 1):
+            tag = 'th scope="row"' if i == 1 and text and not prose else "td"
+            line += f"<{tag}{left[i]}>{escape(text)}</{tag.split()[0]}>"
+        lines.append(f"<tr>{line}</tr>")
+    return "<tbody>\n" + "\n".join(lines) + "\n</tbody>"
 
 
 def _latex(table: Table, label: str) -> str:
-    """Return a table for ``booktabs``; the title is told without its number, which LaTeX gives."""
+    """Return a table for ``booktabs``; the title is told without its number, which LaTeX gives.
+
+    One of more lines than a page is a ``longtable``, and one that is wider lies across (``pdflscape``).
+    """
     frame = table.frame
-    body = [" & ".join(_tex(str(v if v is not None else "")) for v in row) + r" \\" for row in frame.iter_rows()]
+    head = " & ".join(_tex(heading(c)) for c in frame.columns) + r" \\"
+    body = [
+        " & ".join([_tex(first) if k == 0 else "", *map(_tex, cells)]) + r" \\"
+        for rows in _groups(table)
+        for k, (first, *cells) in enumerate(rows)
+    ]
+    needed = sum(max(len(c), *(len(t or "") for t in frame[c])) + 2 for c in frame.columns)
+    across, size = needed > _ACROSS, r"\scriptsize" if needed > 1.35 * _ACROSS else r"\footnotesize"
+    long = across or frame.height > _DOWN
+    columns, caption = "ll" + "r" * (frame.width - 2), f"\\caption{{{_tex(table.title)}}}\\label{{tab:{label}}}"
+    needs = "booktabs" + (", longtable" if long else "") + (", pdflscape" if across else "")
+    notes = [f"\\par {_tex(n)}" for n in table.footnotes]
+    if not long:
+        return "\n".join([
+            f"% Packages: {needs}.", r"\begin{table}", caption, size + r"\setlength{\tabcolsep}{3pt}",
+            f"\\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
+            *notes, r"\end{table}", "",
+        ])  # fmt: skip
     return "\n".join([
-        r"\begin{table}", f"\\caption{{{_tex(table.title)}}}", f"\\label{{tab:{label}}}", r"\footnotesize",
-        f"\\begin{{tabular}}{{{'l' * frame.width}}}", r"\toprule",
-        " & ".join(_tex(c) for c in frame.columns) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
-        *(f"\\par {_tex(n)}" for n in table.footnotes), r"\end{table}", "",
+        f"% Packages: {needs}.", r"\begin{landscape}" if across else r"\begingroup",
+        size + r"\setlength{\tabcolsep}{3pt}\setlength{\LTleft}{0pt}\setlength{\LTright}{\fill}",
+        f"\\begin{{longtable}}{{{columns}}}", caption + r" \\", r"\toprule", head, r"\midrule", r"\endfirsthead",
+        r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot", *body, r"\end{longtable}",
+        *notes, r"\end{landscape}" if across else r"\par\endgroup", "",
     ])  # fmt: skip
 
 

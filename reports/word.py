@@ -31,7 +31,7 @@ _PAPER = (Mm(210), Mm(297))
 _MARGIN = Mm(20)
 # Text of this many characters fits across an upright page at the size of the tables.
 _UPRIGHT = 112
-_INK, _SOFT = RGBColor(0x1C, 0x24, 0x30), RGBColor(0x59, 0x59, 0x59)
+_INK = RGBColor(0x1C, 0x24, 0x30)
 SUPPRESSED = "Suppressed"
 NOTE, TEXT, NARROW = "Table note", "Table text", "Table text, narrow"
 # Width of a character, in English Metric Units, from which the larger type fits.
@@ -96,8 +96,8 @@ def _styles(document: DocumentObject) -> None:
         _font(style, size, _INK)
         style.paragraph_format.space_after = Pt(after)
         style.paragraph_format.space_before = Pt(0)
-    hidden = styles.add_style(SUPPRESSED, WD_STYLE_TYPE.CHARACTER)
-    hidden.font.italic, hidden.font.color.rgb = True, _SOFT
+    # A style of its own, so that what is hidden is found, and changed all at once.
+    styles.add_style(SUPPRESSED, WD_STYLE_TYPE.CHARACTER).font.color.rgb = _INK
     for language in styles.element.iter(qn("w:lang")):
         language.set(qn("w:val"), "en-GB")
 
@@ -184,12 +184,15 @@ def _table(document: DocumentObject, table: Table, width: int) -> None:
         _say(cell, heading(column_name), style, bold=True, left=left[i])
         _rule(cell, bottom=True)
     above = ""
-    for line, values in zip(cells[1:], frame.iter_rows(), strict=True):
+    for k, (line, values) in enumerate(zip(cells[1:], frame.iter_rows(), strict=True)):
         first = str(values[0] or "")
         new = first != "" and first != above
+        together = not table.prose and k + 1 < frame.height and str(frame[k + 1, 0] or "") in ("", first or above)
         for i, (cell, value) in enumerate(zip(line, values, strict=True)):
             again = i == 0 and first == above and not table.prose
             _say(cell, "" if again else str(value if value is not None else ""), style, bold=i == 0, left=left[i])
+            # What belongs together stays on one page, and the first lines with the head.
+            cell.paragraphs[0].paragraph_format.keep_with_next = together or None
             if new:
                 cell.paragraphs[0].paragraph_format.space_before = Pt(2 if table.prose else 4)
         above = first or above

@@ -26,7 +26,7 @@ SOURCE = "en"
 DOMAIN = "catamnesis"
 FOLDER = Path(__file__).parent / "locale"
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-_NUMBERS_ALONE = re.compile(r"[\d\s.,;:%+\-−–<>=≤≥/()\[\]|·∞]*|[<>=≤≥ ]*[-\d.]+e[-+]?\d+|p ?[<=] ?[\d.]+")
+_NUMBERS_ALONE = re.compile(r"[\d\s.,;:%+\-−–<>=≤≥/()\[\]|∞]*|[<>=≤≥ ]*[-\d.]+e[-+]?\d+|\[c\]|p ?[<=] ?[\d.]+")
 # What can stand in a place of a phrase, by its name; anything in the others.
 _FIGURE = r"[-−+]?[\d.,]*\d(?:e[-+]\d+)?(?: %)?"
 _COUNTED = ("chi", "day", "df", "first", "high", "last", "level", "low", "mean", "months", "near", "needed", "share",

@@ -52,8 +52,10 @@ def _lines(block: dict[str, Any], *, defined: bool) -> list[str]:
 
 def _row(cells: list[dict[str, Any]]) -> str:
     told = [_text(c["text"], numbers=i == 0) for i, c in enumerate(cells)]
-    # A cell without a word is a number, or the dot of a hidden one: which it is, other tests look at.
-    return "| " + " | ".join([told[0], *(t if not t or re.search(r"[^\W\d_]", t) else "#" for t in told[1:])])
+    # A cell without a word is a number, or the mark of a hidden one: which it is, other tests look at.
+    return "| " + " | ".join(
+        [told[0], *(t if not t or re.search(r"[^\W\d_]", t.replace("[c]", "")) else "#" for t in told[1:])]
+    )
 
 
 def _text(runs: list[dict[str, str]], *, numbers: bool = False) -> str:

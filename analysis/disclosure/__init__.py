@@ -15,6 +15,6 @@
 """
 
 from analysis.disclosure.parts import share, shown, total
-from analysis.disclosure.policy import POLICY, Policy
+from analysis.disclosure.policy import HIDDEN, POLICY, Policy
 
-__all__ = ["POLICY", "Policy", "share", "shown", "total"]
+__all__ = ["HIDDEN", "POLICY", "Policy", "share", "shown", "total"]

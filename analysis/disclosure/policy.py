@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 from registry.errors import UsageError
 
+# Stands where a number is hidden, in every table and figure alike: "confidential", as the symbols of the UK Government
+# Analysis Function have it. It is seen and read aloud, and taken neither for a zero nor for a decimal point.
+HIDDEN = "[c]"
+
 
 @dataclass(frozen=True)
 class Policy:

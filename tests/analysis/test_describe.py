@@ -118,7 +118,19 @@ def test_baseline_scores_are_those_of_the_scale_that_stands_for_the_domain(demo,
 def test_a_stage_without_courses_has_a_row_that_says_so(knees):
     empty = numbers(knees)["pre_radiographic", "courses"]
     assert (empty["denominator"], empty["note"]) == (0, "nobody in this stratum")
-    assert knees.table()["Pre-radiographic"][1] == "– (–)"
+    # Printed it has no column, and the reader is told why.
+    assert "Pre-radiographic" not in knees.table().columns
+    assert "Nobody is in: Pre-radiographic." in repr(knees) and "Nobody is in: Pre-radiographic." in knees._repr_html_()
+
+
+def test_what_is_not_known_is_one_dash_and_what_is_hidden_is_marked_as_that(knees):
+    about = (pl.col("stratum") == "early") & pl.col("quantity").str.starts_with("bmi")
+    blank = [pl.when(about).then(None).otherwise(pl.col(c)).alias(c) for c in ("estimate", "low", "high")]
+    for note, mark in (("not known", "–"), ("suppressed: fewer than 5", "[c]")):
+        frame = knees.frame.with_columns(*blank, note=pl.when(about).then(pl.lit(note)).otherwise("note"))
+        table = type(knees)(**{**vars(knees), "frame": frame}).table()
+        at = table["characteristic"].to_list().index("Body-mass index")
+        assert table["Early"][at : at + 2].to_list() == [mark, mark] and table["Moderate"][at] not in ("–", "[c]")
 
 
 def test_wellness_is_described_in_its_single_stage_with_nothing_to_compare(demo):

@@ -63,7 +63,7 @@ def test_the_log_counts_the_marks_that_stand_in_the_files_and_nothing_else(packa
     assert counted > 0
     for path in sorted(package.folder.glob("tables/table_*.csv")):
         cells = pd.read_csv(path, dtype=str).fillna("")
-        marks = cells.apply(lambda c: (c == "·") | c.str.startswith("suppressed")).to_numpy().sum()
+        marks = cells.apply(lambda c: c == "[c]").to_numpy().sum()
         assert told.loc[told["file"] == f"tables/{path.stem}.*", "n"].sum() == marks
     courses, subjects = (pd.read_csv(package.folder / "rows" / "csv" / f"{n}.csv") for n in ("adcrs", "adsl"))
     courses = courses.merge(subjects, on="USUBJID")
@@ -154,7 +154,7 @@ def test_rounded_counts_are_multiples_in_every_file_and_made_again(registry, ask
     told = "\n".join((made.folder / name).read_text("utf-8") for name in ("methods.md", "README.md"))
     counted = re.findall(
         r"([\d,]+) (?:of [\d,]+ )?courses\b(?! of)",
-        re.sub(r"fewer than \d+", "", told.replace("Cells of fewer than 5 courses", "")),
+        re.sub(r"fewer than \d+", "", told.replace("Numbers of fewer than 5 courses", "")),
     )
     assert counted and all(int(n.replace(",", "")) % 5 == 0 for n in counted)
     assert "multiples of 5" in told and "| rounding | rounded |" in (made.folder / "DISCLOSURE.md").read_text("utf-8")

@@ -12,6 +12,8 @@ import xml.etree.ElementTree as ET
 from collections import defaultdict
 from pathlib import Path
 
+import axe_core_python
+import chromium
 import docx
 import numpy as np
 import pandas as pd
@@ -21,7 +23,15 @@ import pytest
 from bs4 import BeautifulSoup
 from rocrate.rocrate import ROCrate
 
-from analysis import booster_effect, describe, time_to_response
+from analysis import (
+    booster_effect,
+    describe,
+    joint_replacement,
+    loss_of_response,
+    safety,
+    time_to_response,
+    trajectories,
+)
 from analysis.booster_protocol import target_checklist
 from registry import Registry, derive, ingest
 from registry.errors import UsageError
@@ -29,6 +39,8 @@ from reports import publication
 from reports.checklists import checklists
 from reports.publication import export
 from reports.reproduction import reproduce
+from reports.tables import heading
+from reports.words import words_of
 from synthetic import Design, simulate, sources
 
 
@@ -93,10 +105,21 @@ def test_the_table_says_the_same_in_csv_and_html_and_latex(made):
     tables = made[1].folder / "tables"
     (path,) = tables.glob("table_*_time_to_response.csv")
     rows = list(csv.reader(path.read_text("utf-8").splitlines()))
-    page = BeautifulSoup(path.with_suffix(".html").read_text("utf-8"), "html.parser")
-    assert [[cell.text for cell in line.find_all(["th", "td"])] for line in page.find_all("tr")] == rows
+    for file in sorted(tables.glob("*.csv")):
+        told = pd.read_csv(file, dtype=str, keep_default_na=False)
+        # What heads several rows spans them in HTML, and is blank below the first in CSV where it is not said again.
+        told.iloc[:, 0] = told.iloc[:, 0].replace("", None).ffill()
+        as_text = dict.fromkeys(range(len(told.columns)), str)
+        (page,) = pd.read_html(file.with_suffix(".html"), converters=as_text, keep_default_na=False)
+        assert list(page.columns) == [heading(c) for c in told.columns]
+        assert page.to_numpy().tolist() == told.to_numpy().tolist(), file.name
     tex = path.with_suffix(".tex").read_text("utf-8")
-    body = re.search(r"\\midrule\n(.*?)\\bottomrule", tex, re.DOTALL).group(1).strip().splitlines()
+    # Of a table over several pages the head stands twice, and the rows after both.
+    body = (
+        re.search(r".*(?:\\endfoot|\\midrule)\n(.*?)\\(?:bottomrule|end\{longtable\})", tex, re.DOTALL)[1]
+        .strip()
+        .splitlines()
+    )
     assert len(body) == len(rows) - 1
     assert all(line.count(" & ") == len(rows[0]) - 1 and line.endswith(r"\\") for line in body)
 
@@ -118,7 +141,7 @@ def test_the_word_tables_say_what_the_csv_files_say_read_by_python_docx(made):
             above = row[0] or above
             for cell in cells:
                 told = {run.style.name for run in cell.paragraphs[0].runs}
-                assert ("Suppressed" in told) == (cell.text in ("suppressed", "·"))
+                assert ("Suppressed" in told) == (cell.text == "[c]")
                 hidden += "Suppressed" in told
     assert hidden > 20
 
@@ -162,7 +185,10 @@ def test_a_checklist_says_the_same_in_word_and_html(made):
         (table,) = docx.Document(path.with_suffix(".docx")).tables
         assert [[c.text for c in line.cells] for line in table.rows[1:]] == rows[1:]
         page = BeautifulSoup(path.with_suffix(".html").read_text("utf-8"), "html.parser")
-        assert [[cell.text for cell in line.find_all(["th", "td"])] for line in page.find_all("tr")] == rows
+        assert [[cell.text for cell in line.find_all(["th", "td"])] for line in page.find_all("tr")] == [
+            [heading(c) for c in rows[0]],
+            *rows[1:],
+        ]
 
 
 def test_with_an_effect_of_a_booster_its_protocol_stands_in_the_checklist(made):
@@ -281,7 +307,10 @@ def test_an_effect_that_the_gate_closed_is_left_out_with_its_naive_numbers(made)
 def test_a_stage_that_nobody_is_in_is_no_failed_check_and_courses_are_of_those_selected(made):
     registry, package = made
     methods = (package.folder / "methods.md").read_text("utf-8")
-    assert "Nobody is in: Pre-radiographic." in methods and "pre_radiographic" not in methods
+    assert "\n- Nobody is in: Pre-radiographic.\n" in methods and "pre_radiographic" not in methods
+    for path in (package.folder / "tables").glob("*.html"):
+        page = BeautifulSoup(path.read_text("utf-8"), "html.parser")
+        assert "Pre-radiographic" not in page.find("table").text and "nobody in" not in page.find("table").text
     held, chosen = registry.counts()["course"], len(registry.courses(programme="osteoarthritis"))
     told = set(re.findall(r"The registry holds ([\d,]+) courses, of which ([\d,]+) were selected", methods))
     of = set(re.findall(r" of ([\d,]+) courses were used", methods))
@@ -299,12 +328,23 @@ def test_latex_takes_the_tables(made, tmp_path):
     if latex is None:
         pytest.skip("LaTeX is not installed")
     bodies = [p.read_text("utf-8") for p in sorted((made[1].folder / "tables").glob("*.tex"))]
-    (tmp_path / "all.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}" + "".join(bodies) + "\\end{document}", "utf-8"
-    )
-    subprocess.run(
-        [latex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"], cwd=tmp_path, check=True, capture_output=True
-    )
+    needed = {name for body in bodies for name in re.match(r"% Packages: (.+)\.", body)[1].split(", ")}
+    assert needed == {"booktabs", "longtable", "pdflscape"}
+    head = f"\\documentclass{{article}}\\usepackage[a4paper,margin=20mm]{{geometry}}\\usepackage{{{','.join(needed)}}}"
+    (tmp_path / "all.tex").write_text(head + "\\begin{document}" + "".join(bodies) + "\\end{document}", "utf-8")
+    # Columns of a table over several pages find their widths in the second run and the third.
+    for _ in range(3):
+        subprocess.run(
+            [latex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+    # No table runs over the edge of the page, nor over its foot.
+    log = (tmp_path / "all.log").read_text("latin-1")
+    assert not re.findall(r"Overfull \\[hv]box.*|.*too large.*", log)
+    pages = " ".join(page.extract_text() for page in pypdf.PdfReader(tmp_path / "all.pdf").pages)
+    assert pages.count("[c]") == sum(body.count("[c]") for body in bodies) > 20
 
 
 def test_libreoffice_shows_every_word_of_the_word_files(made, tmp_path):
@@ -324,6 +364,9 @@ def test_libreoffice_shows_every_word_of_the_word_files(made, tmp_path):
         told = {c.text for table in document.tables for row in table.rows for c in row.cells}
         told |= {p.text for p in document.paragraphs}
         assert not [t for t in told if re.sub(r"[\W_]", "", t).lower() not in shown], file.name
+        marks = sum(c.text == "[c]" for table in document.tables for row in table.rows for c in row.cells)
+        explained = sum(p.text.startswith("[c] confidential") for p in document.paragraphs)
+        assert "".join(pages).count("[c]") == marks + explained and (marks > 20) == (file.stem == "tables")
 
 
 def test_a_folder_with_other_files_is_refused_and_a_wrong_programme_told(made, tmp_path):
@@ -350,3 +393,96 @@ def test_where_the_effect_is_shown_so_is_who_was_boosted_before_and_after_weight
     assert {"Boosted", "Boosted, weighted", "Waiting", "Waiting, weighted", "smd, weighted"} < set(table.columns)
     counts = found["booster_balance"].frame["n"].drop_nulls()
     assert len(counts) > 50 and counts.filter(counts.is_between(1, 4)).is_empty()
+
+
+def test_a_hidden_number_has_one_mark_that_every_format_explains(made, tmp_path):
+    """Where a table hides a number its first note says what the mark means; no other word or sign stands for it."""
+    folder, marked = made[1].folder / "tables", 0
+    words = docx.Document(folder / "tables.docx")
+    notes = [p.text for p in words.paragraphs]
+    for path in sorted(folder.glob("*.csv")):
+        cells = [cell for row in csv.reader(path.read_text("utf-8").splitlines()) for cell in row]
+        assert not {"·", "suppressed", "– (–)"} & set(cells)
+        hidden = cells.count("[c]")
+        page = BeautifulSoup(path.with_suffix(".html").read_text("utf-8"), "html.parser")
+        tex = path.with_suffix(".tex").read_text("utf-8")
+        said = "[c] confidential: fewer than 5, or a number that would give such a one away."
+        assert sum(c.text == "[c]" for c in page.find_all("td")) == hidden
+        assert (said in [p.text for p in page.find_all("p")]) == (said in tex) == bool(hidden), path.name
+        marked += bool(hidden)
+    assert marked > 2 and notes.count(said) == marked
+    style = words.styles["Suppressed"].font
+    assert str(style.color.rgb) == str(words.styles["Normal"].font.color.rgb) and not style.italic
+
+
+def test_a_figure_with_a_hidden_count_says_what_the_mark_means(made):
+    found = 0
+    for path in (made[1].folder / "figures").rglob("*.svg"):
+        text = path.read_text("utf-8")
+        marks = len(re.findall(r">\[c\]<", text))
+        # Below a narrow figure a long line is broken.
+        text = " ".join(ET.fromstring(text).itertext())
+        assert ("([c]: hidden, few)" in " ".join(text.split())) == bool(marks), path.name
+        found += bool(marks)
+    assert found
+
+
+def test_what_explains_the_mark_in_a_figure_is_told_in_german_too():
+    words = words_of("de")
+    told = words.plain("Months since the first session ([c]: hidden, few)")
+    assert told == "Monate seit der ersten Sitzung ([c]: nicht ausgewiesen, wenige)"
+
+
+@pytest.mark.parametrize("question", [time_to_response, loss_of_response, trajectories, joint_replacement, safety])
+def test_below_every_figure_with_counts_a_hidden_one_is_marked_and_explained(made, question):
+    result = question(made[0].courses(programme="osteoarthritis"))
+
+    def told(counts):
+        figure = dataclasses.replace(result, at_risk=counts).plot()
+        return [t.get_text() for axes in figure.axes for t in (*axes.texts, axes.xaxis.label) if "[c]" in t.get_text()]
+
+    counts = result.at_risk.with_columns(n=pl.col("n").fill_null(9), denominator=pl.col("denominator").fill_null(9))
+    assert told(counts) == []
+    last = pl.col("time_day") == counts["time_day"].max()
+    *marks, below = told(counts.with_columns(n=pl.when(~last).then("n")))
+    assert marks and set(marks) == {"[c]"} and below.endswith(" ([c]: hidden, few)")
+
+
+LOOK = """(() => {
+  const wide = document.querySelector(".wide"), cells = [...document.querySelectorAll("thead th")];
+  return {page: document.documentElement.scrollWidth - innerWidth, seen: document.querySelector("h1").getBoundingClientRect().right,
+          heads: cells.every(c => c.scope === "col" && c.textContent), rows: document.querySelectorAll("tbody th").length,
+          lost: [...document.querySelectorAll("tbody th")].filter(c => !c.scope || !c.textContent).length,
+          inside: wide.scrollWidth - wide.clientWidth};
+})()"""
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
+@pytest.mark.browser
+def test_every_html_table_is_quiet_fits_and_has_no_barrier_in_a_browser(made, tmp_path):
+    axe = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
+    files = sorted(made[1].folder.rglob("*.html"))
+    scrolled = 0
+    with chromium.page(tmp_path / "browser") as browser:
+        for width in (360, 820, 1400):
+            browser.call(
+                "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
+            )
+            for file in files:
+                browser.call("Page.navigate", url=file.as_uri())
+                browser.wait_for(f"document.readyState === 'complete' && location.href === {json.dumps(file.as_uri())}")
+                seen = browser.evaluate(LOOK)
+                assert seen["page"] <= 0 and seen["seen"] <= width, (file.name, width, seen)
+                assert seen["heads"] and seen["rows"] and not seen["lost"], (file.name, seen)
+                scrolled += seen["inside"] > 0
+                if width != 820:
+                    browser.evaluate(axe)
+                    found = browser.evaluate(
+                        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
+                        ".then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
+                    )
+                    assert found == [], (file.name, width)
+        assert browser.wrong == []
+        assert {r for r in browser.requests if not r.startswith("file:")} == set()
+        assert {Path(r).name for r in browser.requests} == {f.name for f in files}
+    assert len(files) > 10 and scrolled > 3

@@ -139,7 +139,7 @@ class Unmarked(HTMLParser):
         # A message may hold English parts and values in elements of their own: its marks are then in several texts.
         for part in re.split("([⟦⟧])", data):
             self.depth += {"⟦": 1, "⟧": -1}.get(part, 0)
-            if self.depth == 0 and re.search(r"[^\W\d_]", re.sub(r"\de[-+]\d", "", part)):
+            if self.depth == 0 and re.search(r"[^\W\d_]", re.sub(r"\de[-+]\d|\[c\]", "", part)):
                 self.found.append(" ".join(data.split()))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from analysis.cohort import Stratum, label_of
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import IntervalFit
-from analysis.numerics.interval_regression import PiecewiseBaseline, event_quantiles, fit_proportional_hazards
+from analysis.numerics.interval_regression import (
+    PiecewiseBaseline,
+    event_quantiles,
+    fit_proportional_hazards,
+    wald_test,
+)
+from analysis.result import row
 from registry import Courses
 from registry.errors import NotEstimable
 
@@ -155,6 +161,20 @@ def trace_of(rows: pl.DataFrame, cuts: tuple[float, ...]) -> tuple[IntervalData,
     at = np.array([middle for s in strata for middle in _middles(cuts, watched_to(rows, s))])
     made = IntervalData(at, at, np.zeros(len(at), dtype=np.int64), np.full(len(at), TRACE))
     return made, np.repeat(np.array(strata, dtype=object), len(cuts) + 1)
+
+
+def row_of_alike(stratum: str, what: str, fit: IntervalFit, names: list[str], rows: pl.DataFrame) -> dict[str, Any]:
+    """Return the row of the test that strata do not differ in `names`.
+
+    The variance of a comparison of strata is known as from the responses of the one that has fewest (Hotelling's T²):
+    taken as known it rejected 10 of 100 true hypotheses at 1,500 courses.
+    """
+    responses = rows.filter(pl.col("kind") == "response").group_by("stratum").len()["len"].to_list()
+    found = wald_test(fit, names, min(responses) - 1)
+    note = f"{what}: Wald chi-squared {found.statistic:.2f} on {found.df} df, by Hotelling's law of {min(responses)}"
+    if np.isnan(found.p_value):
+        return row(stratum, "test", denominator=rows.height, note=f"{note}: too few for so many at once")
+    return row(stratum, "test", estimate=found.p_value, denominator=rows.height, note=note)
 
 
 def _middles(cuts: tuple[float, ...], watched: float) -> list[float]:

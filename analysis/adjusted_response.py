@@ -19,6 +19,7 @@ from analysis.adjusted_model import (
     fit_model,
     fit_pieces,
     lacking,
+    row_of_alike,
     watched_to,
 )
 from analysis.cohort import (
@@ -39,7 +40,7 @@ from analysis.cohort import (
 )
 from analysis.exposure import exposure_note
 from analysis.numerics.interval_likelihood import IntervalFit
-from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
+from analysis.numerics.interval_regression import contrast, standardised_risk
 from analysis.numerics.laws import normal_above, normal_quantile
 from analysis.response import HORIZON_DAYS
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -233,11 +234,9 @@ def _interaction(rows: pl.DataFrame, design: Design, used: list[Stratum], cuts: 
         names += [f"{s.code} × {n}" for n in design.names]
     try:
         fit = fit_pieces(rows, np.hstack(parts), tuple(names), cuts)
-        test = wald_test(fit, names[len(design.names) :])
+        return row_of_alike("all", "covariates act alike in all strata", fit, names[len(design.names) :], rows)
     except (ValueError, np.linalg.LinAlgError) as error:
         return row("all", "test", note=f"interaction not estimable: {error}")
-    note = f"covariates act alike in all strata: Wald chi-squared {test.statistic:.2f} on {test.df} df"
-    return row("all", "test", estimate=test.p_value, denominator=rows.height, note=note)
 
 
 def _at_risk(rows: pl.DataFrame, used: list[Stratum], days: Floats) -> list[dict[str, Any]]:

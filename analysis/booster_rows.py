@@ -12,7 +12,7 @@ from analysis.booster_gate import NEAR_DAY, Gate
 from analysis.booster_model import Estimate
 from analysis.cohort import Stratum
 from analysis.numerics.emulation import decision_weights
-from analysis.numerics.laws import chi2_above, normal_quantile, t_quantile
+from analysis.numerics.laws import hotelling_above, normal_quantile, t_quantile
 from analysis.numerics.share_limits import difference_limits, limits_of_replicates
 from analysis.numerics.weighting import e_value, effective_sample_size
 from analysis.result import row
@@ -54,7 +54,7 @@ class Numbers:
         self.boosted, self.waited = _courses(data, course)
         # Who was boosted later stands for waiting at the decisions before.
         self.behind = self.boosted, _by_stratum(data, course, ~data.arm)
-        self.factor, self.z = _small_sample(data, whole, confidence)
+        self.factor, self.z, self.size = _small_sample(data, whole, confidence)
 
     def at(self, day: float) -> int:
         """Return the position of `day` in the grid."""
@@ -239,8 +239,8 @@ def _apart(
     return one[0] - other[0], float(low), float(high)
 
 
-def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[float, Floats]:
-    """Return what a resampled error is multiplied by, and t quantiles by stratum, then overall, shape (s + 1,).
+def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[float, Floats, Floats]:
+    """Return what a resampled error is multiplied by, t quantiles and effective decisions, by stratum, then overall.
 
     Few decisions carry the weight of the boosted arm, and the models are fitted to them: the resampled error is too
     small by about sqrt(1 - p / m), p covariates in m effective decisions, and its limits have as many degrees of
@@ -252,7 +252,8 @@ def _small_sample(data: Prepared, whole: Estimate, confidence: float) -> tuple[f
     size.append(effective_sample_size(one[arm]))
     p = data.visits.x.shape[1]
     factor = np.sqrt(size[-1] / max(size[-1] - p, size[-1] / 4, 1.0))
-    return float(factor), np.asarray(t_quantile(0.5 + confidence / 2, np.maximum(np.array(size) - 1, 1)))
+    quantiles = np.asarray(t_quantile(0.5 + confidence / 2, np.maximum(np.array(size) - 1, 1)))
+    return float(factor), quantiles, np.array(size)
 
 
 def _with_all(curves: Floats, share: Floats) -> Floats:
@@ -298,7 +299,8 @@ def _between_strata(numbers: Numbers, strata: list[Stratum], gate: Gate, show_an
     contrast = effect[1:] - effect[0]
     covariance = numbers.factor**2 * np.atleast_2d(np.cov((again[:, 1:] - again[:, :1]).T))
     statistic = float(contrast @ np.linalg.pinv(covariance) @ contrast)
-    p = float(chi2_above(statistic, len(shown) - 1))
+    # The resampled covariance is known as from the resamples, and from the effective decisions of a stratum.
+    p = hotelling_above(statistic, len(shown) - 1, min(len(again), *(numbers.size[i] for i in shown)) - 1)
     rows.append(
         row("all", "test", estimate=p, denominator=int((numbers.boosted + numbers.waited)[shown].sum()),
             note=f"same effect in all strata at day {plan.days[-1]:.0f}: Wald chi-squared {statistic:.2f} on "

@@ -20,6 +20,7 @@ from analysis.adjusted_model import (
     fit_model,
     fit_pieces,
     lacking,
+    row_of_alike,
     with_enough,
 )
 from analysis.cohort import (
@@ -332,7 +333,7 @@ def _tests(curve: Curve, rows: pl.DataFrame, design: Design, used: list[Stratum]
         try:
             labels = (*design.names, *curve.names, *names)
             made = fit_pieces(rows, np.hstack(parts), labels, curve.cuts)
-            out.append(told("dose acts alike in all strata", made, names))
+            out.append(row_of_alike("dose", "dose acts alike in all strata", made, names, rows))
         except (ValueError, NotEstimable, np.linalg.LinAlgError) as error:
             out.append(row("dose", "test", note=f"dose by stratum not estimable: {error}"))
     return out

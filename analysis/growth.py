@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis import growth_figures
 from analysis.cohort import By, Days, Stratum, check_confidence, check_days, common_settings, place_courses, reduce
 from analysis.exposure import exposure_note
-from analysis.numerics.laws import f_above, t_quantile
+from analysis.numerics.laws import hotelling_above, t_quantile
 from analysis.numerics.random_slope import SlopeFit, course_sums, fit_random_slope
 from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -321,10 +321,16 @@ def _test(made: Grown) -> dict[str, Any]:
     for i, (s, j) in enumerate((s, j) for s in range(1, len(made.strata)) for j in range(1, k)):
         contrast[i, s * k + j], contrast[i, j] = 1.0, -1.0
     value = contrast @ made.fit.beta
-    r, left = len(contrast), max(int(made.patients.sum()) - p, 1)
-    f = float(value @ np.linalg.solve(contrast @ made.covariance @ contrast.T, value)) / r
-    note = f"stratum × time: F({r}, {left}) = {f:.3f}; whether the curves of the strata are parallel"
-    return row("all", "test", estimate=float(f_above(f, r, left)), denominator=made.seen.height, note=note)
+    # What the curves' differences vary is told by the patients of the stratum that has fewest.
+    r, left = len(contrast), max(int(made.patients.min()) - k, 1)
+    statistic = float(value @ np.linalg.solve(contrast @ made.covariance @ contrast.T, value))
+    note = (
+        f"stratum × time: Hotelling's T²({r}, {left}) = {statistic:.2f}; whether the curves of the strata are parallel"
+    )
+    chance = hotelling_above(statistic, r, left)
+    if np.isnan(chance):
+        return row("all", "test", denominator=made.seen.height, note=f"{note}: too few patients for so many at once")
+    return row("all", "test", estimate=chance, denominator=made.seen.height, note=note)
 
 
 def _curves(made: Grown, days: Floats, confidence: float) -> list[dict[str, Any]]:

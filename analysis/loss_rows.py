@@ -22,7 +22,7 @@ from analysis.multistate_rows import (
     state_rows,
 )
 from analysis.numerics.exact import exact_share
-from analysis.numerics.laws import chi2_above, normal_quantile
+from analysis.numerics.laws import chi2_above, hotelling_above, normal_quantile
 from analysis.numerics.share_limits import logit_interval
 from analysis.proportional_loss import Proportional, proportional_loss
 from analysis.result import check, row
@@ -176,15 +176,20 @@ def mean_rows(fitted: Fitted, code: str, horizon: float) -> list[dict[str, Any]]
                 high=float(high[0]), denominator=n)]  # fmt: skip
 
 
+def _responses(fitted: Fitted, code: str) -> int:
+    """Return how many courses of a stratum were seen in response for the first time."""
+    first = (pl.col("from_state") == "no_response_yet") & (pl.col("to_state") == "in_response")
+    return count_of(fitted.of(code).filter(first))
+
+
 def _mean_judged(fitted: Fitted, code: str, horizon: float) -> Judged:
     """Return the mean days with limits on the logit scale of their share of the horizon."""
     value, gradient = mean_days(fitted.fits[code].fit, horizon)
     mean, slope = value[[RESPONSE]], gradient[[RESPONSE]]
     told_by = followed(fitted.of(code), np.array([horizon]))
     # How long a response lasts is told by those who had one: their number is what the error is an estimate from.
-    first = (pl.col("from_state") == "no_response_yet") & (pl.col("to_state") == "in_response")
-    responses = count_of(fitted.of(code).filter(first))
-    low, high = logit_interval(mean, fitted.error(slope, code), horizon, fitted.confidence, max(responses, 2))
+    responses = max(_responses(fitted, code), 2)
+    low, high = logit_interval(mean, fitted.error(slope, code), horizon, fitted.confidence, responses)
     # Where nobody was seen in response: as if those who may have been were so for the whole time.
     most = horizon * share_limits(np.zeros(1), np.zeros(1), told_by, fitted.confidence)[1]
     return mean, slope, np.where(mean <= 0, 0.0, low), np.where(mean <= 0, most, high)
@@ -238,8 +243,12 @@ def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
     contrast = np.column_stack([-np.ones(len(codes) - 1), np.eye(len(codes) - 1)])
     d = contrast @ value
     statistic = float(d @ np.linalg.solve(contrast @ spread @ contrast.T, d))
+    # How long a response lasts is told by those who had one, in the stratum that has fewest.
+    fewest = min(_responses(fitted, code) for code in codes)
     note = f"Wald test of equal mean days in response on {len(d)} df, chi-squared {statistic:.2f}, clustered by patient"
-    p = float(chi2_above(statistic, len(d)))
+    p = hotelling_above(statistic, len(d), fewest - 1)
+    if np.isnan(p):
+        return row("all", "test", note=f"{note}: {fewest} responses in a stratum are too few")
     return row("all", "test", estimate=p, denominator=sum(map(fitted.courses, codes)), note=note)
 
 

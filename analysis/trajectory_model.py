@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cohort import allowed
+from analysis.numerics.degrees_of_freedom import independent_rows
+from analysis.numerics.laws import f_above
 from analysis.numerics.marginal_means import (
     Estimates,
     JointTest,
@@ -20,7 +22,11 @@ from analysis.numerics.marginal_means import (
 )
 from analysis.numerics.repeated import MmrmFit, fit_mmrm
 from analysis.numerics.repeated_design import VisitDesign
-from analysis.numerics.repeated_sandwich import sandwich, sandwich_degrees_of_freedom
+from analysis.numerics.repeated_sandwich import (
+    hotelling_degrees_of_freedom,
+    sandwich,
+    sandwich_degrees_of_freedom,
+)
 from analysis.numerics.repeated_sums import PatternSums
 from analysis.trajectory_sums import Sums, cell
 from registry.errors import NotEstimable, UsageError, choose
@@ -143,12 +149,15 @@ class Inference:
         Empirical covariance clustered by patient, in place of the model's.
     freedom
         Degrees of freedom under it.
+    together
+        Those of several contrasts at once (Hotelling's).
     """
 
     fit: MmrmFit
     method: str
     covariance: Floats | None = None
     freedom: Callable[[Floats], Floats] | None = None
+    together: Callable[[Floats], float] | None = None
 
     def of(self, rows: Floats, confidence: float) -> Estimates:
         """Return estimates of the contrasts (r, p) with their intervals."""
@@ -159,10 +168,35 @@ class Inference:
         )
 
     def test(self, rows: Floats) -> JointTest:
-        """Return the F test that the contrasts (r, p) are all zero."""
-        if self.covariance is None:
+        """Return the F test that the contrasts (r, p) are all zero.
+
+        Raises
+        ------
+        NotEstimable
+            When the patients are too few for so many contrasts at once under a clustered variance.
+        """
+        if self.covariance is None or self.together is None:
             return joint_test(self.fit, rows, self.method)
-        return joint_test(self.fit, rows, "satterthwaite", covariance=self.covariance)
+        own = independent_rows(rows, self.fit.covariance)[0]
+        q, eta = len(own), self.together(own)
+        if eta <= q + 1:
+            raise NotEstimable(
+                f"{q} contrasts at once are too many for the patients there are: their variance is known as from "
+                f"{max(eta, 0):.0f}"
+            )
+        value = own @ self.fit.beta
+
+        def over(covariance: Floats) -> float:
+            return float(value @ np.linalg.solve(own @ covariance @ own.T, value))
+
+        statistic, left = over(self.covariance) * (eta - q + 1) / (eta * q), eta - q + 1
+        # That takes the covariance between visits as known; what its estimate costs Kenward and Roger say. Together
+        # they reject 6 of 100 true hypotheses at 150 courses; the sandwich taken as known rejected 25.
+        if self.fit.reml and over(self.fit.covariance) > 0:
+            of_model = joint_test(self.fit, own, "kenward-roger-linear")
+            statistic *= min(of_model.statistic * q / over(self.fit.covariance), 1.0)
+            left = 1 / (1 / left + 1 / of_model.df_denominator)
+        return JointTest(statistic, float(q), left, float(f_above(statistic, q, left)))
 
 
 def clustered(fit: MmrmFit, method: str, rows: Rows) -> Inference:
@@ -170,6 +204,7 @@ def clustered(fit: MmrmFit, method: str, rows: Rows) -> Inference:
 
     The scores are bias-reduced (CR2). Degrees of freedom are Satterthwaite's of that sandwich, times courses over the
     sum of squared courses per patient: exact when courses weigh alike, and what makes two knees less than two patients.
+    Tests of several contrasts are Hotelling's, on as many.
     """
     z, y, patient = rows
     group = _groups(fit, z)
@@ -184,6 +219,7 @@ def clustered(fit: MmrmFit, method: str, rows: Rows) -> Inference:
         method=method,
         covariance=fit.covariance @ (together.T @ together) @ fit.covariance,
         freedom=lambda contrast: shrink * sandwich_degrees_of_freedom(fit, contrast, z, y, group, kind="CR2"),
+        together=lambda rows: shrink * hotelling_degrees_of_freedom(fit, rows, z, y, group, kind="CR2"),
     )
 
 

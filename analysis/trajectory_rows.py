@@ -14,6 +14,7 @@ from analysis.numerics.marginal_means import mean_rows
 from analysis.result import frame_of, row
 from analysis.trajectory_model import Inference, interaction_rows
 from analysis.trajectory_sums import Sums, Visit
+from registry.errors import NotEstimable
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -117,7 +118,10 @@ def _test(data: Sums, inference: Inference, shown: Bools) -> dict[str, Any]:
     rows = interaction_rows(inference.fit.design, data, shown)
     if len(rows) == 0:
         return row("all", "test", note="a test of stratum × visit needs two strata at two visits")
-    found = inference.test(rows)
+    try:
+        found = inference.test(rows)
+    except NotEstimable as error:
+        return row("all", "test", note=f"stratum × visit: {error}", denominator=data.sums.n_subjects)
     note = (
         f"stratum × visit: F({found.df_numerator:.0f}, {found.df_denominator:.1f}) = {found.statistic:.3f}; "
         "whether the strata differ by the same amount at all visits"

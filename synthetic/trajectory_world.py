@@ -174,15 +174,19 @@ def reductions(world: World) -> dict[str, pl.DataFrame]:
     course, visit = np.nonzero(world.seen)
     exact = pl.Decimal(12, 4)
     nothing = {c: pl.lit(None, dtype=exact) for c in ("age", "female", "bmi")}
-    people = pl.DataFrame(
-        {
-            "course_id": np.arange(len(world.stage)),
-            "patient_id": world.patient,
-            "stratum": np.array(STAGES)[world.stage],
-            "scale": ["points"] * len(world.stage),
-            "baseline": world.baseline.round(4),
-        }
-    ).with_columns(pl.col("baseline").cast(exact), reason=pl.lit(None, dtype=pl.String), **nothing)
+    people = (
+        pl.DataFrame(
+            {
+                "course_id": np.arange(len(world.stage)),
+                "patient_id": world.patient,
+                "stratum": np.array(STAGES)[world.stage],
+                "scale": ["points"] * len(world.stage),
+                "baseline": world.baseline.round(4),
+            }
+        )
+        .with_columns(pl.col("baseline").cast(exact), **nothing)
+        .with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in ("reason", "stage"))
+    )
     values = pl.DataFrame(
         {"course_id": course, "position": visit + 1, "change": world.change[course, visit].round(4)}
     ).with_columns(pl.col("change").cast(exact))

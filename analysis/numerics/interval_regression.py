@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from analysis.numerics import interval_likelihood as kernel
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import Bend, Floats, IntervalFit, Ints, Term, refuse
-from analysis.numerics.laws import chi2_above, normal_quantile
+from analysis.numerics.laws import chi2_above, hotelling_above, normal_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,8 +323,11 @@ class ChiSquaredTest:
     p_value: float
 
 
-def wald_test(fit: IntervalFit, names: Sequence[str]) -> ChiSquaredTest:
+def wald_test(fit: IntervalFit, names: Sequence[str], freedom: float = np.inf) -> ChiSquaredTest:
     """Test that the named parameters are 0 together, with the sandwich when clusters were given.
+
+    A sandwich is itself an estimate: with `freedom`, from how many its variances are known, the p value is that of
+    Hotelling's T².
 
     Raises ValueError for a name that is not in the fit.
     """
@@ -333,7 +336,7 @@ def wald_test(fit: IntervalFit, names: Sequence[str]) -> ChiSquaredTest:
     at = [fit.names.index(name) for name in names]
     value = fit.parameters[at]
     statistic = float(value @ np.linalg.solve(fit.variance[np.ix_(at, at)], value))
-    return ChiSquaredTest(statistic, len(at), float(chi2_above(statistic, len(at))))
+    return ChiSquaredTest(statistic, len(at), hotelling_above(statistic, len(at), freedom))
 
 
 def likelihood_ratio_test(full: IntervalFit, reduced: IntervalFit) -> ChiSquaredTest:

@@ -57,6 +57,17 @@ def f_above(x: Numbers, over: Numbers, under: Numbers) -> Any:
     return special.fdtrc(over, under, x)
 
 
+def hotelling_above(x: float, q: int, freedom: float) -> float:
+    """Return the probability that Hotelling's T² of q contrasts, their variance known as from `freedom`, is above `x`.
+
+    Chi-square on q where `freedom` is infinite; nan where it is not above q: so many cannot be tested at once.
+    """
+    if np.isinf(freedom):
+        return float(chi2_above(x, q))
+    left = freedom - q + 1
+    return float(f_above(x * left / (freedom * q), q, left)) if left > 1 else float("nan")
+
+
 def beta_quantile(p: Numbers, a: Numbers, b: Numbers) -> Any:
     """Return the value that a beta variable with shapes `a` and `b` stays below with probability `p`."""
     return special.betaincinv(a, b, p)

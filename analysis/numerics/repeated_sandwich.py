@@ -136,6 +136,56 @@ def sandwich_degrees_of_freedom(
     return np.asarray(trace**2 / (square - 2 * cross + np.einsum("rpq,rqp->r", inner, inner)))
 
 
+def hotelling_degrees_of_freedom(
+    fit: MmrmFit,
+    rows: ArrayLike,
+    z: ArrayLike,
+    y: ArrayLike,
+    group: Sequence[object] | NDArray[np.generic] | None = None,
+    weights: ArrayLike | None = None,
+    kind: str = "CR0",
+) -> float:
+    """Degrees of freedom eta of the Wishart law that the sandwich of q contrasts (q, p) is nearest to.
+
+    A test of many contrasts as if the sandwich were known rejects far too often. With the statistic Q, ``(eta - q + 1)
+    / (eta q) Q`` is about F on q and eta - q + 1 (HTZ: Tipton & Pustejovsky 2015 J Educ Behav Stat 40:604; 2018,
+    section 3.2): eta = q (q + 1) / sum of the variances of all elements of the sandwich under the working model,
+    standardised to have the unit matrix as its mean. Of one contrast it is `sandwich_degrees_of_freedom`. Arguments
+    and errors as for `sandwich`; rows must be independent.
+    """
+    chosen, matrix = _kind(kind), contrast_matrix(fit, rows)
+    (q, p), phi = matrix.shape, fit.covariance
+    values, vectors = np.linalg.eigh(matrix @ phi @ matrix.T)
+    unit = (vectors / np.sqrt(values)).T @ matrix
+    alone, shared, own = np.zeros((q, q)), np.zeros((q, q)), np.zeros((q, q))
+    both, mean = np.zeros((q, q, p, p)), np.zeros((q, q))
+    for whole in _clusters(fit, z, y, group, weights, alike=True):
+        for cluster in whole.parts(_PART):
+            n, m = cluster.residual.shape
+            scaled = np.swapaxes(cluster.lower, 1, 2) @ cluster.x
+            u = _adjustment(fit, cluster, chosen) @ (scaled.reshape(n * m, p) @ (phi @ unit.T)).reshape(n, m, q)
+            # Of a patient's own terms, E x_s x_t = d_st less what the fitted coefficients take, h_st.
+            v, d = np.swapaxes(u, 1, 2) @ scaled, np.swapaxes(u, 1, 2) @ u
+            h = v @ phi @ np.swapaxes(v, 1, 2)
+            weight = cluster.count[:, None, None]
+            square, taken = np.einsum("nss->ns", d), np.einsum("nss->ns", h)
+            alone += (square * cluster.count[:, None]).T @ square + (weight * d**2).sum(axis=0)
+            crossing = (square * cluster.count[:, None]).T @ taken
+            shared += crossing + crossing.T + 2 * (weight * d * h).sum(axis=0)
+            mean += (weight * d).sum(axis=0)
+            both += np.einsum("nsp,ntq,n->stpq", v, v, cluster.count, optimize=True)
+    turned = both @ phi
+    for s in range(q):
+        for t in range(q):
+            own[s, t] = np.einsum("ab,ba->", turned[s, t], turned[t, s]) + np.einsum(
+                "ab,ba->", turned[t, s], turned[t, s]
+            )
+    mean -= np.einsum("stpp->st", turned)
+    # CR2 has the unit matrix as its mean if the model holds; others are brought to it.
+    level = np.sqrt(np.outer(np.diag(mean), np.diag(mean)))
+    return float(q * (q + 1) / ((alone - shared + own) / level**2).sum())
+
+
 def _kind(kind: str) -> SandwichKind:
     if kind not in get_args(SandwichKind):
         raise ValueError(f"Unknown sandwich {kind!r}; choose one of: {', '.join(get_args(SandwichKind))}.")

@@ -156,7 +156,7 @@ def _coverage(limits: np.ndarray, known: np.ndarray) -> Any:
 
 def page(made: dict[str, Any]) -> str:
     """Return the results as a page: one row a scenario, outcome, stage and day."""
-    rows, broken = made["rows"], made["withheld_where_positivity_is_broken"]
+    rows, broken = made["rows"], made.get("withheld_where_positivity_is_broken")
     commands = list(dict.fromkeys(r["command"] for r in rows))
     lines = [
         "# Effect of a booster: bias and coverage against the truth",
@@ -169,9 +169,15 @@ def page(made: dict[str, Any]) -> str:
         "the visits so far, or replaced): shares of 1. Naive: ever against never boosted at the last visit. Where "
         "visits are off the grid each is up to 18 days early or late, and the truth is that of the exact day.",
         "",
-        f"Where positivity is broken on purpose the gate withheld {100 * broken:.0f} % of samples; in the scenarios "
-        "below it withheld what the last column says (one in a hundred is what its negative control does by chance).",
-        "",
+        *(
+            []
+            if broken is None
+            else [
+                f"Where positivity is broken on purpose the gate withheld {100 * broken:.0f} % of samples; in the scenarios "
+                "below it withheld what the last column says (one in a hundred is what its negative control does by chance).",
+                "",
+            ]
+        ),
         "| scenario | outcome | stage | day | truth | bias (MC error) | SD | coverage | naive bias | samples "
         "| withheld |",
         "|" + "---|" * 11,

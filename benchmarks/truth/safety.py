@@ -7,6 +7,7 @@ Writes docs/methods/truth/safety.json and, for reading, safety.md.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import duckdb
@@ -42,16 +43,19 @@ def engine() -> duckdb.DuckDBPyConnection:
 def true_numbers(scenario: Scenario) -> dict[tuple[str, str, float | None], float]:
     """Return the estimands by quantity, product and day.
 
-    Means and first events had all been watched; rates and the share with an event as the world is watched.
+    Means and first events had all been watched; rates and the share with an event had events nothing to do with how
+    long: both depend on it.
     """
     world, out = make(scenario, 1_500_000, 987_654_321), {}
-    first, told = world.first(), world.events_by(world.watched)
+    fairly = make(replace(scenario, after_events=0.0, unseen=0.0), 1_500_000, 987_654_321)
+    first, told = world.first(), fairly.events_by(fairly.watched)
     events = {d: world.events_by(d) for d in DAYS}
     for i, p in enumerate(PRODUCTS):
         here = world.product == i
-        out["events_per_100_sessions", p, None] = 100 * told[here].sum() / world.sessions[here].sum()
-        out["events_per_100_course_years", p, None] = 100 * told[here].sum() / world.watched[here].sum() * 365.25
-        out["courses_with_event", p, None] = float((told[here] > 0).mean())
+        seen = fairly.product == i
+        out["events_per_100_sessions", p, None] = 100 * told[seen].sum() / fairly.sessions[seen].sum()
+        out["events_per_100_course_years", p, None] = 100 * told[seen].sum() / fairly.watched[seen].sum() * 365.25
+        out["courses_with_event", p, None] = float((told[seen] > 0).mean())
         for d in DAYS:
             out["mean_events", p, d] = float(events[d][here].mean())
             out["first_event", p, d] = float(((first <= d) & (first <= world.end))[here].mean())
@@ -126,9 +130,9 @@ STUDY = Study(
     "some patients are prone to many (gamma, variance 1); `at_random`: besides, each event that was told doubles the "
     "odds of leaving before the next visit; `not_at_random`: besides, the prone leave more often, events or not. The "
     "truth of means and first events is what all would show if watched; that of rates and of the share with an event "
-    "what the world as it is watched has. Rates of 100 sessions and 100 course-years, shares of 1. For comparison "
-    "only: *complete case*, of courses watched for a year; *rate a year taken for* the mean number by a year; the "
-    "*share of all courses*, whoever left; *ends as censoring*, Kaplan–Meier.",
+    "what would be seen of the same events if leaving had nothing to do with them. Rates of 100 sessions and 100 "
+    "course-years, shares of 1. For comparison only: *complete case*, of courses watched for a year; *rate a year "
+    "taken for* the mean number by a year; the *share of all courses*, whoever left; *ends as censoring*, Kaplan–Meier.",
     SCENARIOS,
     one,
     {"events_per": 2, "": 3},

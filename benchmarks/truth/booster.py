@@ -158,6 +158,11 @@ def page(made: dict[str, Any]) -> str:
     """Return the results as a page: one row a scenario, outcome, stage and day."""
     rows, broken = made["rows"], made.get("withheld_where_positivity_is_broken")
     commands = list(dict.fromkeys(r["command"] for r in rows))
+    gate = [] if broken is None else [
+        f"Where positivity is broken on purpose the gate withheld {100 * broken:.0f} % of samples; in the scenarios "
+        "below it withheld what the last column says (one in a hundred is what its negative control does by chance).",
+        "",
+    ]  # fmt: skip
     lines = [
         "# Effect of a booster: bias and coverage against the truth",
         "",
@@ -169,15 +174,7 @@ def page(made: dict[str, Any]) -> str:
         "the visits so far, or replaced): shares of 1. Naive: ever against never boosted at the last visit. Where "
         "visits are off the grid each is up to 18 days early or late, and the truth is that of the exact day.",
         "",
-        *(
-            []
-            if broken is None
-            else [
-                f"Where positivity is broken on purpose the gate withheld {100 * broken:.0f} % of samples; in the scenarios "
-                "below it withheld what the last column says (one in a hundred is what its negative control does by chance).",
-                "",
-            ]
-        ),
+        *gate,
         "| scenario | outcome | stage | day | truth | bias (MC error) | SD | coverage | naive bias | samples "
         "| withheld |",
         "|" + "---|" * 11,

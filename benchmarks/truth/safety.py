@@ -132,7 +132,8 @@ STUDY = Study(
     "truth of means and first events is what all would show if watched; that of rates and of the share with an event "
     "what would be seen of the same events if leaving had nothing to do with them. Rates of 100 sessions and 100 "
     "course-years, shares of 1. For comparison only: *complete case*, of courses watched for a year; *rate a year "
-    "taken for* the mean number by a year; the *share of all courses*, whoever left; *ends as censoring*, Kaplan–Meier.",
+    "taken for* the mean number by a year; the *share of all courses*, whoever left; *ends as censoring*, "
+    "Kaplan–Meier.",
     SCENARIOS,
     one,
     {"events_per": 2, "": 3},

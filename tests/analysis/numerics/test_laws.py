@@ -37,3 +37,10 @@ def test_every_law_is_that_of_scipy_stats(ours, theirs):
 def test_with_infinite_degrees_of_freedom_t_is_normal():
     assert laws.t_quantile(0.975, np.inf) == stats.norm.ppf(0.975)
     np.testing.assert_array_equal(laws.t_above([1.0, 2.0], [np.inf, np.inf]), stats.norm.sf([1.0, 2.0]))
+
+
+def test_hotellings_law_is_f_and_chi_square_where_the_variance_is_known():
+    # Anderson 2003, An Introduction to Multivariate Statistical Analysis, 3rd ed., theorem 5.2.2: T² (n - p + 1) / (n p).
+    assert laws.hotelling_above(12.3, 4, 20.0) == pytest.approx(stats.f.sf(12.3 * 17 / 80, 4, 17))
+    assert laws.hotelling_above(12.3, 4, np.inf) == pytest.approx(stats.chi2.sf(12.3, 4))
+    assert np.isnan(laws.hotelling_above(12.3, 4, 4.0))

@@ -15,7 +15,11 @@ from analysis.numerics.degrees_of_freedom import (
 from analysis.numerics.repeated import MmrmFit, fit_mmrm
 from analysis.numerics.repeated_design import VisitDesign, visit_design
 from analysis.numerics.repeated_likelihood import average_information, information, profile, score
-from analysis.numerics.repeated_sandwich import sandwich, sandwich_degrees_of_freedom
+from analysis.numerics.repeated_sandwich import (
+    hotelling_degrees_of_freedom,
+    sandwich,
+    sandwich_degrees_of_freedom,
+)
 from analysis.numerics.repeated_sums import pattern_sums
 
 VISITS = ("1", "2", "3")
@@ -239,6 +243,34 @@ def test_the_sandwich_and_its_degrees_of_freedom_equal_their_definitions(
     np.testing.assert_allclose(found.covariance, fit.covariance @ meat @ fit.covariance, rtol=EXACT, atol=EXACT)
     df = sandwich_degrees_of_freedom(fit, contrast, data.z, data.y, data.group, data.weights, kind)
     assert df[0] == pytest.approx(np.trace(form) ** 2 / (form**2).sum(), rel=EXACT)
+
+
+@pytest.mark.parametrize(("kind", "power"), [("CR0", 0.0), ("CR2", -0.5)])
+def test_hotellings_degrees_of_freedom_are_from_the_variances_of_all_elements_of_the_sandwich(
+    fitted: tuple[Data, MmrmFit], kind: str, power: float
+) -> None:
+    """Every element written out as a quadratic form in residuals, whose moments are those of a normal vector."""
+    data, fit = fitted
+    full, x, _, rest = whitened(data, fit)
+    contrasts = np.eye(fit.beta.size)[[1, 2, 4]] + 0.3 * np.eye(fit.beta.size)[[0, 3, 5]]
+    q = len(contrasts)
+    root = np.linalg.inv(np.linalg.cholesky(contrasts @ fit.covariance @ contrasts.T))
+    unit = root @ contrasts  # another root of the matrix than the one used: the sum of variances is the same
+    forms = np.zeros((q, len(np.unique(full.owner)), len(rest)))
+    for k, i in enumerate(np.unique(full.owner)):
+        rows = np.flatnonzero(full.owner == i)
+        values, vectors = np.linalg.eigh(rest[np.ix_(rows, rows)])
+        forms[:, k, rows] = ((vectors * values**power) @ vectors.T @ x[rows] @ fit.covariance @ unit.T).T
+    law = np.einsum("sia,ab,tjb->stij", forms, rest, forms)
+    mean = np.einsum("stii->st", law)
+    variance = np.einsum("ssij,ttij->st", law, law) + np.einsum("stij,tsij->st", law, law)
+    found = hotelling_degrees_of_freedom(fit, contrasts, data.z, data.y, data.group, data.weights, kind)
+    if kind == "CR2":
+        np.testing.assert_allclose(mean, np.eye(q), atol=1e-9)  # unbiased if the model holds
+        assert found == pytest.approx(q * (q + 1) / variance.sum(), rel=EXACT)
+    one = hotelling_degrees_of_freedom(fit, contrasts[:1], data.z, data.y, data.group, data.weights, kind)
+    alone = sandwich_degrees_of_freedom(fit, contrasts[0], data.z, data.y, data.group, data.weights, kind)
+    assert one == pytest.approx(alone[0], rel=EXACT)
 
 
 @pytest.mark.parametrize("kind", ["CR0", "CR2"])

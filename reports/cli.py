@@ -48,6 +48,9 @@ def main() -> None:
         # Imported only now: the registry's libraries would make `--help` wait.
         from registry.errors import CatamnesisError, of_engine
 
+        if of_engine(error) or isinstance(error, (OSError, CatamnesisError)):
+            for note in getattr(error, "__notes__", ()):
+                typer.secho(note, err=True, fg="red")
         said = of_engine(error)
         if said:
             typer.secho(said, err=True, fg="red")

@@ -14,6 +14,7 @@ from analysis.result import Result
 from registry import Courses, Registry
 from registry.errors import NotEstimable
 from registry.reporting import sections
+from reports.hidden import Hide, suppressed
 from reports.phrases import N_
 from reports.words import Words
 
@@ -74,10 +75,11 @@ def _label(characteristic: str, level: str, words: Words) -> Markup:
     return words.said(characteristic) if characteristic else words.value(level)
 
 
-def goals_result(courses: Courses) -> Result | None:
+def goals_result(courses: Courses, hide: Hide = suppressed) -> Result | None:
     """Return the suppressed goals of a programme by stage; None where nobody wrote one down."""
     try:
-        return goals(courses, by="stage").suppress()
+        made: Result = hide(goals(courses, by="stage"))
+        return made
     except NotEstimable:
         return None
 

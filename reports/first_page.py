@@ -13,11 +13,13 @@ from registry import Registry
 from reports.words import Words
 
 if TYPE_CHECKING:
-    from reports.summary import Section
+    from reports.sections import Section
 
 _YEAR, _TWO_YEARS = 365.0, 730.0
 # A curve that fewer courses still hold up moves by more than a twentieth with each of them.
 _FEW_AT_RISK = 20
+# More is not read; what comes last is told in its own section as well.
+_POINTS = 6
 # So many programmes have their own share in a sentence; of more the extremes are named.
 _EACH = 2
 
@@ -51,13 +53,16 @@ def _number(result: Result | None, stratum: str, quantity: str, day: float) -> d
     return mine.row(0, named=True) if mine.height else None
 
 
-def read_first(registry: Registry, sections: list[Section], words: Words) -> list[Markup]:
-    """Return what a reader must know before quoting a number, the most important first.
+def read_first(
+    registry: Registry, sections: list[Section], words: Words, changed: Markup | None = None
+) -> list[Markup]:
+    """Return what a reader must know before quoting a number, the most important first, at most six points.
 
-    Written from the data: a point that holds for several programmes is told once and names them; each name leads to
-    where the matter is told.
+    What `changed` since the report before, if it is of weight, is the first of them. Written from the data: a point
+    that holds for several programmes is told once and names them; each name leads to where the matter is told.
     """
     points = (
+        changed,
         _unverified(sections, words),
         _follow_up(sections, words),
         _few_late(sections, words),
@@ -65,7 +70,7 @@ def read_first(registry: Registry, sections: list[Section], words: Words) -> lis
         _not_judged(sections, words),
         _refused(registry, words),
     )
-    return [point for point in points if point]
+    return [point for point in points if point][:_POINTS]
 
 
 def _names(found: list[tuple[Section, str, str]], words: Words) -> Markup:

@@ -10,7 +10,7 @@ from analysis import disclosure
 from analysis.disclosure.suppression import shown_flow
 
 if TYPE_CHECKING:
-    from reports.summary import Section
+    from reports.sections import Section
 
 
 def own_flow(flow: pl.DataFrame) -> pl.DataFrame:

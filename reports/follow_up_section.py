@@ -9,7 +9,8 @@ import polars as pl
 from analysis import disclosure
 from registry import Registry
 
-_STATES = ("seen", "late", "overdue", "missed", "lost", "ended", "not_due")
+# What can become of a planned visit, in the order of the table.
+STATES = ("seen", "late", "overdue", "missed", "lost", "ended", "not_due")
 # Of these nothing is due any more.
 _OVER = ("ended", "not_treated", "withdrawn")
 
@@ -59,7 +60,7 @@ def due_table(frame: pl.DataFrame) -> list[dict[str, Any]]:
     The states of a visit add up to the courses asked, so that of few in one the next smallest is hidden too.
     """
     return [
-        {"visit": r["planned_visit"], "cells": disclosure.shown([r[f"n_{s}"] for s in _STATES])}
+        {"visit": r["planned_visit"], "cells": disclosure.shown([r[f"n_{s}"] for s in STATES])}
         for r in frame.to_dicts()
     ]
 

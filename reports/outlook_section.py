@@ -14,6 +14,7 @@ from analysis.outlook_validation import GAP, INSIDE, PREDICTED
 from analysis.result import frame_of, row
 from registry import Courses
 from registry.errors import NotEstimable
+from reports.hidden import Hide, suppressed
 
 _CASES = ("failure_case", "typical_case", "best_case")
 _SHARES = ("share_in_response", "share_sustained", "share_worse", "end")
@@ -21,7 +22,7 @@ _SHARES = ("share_in_response", "share_sustained", "share_worse", "end")
 _DAY = 365.0
 
 
-def outlook_result(courses: Courses, strata: list[dict[str, Any]]) -> Result | None:
+def outlook_result(courses: Courses, strata: list[dict[str, Any]], hide: Hide = suppressed) -> Result | None:
     """Return the suppressed outlook of the courses of each stage in one result; None if no stage has one.
 
     A stage without has one row that says why.
@@ -35,7 +36,7 @@ def outlook_result(courses: Courses, strata: list[dict[str, Any]]) -> Result | N
             # Of a stage, and not of all: what is of few hides itself and not the rest.
             named = whole.frame.with_columns(stratum=pl.lit(stage["code"]))
             one = dataclasses.replace(whole, frame=named, settings={**whole.settings, "strata": [stage]})
-            found.append(one.suppress())
+            found.append(hide(one))
             frames.append(found[-1].frame)
             checks.append(found[-1].diagnostics.with_columns(pl.col("check") + f" in {stage['code']}"))
         except NotEstimable as error:

@@ -12,6 +12,11 @@ def N_(message: str) -> str:
     return message
 
 
+def NN_(one: str, many: str) -> tuple[str, str]:
+    """Mark the two forms of a text that goes with a number; :meth:`reports.words.Words.say_many` looks them up."""
+    return one, many
+
+
 _REASONS = (
     N_("suppressed"),
     N_("information"),

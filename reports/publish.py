@@ -11,24 +11,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-from markupsafe import Markup
 
 from registry import Registry, derive
-from registry.errors import CatamnesisError, RegistryBusy, UsageError
+from registry.errors import RegistryBusy, UsageError
+from reports import run_state
 from reports.by_centre import FOLDER, write_centre_reports
 from reports.fingerprint import code_and_record, waivers
-from reports.formats import replace_file
+from reports.run_state import LATEST
 from reports.summary import write_report
-from reports.words import words_of
+from reports.words import ENGLISH, Words, languages, words_of
 
-STATUS = "status.json"
-LATEST = "latest"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z-[0-9a-f]{8}")
-_MARK = "<!-- status -->"
-_BANNER = re.compile(re.escape(_MARK) + r"(<p class=\"held\" role=\"alert\">.*?</p>)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -84,28 +79,44 @@ def publish(
     RegistryBusy
         When another run is publishing into `out`.
     """
+    # Where nothing was published yet, a language that is not known leaves no folder; else it is a failure as others.
+    words = words_of(language) if language in languages() or not (out / run_state.STATUS).exists() else ENGLISH
     if keep < 1:
         raise UsageError(f"--keep {keep}: at least the last report is kept.")
-    words = words_of(language)
     out.mkdir(parents=True, exist_ok=True)
     if (out / LATEST).exists() and not (out / LATEST).is_symlink():
         raise UsageError(f"{out / LATEST} was not made by this command. Give another folder with --out.")
-    with _alone(out):
-        # Who looks while it runs, or after it was cut off, is not told of the run before as if it were this one.
-        _state(out, "running")
+    with _alone(out), run_state.stoppable():
+        before = run_state.read(out)
         try:
+            # Who looks while it runs, or after it was cut off, is not told of the run before as if it were this one.
+            run_state.write(out, "running")
+            if before.get("state") == "running":
+                when = words.moment(dt.datetime.fromisoformat(before["at"]))
+                told = words.html("The report of %(moment)s was cut off, so this is the last good one.", moment=when)
+                run_state.banner(out, FOLDER, told)
+            words = words_of(language)
             if not derived:
                 derive(path)
             done = _publish(path, out, keep, by_centre, language)
         except Exception as error:
-            # Only our own messages are known to name no patient.
-            ours = isinstance(error, CatamnesisError)
-            why = str(error) if ours else f"{type(error).__name__}; see the log of the run"
-            _state(out, "failed", why=why)
-            _banner(out, words.html("The report of %(moment)s failed, so this is the last good one. %(why)s",
-                                    moment=words.moment(_now()), why=words.said(why)))  # fmt: skip
+            _told_of(out, error, path, words)
             raise
     return done
+
+
+def _told_of(out: Path, error: Exception, path: Path, words: Words) -> None:
+    """Say that a run failed and why, and keep nothing of what was half done: a full disk has room again."""
+    for part in out.glob(".*.part"):
+        shutil.rmtree(part, ignore_errors=True)
+    why = run_state.why(error, path, out)
+    told = words.html("The report of %(moment)s failed, so this is the last good one. %(why)s",
+                      moment=words.moment(_now()), why=words.said(why))  # fmt: skip
+    for say in (partial(run_state.write, out, "failed", why=why), partial(run_state.banner, out, FOLDER, told)):
+        try:
+            say()
+        except OSError as other:
+            error.add_note(f"And {out} could not be told of it: {other.strerror or other}.")
 
 
 def _publish(path: Path, out: Path, keep: int, by_centre: bool, language: str) -> Published:
@@ -115,8 +126,8 @@ def _publish(path: Path, out: Path, keep: int, by_centre: bool, language: str) -
         mark = _fingerprint(registry, by_centre, language)
         last = _last(out)
         if last is not None and last.name.endswith(mark):
-            _banner(out, None)
-            _state(out, "unchanged", report=last.name)
+            run_state.banner(out, FOLDER, None)
+            run_state.write(out, "unchanged", report=last.name)
             return Published("unchanged", out / LATEST / "index.html")
         name = f"{_now():%Y-%m-%dT%H%M%SZ}-{mark}"
         part = out / f".{name}.part"
@@ -130,9 +141,11 @@ def _publish(path: Path, out: Path, keep: int, by_centre: bool, language: str) -
         refused = {centre: why for centre, why in reasons.items() if why}
     part.rename(out / name)
     _point(out, name)
-    _banner(out, None)
+    run_state.banner(out, FOLDER, None)
     told = json.loads((out / name / "numbers.json").read_text("utf-8"))["changes"]
-    _state(out, "published", report=name, changes=told, **({"centres_without_report": refused} if by_centre else {}))
+    run_state.write(
+        out, "published", report=name, changes=told, **({"centres_without_report": refused} if by_centre else {})
+    )
     for old in sorted(p for p in out.iterdir() if _NAME.fullmatch(p.name))[:-keep]:
         shutil.rmtree(old)
     for old in out.glob(".*.part"):
@@ -160,23 +173,6 @@ def _point(out: Path, name: str) -> None:
     beside.unlink(missing_ok=True)
     beside.symlink_to(name, target_is_directory=True)
     beside.replace(out / LATEST)
-
-
-def _banner(out: Path, told: Markup | None) -> None:
-    """Put a banner into the pages that `latest` shows, those of centres too, or take it out."""
-    shown = f'<p class="held" role="alert">{told}</p>' if told else ""
-    for page in (out / LATEST / "index.html", *(out / LATEST / FOLDER).glob("*/index.html")):
-        if not page.exists():
-            continue
-        text = page.read_text("utf-8")
-        changed = _BANNER.sub(lambda _: _MARK + shown, text, count=1)
-        if changed != text:
-            replace_file(page.resolve(), changed)
-
-
-def _state(out: Path, state: str, **more: Any) -> None:
-    content = {"state": state, "at": _now().isoformat(timespec="seconds"), **more}
-    replace_file(out / STATUS, json.dumps(content, ensure_ascii=False, indent=1))
 
 
 @contextlib.contextmanager

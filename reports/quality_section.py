@@ -69,3 +69,27 @@ def _row(r: dict[str, Any], late: int) -> dict[str, Any]:
         "late": pending if late and hidden else disclosure.shown([late, r["pending"] - late])[0],
         "not_done": not_done,
     }
+
+
+def refused_rows(registry: Registry) -> list[dict[str, Any]]:
+    """Return how many rows each rule refused, as told: a row may be all that there is of a patient."""
+    rows = (
+        registry.rejections()
+        .group_by("rule", "message")
+        .agg(pl.struct("file", "line").n_unique().alias("n"))
+        .sort("n", "rule", descending=[True, False])
+        .to_dicts()
+    )
+    return [{**r, "n": n} for r, n in zip(rows, disclosure.shown([r["n"] for r in rows]), strict=True)]
+
+
+def loads_of(registry: Registry) -> list[dict[str, Any]]:
+    """Return the loads with their rows as told: where few were rejected, the accepted ones do not say how many."""
+    loads = registry.sql("select * from log.load order by load_id").to_dicts()
+    few = f"{disclosure.POLICY.smallest_cell} or more"
+    for load, text in zip(loads, disclosure.shown([load["rejected"] for load in loads]), strict=True):
+        accepted, rejected = disclosure.shown([load["accepted"], load["rejected"]])
+        if text != f"{load['rejected']:,}":
+            accepted, rejected = few if accepted == f"{load['accepted']:,}" else accepted, text
+        load.update(accepted=accepted, rejected=rejected)
+    return loads

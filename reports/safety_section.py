@@ -10,6 +10,7 @@ from analysis import Result, safety, safety_by_grade
 from analysis.harm_table import HarmTable
 from registry import Courses
 from registry.errors import NotEstimable
+from reports.hidden import Hide, suppressed
 from reports.words import Words
 
 _QUANTITIES = ("events_per_100_sessions", "events_per_100_course_years", "courses_with_event")
@@ -17,18 +18,18 @@ _QUANTITIES = ("events_per_100_sessions", "events_per_100_course_years", "course
 _DAY = 365
 
 
-def safety_results(courses: Courses) -> list[Result]:
+def safety_results(courses: Courses, hide: Hide = suppressed) -> list[Result]:
     """Return suppressed results of any adverse event, and of serious ones, by product; none if there is no session."""
     try:
-        return [safety(courses, by="product", serious=serious).suppress() for serious in (False, True)]
+        return [hide(safety(courses, by="product", serious=serious)) for serious in (False, True)]
     except NotEstimable:
         return []
 
 
-def grade_result(courses: Courses) -> HarmTable | None:
+def grade_result(courses: Courses, hide: Hide = suppressed) -> HarmTable | None:
     """Return the suppressed table of adverse events by grade and relation; none if there is no session or no event."""
     try:
-        made = safety_by_grade(courses, by="product").suppress()
+        made = hide(safety_by_grade(courses, by="product"))
     except NotEstimable:
         return None
     return made if made.frame["n"].fill_null(1).sum() > 0 else None

@@ -4,80 +4,33 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from analysis import (
-    Result,
-    booster_effect,
-    describe,
-    disclosure,
-    joint_replacement,
-    time_in_response,
-    time_to_response,
-    trajectories,
-)
-from analysis.description import Description
-from analysis.disclosure.messages import in_few
-from analysis.harm_table import HarmTable
+from analysis import Result, disclosure
 from analysis.result import versions
-from analysis.trajectory_question import own_unit
-from registry import Courses, Registry
-from registry.errors import NotEstimable
+from registry import Registry
 from reports.booster_section import booster_section
+from reports.changed_section import changed_section
 from reports.defined_section import defined_section
-from reports.description_section import characteristics, description_section, goals_result, goals_section
+from reports.description_section import characteristics, goals_section
 from reports.drawn import drawn
 from reports.environment import environment
+from reports.feed import SCHEMA, feed, log_of, schema, whole_of
 from reports.first_page import headlines, read_first
-from reports.flow_section import flow_section, own_flow
-from reports.follow_up_section import completeness, due, due_table, status, status_table, visit_table
+from reports.flow_section import flow_section
+from reports.follow_up_section import due_table, status_table, visit_table
 from reports.formats import replace_file
-from reports.numbers import changes, numbers
-from reports.outlook_section import outlook_result, outlook_section
+from reports.hidden import hidden_section
+from reports.outlook_section import outlook_section
 from reports.phrases import N_
 from reports.printed import write_pdf
-from reports.quality_section import quality_section
 from reports.readers import readable, readable_checks
-from reports.safety_section import grade_result, grade_section, safety_results, safety_section
+from reports.safety_section import grade_section, safety_section
+from reports.sections import Section, sections_of
 from reports.words import ENGLISH, Words, words_of
-
-
-@dataclass(frozen=True)
-class Section:
-    """One programme of the report; numbers are those of suppressed results, `left` is the flow of its own courses."""
-
-    programme: str
-    label: str
-    evidence: str | None
-    courses: Courses
-    response: Result | None
-    sizes: dict[str, int]
-    modelled: dict[str, int]
-    in_response: Result | None
-    replacement: Result | None
-    trajectory: Result | None
-    booster: Result | None
-    outlook: Result | None
-    harms: list[Result]
-    grades: HarmTable | None
-    characteristics: Description | None
-    goals: Result | None
-    completeness: pl.DataFrame
-    due: pl.DataFrame
-    status: pl.DataFrame
-    left: pl.DataFrame
-    withheld: list[str] = field(default_factory=list)
-
-    @property
-    def results(self) -> list[Result]:
-        """Every result whose numbers are on the page."""
-        some = (self.response, self.in_response, self.replacement, self.trajectory, self.booster, self.outlook)
-        return [r for r in (*some, *self.harms[:1]) if r is not None]
 
 
 def write_report(
@@ -116,24 +69,19 @@ def write_report(
         When the language is not known.
     """
     words = words_of(language)
-    sections = sections_of(registry)
+    sections, whole = sections_of(registry), whole_of(registry)
     out.mkdir(parents=True, exist_ok=True)
-    found = numbers(registry, [(s.programme, s.label, s.results) for s in sections], before)
-    found["changes"] = changes(before, found) if before else []
-    since = {"data_cut": before["data_cut"], "lines": changes(before, found, words)} if before else None
-    html = render(registry, sections, since, centre, words)
+    found = feed(registry, sections, whole, before)
+    since = changed_section(before, found, words) if before else None
+    html = render(registry, sections, since, centre, words, whole)
     told = N_("Catamnesis %(version)s · data to %(day)s · record %(record)s")
     mark = words.say(told, version=found["versions"]["catamnesis"], day=words.date(registry.data_cut),
                      record=str(registry.chain_head())[:12])  # fmt: skip
+    replace_file(out / SCHEMA, schema())
     replace_file(out / "numbers.json", json.dumps(found, default=str, ensure_ascii=False, indent=1))
     replace_file(out / "report.pdf", write_pdf(html, when=registry.data_cut, mark=mark))
     replace_file(out / "index.html", html)
     return out / "index.html"
-
-
-def sections_of(registry: Registry) -> list[Section]:
-    """Return the programmes that have courses, with the suppressed results that are told of each."""
-    return [_section(registry, *row) for row in _programmes(registry)]
 
 
 def render(
@@ -142,12 +90,24 @@ def render(
     since: dict[str, Any] | None = None,
     centre: str | None = None,
     words: Words = ENGLISH,
+    whole: dict[str, Any] | None = None,
 ) -> str:
-    """Return the page as HTML; nothing in it is fetched from anywhere."""
+    """Return the page as HTML; nothing in it is fetched from anywhere.
+
+    Parameters
+    ----------
+    registry, sections, centre, words
+        Whose report it is, its programmes, the centre if it is of one, and the language.
+    since
+        What changed, by :func:`reports.changed_section.changed_section`; none in a first report.
+    whole
+        Counts of the registry in all, by :func:`reports.feed.whole_of`.
+    """
     title = words.say("Outcomes after regenerative treatment")
     if centre:
         title = words.say("Outcomes after regenerative treatment: centre %(centre)s", centre=centre)
-    defects, described = registry.check(), description_section(registry)
+    whole = whole or whole_of(registry)
+    log = log_of(sections, whole, since["moved"] if since else [])
     return (
         environment(words)
         .get_template("summary.html")
@@ -157,13 +117,10 @@ def render(
             counts=registry.counts(),
             sections=[_context(registry, s, words) for s in sections],
             headlines=headlines(sections),
-            read_first=read_first(registry, sections, words),
+            read_first=read_first(registry, sections, words, since["point"] if since else None),
             since=since,
-            loads=_loads(registry),
-            refused=_refused(registry),
-            described=described,
-            quality=quality_section(registry, described["products"] if described else [], defects),
-            defects=defects.group_by("defect", "meaning").len("n").sort("n", descending=True).to_dicts(),
+            hidden=hidden_section(log, {s.programme: s.label for s in sections}, words),
+            **whole,
             versions=versions(),
             meta=dict(registry.con.sql("select key, value from log.meta order by key").fetchall()),
             chain=registry.chain_head(),
@@ -171,79 +128,6 @@ def render(
             written=words.moment(dt.datetime.now(dt.UTC)),
         )
     )
-
-
-def _programmes(registry: Registry) -> list[tuple[str, str, str | None]]:
-    return registry.con.sql(
-        "select programme.programme, programme.label, programme.evidence from catalogue.programme as programme "
-        "join (select programme, count(*) as n from course.profile group by all) using (programme) order by n desc, 1"
-    ).fetchall()
-
-
-def _section(registry: Registry, programme: str, label: str, evidence: str | None) -> Section:
-    courses = registry.courses(programme=programme)
-    withheld: list[str] = []
-    flows: list[pl.DataFrame] = []
-
-    def answer(question: Any) -> Result | None:
-        try:
-            result: Result = question(courses, by="stage")
-            if question is time_to_response:
-                flows.append(own_flow(result.attrition))
-            return result.suppress()
-        except NotEstimable as error:
-            why = in_few(str(error), disclosure.POLICY.smallest_cell)
-            if why not in withheld:
-                withheld.append(why)
-            return None
-
-    described = answer(describe)
-    response = answer(time_to_response)
-    sizes = _sizes(registry, "reduction.response_course") if response is not None else {}
-    trajectory = answer(partial(trajectories, unit=own_unit(courses)))
-    modelled = _sizes(registry, "reduction.trajectory_course where reason is null") if trajectory is not None else {}
-    has_end = registry.con.execute(
-        "select count(*) from catalogue.programme_event where programme = ? and role = 'end'", [programme]
-    ).fetchone()
-    return Section(
-        programme=programme,
-        label=label,
-        evidence=evidence,
-        courses=courses,
-        response=response,
-        sizes=sizes,
-        modelled=modelled,
-        in_response=answer(time_in_response) if response is not None else None,
-        replacement=answer(joint_replacement) if has_end and has_end[0] else None,
-        trajectory=trajectory,
-        booster=answer(booster_effect) if response is not None and _has_boosters(registry, programme) else None,
-        outlook=outlook_result(courses, [s for s in response.settings["strata"] if s["code"] in sizes])
-        if response
-        else None,
-        harms=safety_results(courses),
-        grades=grade_result(courses),
-        characteristics=described if isinstance(described, Description) else None,
-        goals=goals_result(courses),
-        completeness=completeness(registry, programme),
-        due=due(registry, programme),
-        status=status(registry, programme),
-        left=flows[0] if flows else pl.DataFrame(),
-        withheld=withheld,
-    )
-
-
-def _sizes(registry: Registry, rows: str) -> dict[str, int]:
-    """Return the courses by stratum of the question asked last."""
-    return dict(registry.con.sql(f"select stratum, count(*) from {rows} group by all").fetchall())
-
-
-def _has_boosters(registry: Registry, programme: str) -> bool:
-    found = registry.con.execute(
-        "select count(*) from course.session join course.course using (course_id) "
-        "where programme = ? and role = 'booster'",
-        [programme],
-    ).fetchone()
-    return bool(found and found[0])
 
 
 def _context(registry: Registry, section: Section, words: Words) -> dict[str, Any]:
@@ -308,27 +192,3 @@ def _answer(
         "settings": result.settings,
         "diagnostics": readable_checks(result.checks_made().to_dicts(), strata),
     }
-
-
-def _refused(registry: Registry) -> list[dict[str, Any]]:
-    """Return how many rows each rule refused, as told: a row may be all that there is of a patient."""
-    rows = (
-        registry.rejections()
-        .group_by("rule", "message")
-        .agg(pl.struct("file", "line").n_unique().alias("n"))
-        .sort("n", "rule", descending=[True, False])
-        .to_dicts()
-    )
-    return [{**r, "n": n} for r, n in zip(rows, disclosure.shown([r["n"] for r in rows]), strict=True)]
-
-
-def _loads(registry: Registry) -> list[dict[str, Any]]:
-    """Return the loads with their rows as told: where few were rejected, the accepted ones do not say how many."""
-    loads = registry.sql("select * from log.load order by load_id").to_dicts()
-    few = f"{disclosure.POLICY.smallest_cell} or more"
-    for load, text in zip(loads, disclosure.shown([load["rejected"] for load in loads]), strict=True):
-        accepted, rejected = disclosure.shown([load["accepted"], load["rejected"]])
-        if text != f"{load['rejected']:,}":
-            accepted, rejected = few if accepted == f"{load['accepted']:,}" else accepted, text
-        load.update(accepted=accepted, rejected=rejected)
-    return loads

@@ -36,7 +36,7 @@ _COLUMNS = {
     "vocabulary.csv": ("code",),
 }
 _LISTS = ("sex", "diagnosis", "site", "donor", "origin", "separation", "route", "guidance")
-_KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "say": None, "html": None, "say_many": (1, 2)}
+_KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "NN_": (1, 2), "say": None, "html": None, "say_many": (1, 2)}
 
 
 def of_catalogue(

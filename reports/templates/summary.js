@@ -12,13 +12,21 @@
   const headings = [...links.keys()].map((id) => document.getElementById(id));
   // A heading that a link led to stops at its own margin, which may be further down than the contents reach.
   const stop = (heading) => parseFloat(getComputedStyle(heading).scrollMarginTop) + 1;
+  // Where the page rests after a link of the contents: a section that cannot reach the top is the one in view as well.
+  let chosen = null;
+  let rest = 0;
   let waiting = false;
   const mark = () => {
     waiting = false;
     const edge = nav.getBoundingClientRect().bottom + 40;
-    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
-    const passed = headings.filter((h) => h.getBoundingClientRect().top <= Math.max(edge, stop(h)));
-    const current = atEnd && scrollY > 0 ? headings.at(-1) : passed.at(-1);
+    // Near the end of the page sections can no longer reach the top: there the line of reading goes down to the foot.
+    const last = document.documentElement.scrollHeight - innerHeight;
+    const way = Math.min(innerHeight, last);
+    const down = way < 2 ? 0 : Math.max(0, 1 - (last - scrollY) / way);
+    const line = (heading) => Math.max(edge + (innerHeight - edge) * down, stop(heading));
+    if (chosen && Math.abs(scrollY - rest) > 2) chosen = null;
+    const passed = headings.filter((h) => h.getBoundingClientRect().top <= line(h));
+    const current = chosen || passed.at(-1);
     for (const [id, link] of links) {
       if (!current || id !== current.id) link.removeAttribute("aria-current");
       else if (!link.hasAttribute("aria-current")) {
@@ -31,8 +39,18 @@
     if (!waiting) requestAnimationFrame(mark);
     waiting = true;
   };
+  const choose = () => {
+    const heading = document.getElementById(location.hash.slice(1));
+    chosen = links.has(location.hash.slice(1)) ? heading : null;
+    rest = scrollY;
+    soon();
+  };
   addEventListener("scroll", soon, { passive: true });
   addEventListener("resize", soon);
+  addEventListener("hashchange", choose);
+  // The same link again changes no address.
+  nav.addEventListener("click", () => setTimeout(choose));
+  if (location.hash) addEventListener("load", choose);
   mark();
 
   // A definition that a link leads to is opened.

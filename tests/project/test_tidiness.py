@@ -61,7 +61,8 @@ def test_the_wheel_brings_every_sql_model_and_catalogue(wheel):
     names = set(wheel.namelist())
     assert {f"registry/sql/{name.replace('.', '/')}.sql" for name in sqlmodels.models()} <= names
     assert {f"registry/catalogue/{name}.csv" for name in KEYS} <= names
-    assert {"reports/templates/summary.html", "reports/templates/summary.typ", "reports/checklist_item.csv"} <= names
+    assert {"reports/templates/summary.html", "reports/templates/summary.typ", "reports/checklist_item.csv",
+            "reports/numbers.schema.json"} <= names  # fmt: skip
 
 
 def test_the_wheel_brings_the_four_packages_and_nothing_else(wheel):

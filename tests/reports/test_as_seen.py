@@ -13,11 +13,15 @@ import numpy as np
 import pdf_pages
 import pypdf
 import pytest
+from earlier_report import earlier_report, with_edits
 from pdf_pages import BOTTOM, EDGE, FOOT, LEFT, TOP
 
 from registry import Registry
+from reports.changed_section import changed_section
+from reports.feed import feed, whole_of
 from reports.printed import _with_figures, write_pdf
-from reports.summary import _programmes, _section, render
+from reports.sections import programmes, section_of
+from reports.summary import render
 from reports.words import words_of
 
 LANGUAGES = ("en", "de")
@@ -26,13 +30,16 @@ ALL = pytest.param("all", marks=pytest.mark.slow)
 
 @pytest.fixture(scope="module", params=["some", ALL])
 def reports(request, synthetic_file):
-    """Page and PDF in each language: of two programmes, one judged and one not; the slow run has all six."""
+    """Page and PDF in each language, after a report before: of two programmes, one judged and one not; the slow run has all six."""
     made = {}
     with Registry.open(synthetic_file) as registry:
-        rows = [r for r in _programmes(registry) if request.param == "all" or r[0] in ("osteoarthritis", "wellness")]
-        sections = [_section(registry, *row) for row in rows]
-        for language in LANGUAGES:
-            html = render(registry, sections, None, None, words_of(language))
+        rows = [r for r in programmes(registry) if request.param == "all" or r[0] in ("osteoarthritis", "wellness")]
+        sections = [section_of(registry, *row) for row in rows]
+        whole = whole_of(registry)
+        now = with_edits(feed(registry, sections, whole))
+        for words in map(words_of, LANGUAGES):
+            since, language = changed_section(earlier_report(now), now, words), words.language
+            html = render(registry, sections, since, None, words, whole)
             made[language] = html, write_pdf(html, when=dt.date(2025, 1, 1), mark="record abc")
     return made
 
@@ -207,6 +214,37 @@ def test_the_contents_mark_the_section_that_was_chosen_also_where_they_are_of_on
             browser.wait_for(f"document.querySelector('nav [aria-current]')?.hash === '{link}'", 10)
             assert browser.evaluate("document.querySelectorAll('[aria-current]').length") == 1
         assert browser.wrong == [] and browser.requests == [file.as_uri()]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="headless Chromium is not installed")
+@pytest.mark.parametrize("high", [900, 7000, 60000])
+def test_in_a_window_of_any_height_the_section_that_is_read_is_marked(reports, tmp_path, high):
+    file = tmp_path / "index.html"
+    file.write_text(reports["en"][0], encoding="utf-8")
+    marked = "document.querySelector('nav [aria-current]')?.hash ?? null"
+    with chromium.page(tmp_path / "profile", 1280, 900) as browser:
+        browser.call("Emulation.setDeviceMetricsOverride", width=1280, height=high, deviceScaleFactor=1, mobile=False)
+        browser.call("Page.navigate", url=file.as_uri())
+        browser.wait_for("document.readyState === 'complete' && document.querySelector('.copy') !== null")
+        browser.wait_for(f"innerHeight === {high}", 10)
+        last = browser.evaluate("document.documentElement.scrollHeight - innerHeight")
+        assert (last == 0) == (high == 60000)
+        # Who only scrolls, passes every section in turn: none is left out, and none comes twice.
+        seen = []
+        for step in range(61 if last else 1):
+            browser.evaluate(f"scrollTo(0, {last} * {step} / 60)")
+            browser.evaluate("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+            seen.append(browser.evaluate(marked))
+        order = [link for i, link in enumerate(seen) if link and link not in seen[:i]]
+        links = browser.evaluate("[...document.querySelectorAll('nav a')].map(a => a.hash)")
+        assert order == (links if last else []) and seen == sorted(seen, key=lambda h: links.index(h) if h else -1)
+        # Who chose one reads that one, wherever the page could stop.
+        for link in [*links, *reversed(links)]:
+            browser.evaluate(f"document.querySelector('nav [href=\"{link}\"]').click()")
+            browser.wait_for(f"{marked} === '{link}'", 10)
+            browser.evaluate("new Promise(r => setTimeout(() => requestAnimationFrame(r), 40))")
+            assert browser.evaluate(marked) == link
 
 
 @pytest.mark.browser

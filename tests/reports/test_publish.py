@@ -2,9 +2,12 @@
 
 import fcntl
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,9 @@ import pytest
 from registry import Registry, checks, derive, ingest
 from registry.errors import RegistryBusy, UsageError
 from reports import publish as module
-from reports import summary
-from reports.numbers import changes
+from reports.changes import changes
 from reports.publish import publish
+from reports.quality_section import loads_of, refused_rows
 from reports.words import words_of
 from synthetic import Design, simulate, sources
 
@@ -63,7 +66,7 @@ def test_a_new_load_gives_a_new_report_that_says_what_changed(case):
     assert "new patients; " in why and "new courses" in why
     html = done.page.read_text("utf-8")
     assert (done.page.parent / "report.pdf").read_bytes().startswith(b"%PDF-1.7")
-    assert "What changed since the report before" in html and all(line.split(",")[0] in html for line in done.changes)
+    assert "What changed since the report before" in html
     assert publish(case / "r.duckdb", case / "out").state == "unchanged"
 
 
@@ -104,7 +107,7 @@ def test_few_refused_rows_are_not_counted_on_the_page(case):
         ingest.load(case / "r.duckdb", [clinic])
     with Registry.open(case / "r.duckdb") as registry:
         refused = registry.rejections().select("file", "line").unique().height
-        loads, told = summary._loads(registry), summary._refused(registry)
+        loads, told = loads_of(registry), refused_rows(registry)
         held = registry.sql("select accepted, rejected from log.load order by load_id").rows()
     assert refused > 0 and len(loads) > 1 and told
     assert not [r["n"] for r in told if r["n"].isdigit() and 0 < int(r["n"]) < 5]
@@ -152,6 +155,86 @@ def test_a_failure_leaves_the_last_good_report_with_a_banner_and_a_reason_and_he
     publish(case / "r.duckdb", case / "out")
     assert not list((case / "out").glob(".*.part")) and state(case / "out")["state"] == "published"
     assert 'role="alert"' not in page.read_text("utf-8")
+
+
+def test_who_looks_at_the_status_knows_what_is_shown_since_when_runs_fail_and_why(case, monkeypatch):
+    out, name = case / "out", (case / "out" / "latest").readlink().name
+    first = state(out)
+    assert first["latest"] == name == first["report"] and re.fullmatch(r"\d{4}-\d\d-\d\d", first["latest_data_to"])
+    assert not {"failures", "failing_since", "process"} & set(first)
+    told = []
+    for error in (OSError(28, "No space left on device", "x"), ModuleNotFoundError("No module", name="typst"),
+                  UsageError(f"{case / 'r.duckdb'} cannot be read."), PermissionError(13, "Permission denied")):  # fmt: skip
+        monkeypatch.setattr(module, "_publish", lambda *_, e=error: (_ for _ in ()).throw(e))
+        with pytest.raises(type(error)):
+            publish(case / "r.duckdb", out)
+        told.append(state(out))
+    assert [t["failures"] for t in told] == [1, 2, 3, 4] and len({t["failing_since"] for t in told}) == 1
+    assert {(t["state"], t["latest"], t["latest_data_to"]) for t in told} == {("failed", name, first["latest_data_to"])}
+    assert told[0]["why"].startswith("There is no room on the disk.") and "typst is missing" in told[1]["why"]
+    # Who reads the page learns nothing of the server's folders.
+    assert told[2]["why"] == "r.duckdb cannot be read." and told[3]["why"].startswith("Permission denied")
+    assert str(case) not in (out / "latest" / "index.html").read_text("utf-8")
+    monkeypatch.undo()
+    publish(case / "r.duckdb", out)
+    assert "failures" not in state(out) and "failing_since" not in state(out)
+
+
+def test_a_run_that_was_killed_is_told_by_the_next_one_on_the_page_too(case, monkeypatch):
+    out, page = case / "out", case / "out" / "latest" / "index.html"
+    killed = {"state": "running", "at": "2026-01-01T05:00:00+00:00", "process": 4711}
+    (out / "status.json").write_text(json.dumps(killed), "utf-8")
+    seen = {}
+
+    def watched(*_, **__):
+        seen.update(state(out), page=page.read_text("utf-8"))
+        raise UsageError("Not this time.")
+
+    monkeypatch.setattr(module, "_publish", watched)
+    with pytest.raises(UsageError):
+        publish(case / "r.duckdb", out)
+    assert seen["state"] == "running" and seen["process"] == os.getpid()
+    assert seen["before"] == {"state": "cut off", "at": "2026-01-01T05:00:00+00:00"}
+    assert "The report of 2026-01-01 05:00 UTC was cut off, so this is the last good one." in seen["page"]
+    after = state(out)
+    assert (after["failures"], after["failing_since"]) == (2, "2026-01-01T05:00:00+00:00")
+    monkeypatch.undo()
+    assert publish(case / "r.duckdb", out).state == "unchanged"
+    assert 'role="alert"' not in page.read_text("utf-8") and "before" not in state(out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_told_to_stop_says_so_and_leaves_nothing_half_done(case, monkeypatch, number):
+    def stopped(registry, out, before, language):
+        out.mkdir()
+        (out / "index.html").write_text("half a pa")
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    held = signal.getsignal(number)
+    monkeypatch.setattr(module, "write_report", stopped)
+    (case / "out" / "latest" / "report.pdf").unlink()
+    with pytest.raises(module.run_state.Stopped):
+        publish(case / "r.duckdb", case / "out")
+    assert state(case / "out")["why"] == f"The run was stopped before it was done ({number.name})."
+    assert not list((case / "out").glob(".*.part")) and signal.getsignal(number) is held
+
+
+def test_a_language_that_is_not_known_is_seen_on_the_schedule_too(case):
+    with pytest.raises(UsageError, match="xx"):
+        publish(case / "r.duckdb", case / "out", language="xx")
+    assert state(case / "out")["state"] == "failed" and "'xx'" in state(case / "out")["why"]
+
+
+def test_where_the_status_cannot_be_written_the_failure_itself_is_still_told(case, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.run_state, "replace_file", full)
+    with pytest.raises(OSError, match="No space") as found:
+        publish(case / "r.duckdb", case / "out")
+    # Of the status only: the page was to have a banner as well.
+    assert len(found.value.__notes__) == 2 and "could not be told of it: No space left" in found.value.__notes__[0]
 
 
 def test_deriving_first_spares_a_command_and_its_failure_is_seen_as_well(case, monkeypatch):
@@ -284,6 +367,30 @@ def test_the_timer_of_the_guide_is_one_that_systemd_takes(tmp_path):
     for text in blocks("ini"):
         for when in re.findall(r"OnCalendar=(.*)", text):
             assert subprocess.run(["systemd-analyze", "calendar", when], capture_output=True).returncode == 0
+
+
+def test_the_service_of_the_guide_runs_as_an_ordinary_account_that_writes_only_where_it_must(tmp_path):
+    text = next(t for t in blocks("ini") if "[Service]" in t)
+    held = [line.split("=", 1) for line in text.splitlines() if "=" in line]
+    said = dict(held)
+    assert len(said) == len(held) and said["User"] not in ("", "root", "0") and said["Group"] == said["User"]
+    _, _, registry, _, out, _ = said["ExecStart"].split()
+    assert said["ReadWritePaths"].split() == [str(Path(registry).parent), out] and said["ProtectSystem"] == "strict"
+    # The account is made with these folders, and cron uses the same one.
+    guide = GUIDE.read_text("utf-8")
+    (made,) = [t for t in blocks("sh") if "useradd" in t]
+    assert made.splitlines()[0].endswith(f"nologin {said['User']}") and f"crontab -u {said['User']}" in guide
+    assert re.findall(rf"install -d -o {said['User']} -g {said['User']} -m \d+ (\S+)", made) == [
+        str(Path(registry).parent), out
+    ]  # fmt: skip
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed")
+    unit = tmp_path / "catamnesis.service"
+    unit.write_text(re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", text), encoding="utf-8")
+    # Of 100, where a unit without any protection has 96.
+    limit = ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", str(unit)]
+    found = subprocess.run(limit, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout[-300:] + found.stderr
 
 
 def test_the_commands_of_the_guide_are_those_of_the_program(case, monkeypatch, capsys):

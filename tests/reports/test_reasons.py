@@ -12,7 +12,8 @@ from registry import Registry, derive, ingest
 from registry.connection import writing
 from registry.history import retract
 from reports import numbers as module
-from reports.numbers import changes, numbers
+from reports.changes import changes
+from reports.numbers import numbers
 from reports.words import words_of
 
 SECOND = dt.date(2023, 3, 10)
@@ -124,6 +125,8 @@ def test_code_that_changed_under_the_same_version_is_told(case, monkeypatch):
 def test_reasons_are_told_in_the_language_of_the_report(case):
     case.load("better", range(17), pain=55, reason="read from the paper again")
     assert case.told(words=words_of("de"))[-1].startswith("Arthrose, warum: 17 Werte berichtigt (")
+    case.load("more", range(30, 42))
+    assert "Arthrose, warum: 12 neue Patienten; 12 neue Verläufe; " in case.told(words=words_of("de"))[-1]
 
 
 def test_numbers_of_a_report_from_before_there_were_reasons_give_none(case):

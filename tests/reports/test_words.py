@@ -12,14 +12,18 @@ import pypdf
 import pytest
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from earlier_report import earlier_report, with_edits
 
 from registry import Registry
 from registry.errors import UsageError
+from reports.changed_section import changed_section
+from reports.feed import feed, whole_of
 from reports.locale.update import TEMPLATE, as_text, compiled, extracted
 from reports.phrases import PHRASES
 from reports.printed import write_pdf
 from reports.publish import _fingerprint
-from reports.summary import _programmes, _section, render
+from reports.sections import programmes, section_of
+from reports.summary import render
 from reports.words import DOMAIN, FOLDER, Words, languages, words_of
 
 ROOT = Path(__file__).parents[2]
@@ -143,11 +147,18 @@ class Unmarked(HTMLParser):
                 self.found.append(" ".join(data.split()))
 
 
-def pages(file: Path, programmes: tuple[str, ...]) -> dict[str, str]:
+def pages(file: Path, some: tuple[str, ...]) -> dict[str, str]:
     """The report of some programmes in German and in marks, and the fingerprints by which it is published."""
     with Registry.open(file) as registry:
-        sections = [_section(registry, *row) for row in _programmes(registry) if row[0] in programmes]
-        made = {words.language: render(registry, sections, None, "ZRH", words) for words in (words_of("de"), pseudo())}
+        sections, whole = (
+            [section_of(registry, *row) for row in programmes(registry) if row[0] in some],
+            whole_of(registry),
+        )
+        now = feed(registry, sections, whole)
+        before, now, made = earlier_report(now), with_edits(now), {}
+        for words in (words_of("de"), pseudo()):
+            since = changed_section(before, now, words)
+            made[words.language] = render(registry, sections, since, "ZRH", words, whole)
         return made | {f"mark {language}": _fingerprint(registry, False, language) for language in languages()}
 
 

@@ -1,9 +1,14 @@
-"""How far a stratum was followed: the day up to which a curve of it is worth a number."""
+"""How far courses were followed: the day up to which a curve is worth a number, and days that nobody reached."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+
+from registry.errors import UsageError
 
 Floats = NDArray[np.float64]
 
@@ -34,3 +39,20 @@ def settled_to(day: Floats, lost: NDArray[np.bool_], count: Floats) -> float:
         return float("inf")
     settled = days[(followed >= FEWEST_FOLLOWED) | (2 * before <= here.sum())]
     return float(settled.max(initial=0.0))
+
+
+def check_followed(days: Iterable[float], seen: pl.Series, name: str) -> None:
+    """Refuse days beyond the last on which anybody was `seen`, give or take a tenth: nothing could be said of them.
+
+    Raises
+    ------
+    UsageError
+        With the days, and about how long courses were followed: the last day itself is one patient's.
+    """
+    last = float(seen.cast(pl.Float64).max())  # type: ignore[arg-type]
+    beyond = [f"{d:.0f}" for d in days if 0.9 * d > last]
+    if beyond:
+        raise UsageError(
+            f"{name}: nobody was followed to day {', '.join(beyond)}. The last score is within "
+            f"{np.ceil(12 * last / 365.25):.0f} months of the first session: name days up to then."
+        )

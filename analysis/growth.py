@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from analysis import growth_figures
 from analysis.cohort import By, Days, Stratum, check_confidence, check_days, common_settings, place_courses, reduce
 from analysis.exposure import exposure_note
+from analysis.follow_up import check_followed
 from analysis.numerics.laws import hotelling_above, t_quantile
 from analysis.numerics.random_slope import SlopeFit, course_sums, fit_random_slope
 from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
@@ -93,7 +94,7 @@ def growth(
     knots
         Knots of the spline, 3 to 5, at quantiles of the days on which scores were taken.
     horizon_day
-        Days to report.
+        Days to report, none beyond the last on which anybody was seen, give or take a tenth of it.
 
     Returns
     -------
@@ -109,7 +110,7 @@ def growth(
     NotEstimable
         When no stratum has enough courses with scores after treatment.
     UsageError
-        When an option is not known.
+        When an option is not known, or a day is beyond what anybody was followed.
 
     References
     ----------
@@ -133,6 +134,8 @@ def growth(
     used, left = enough_scores(people.filter(pl.col("reason").is_null()), scores, strata, knots)
     kept = kept.exclude(left)
     measured = measured.among(used["scale"])
+    if horizon_day is not HORIZON_DAYS:
+        check_followed(days, scores.join(used, on="course_id", how="semi")["day"], "horizon_day")
     made, said = fitted(used, scores, [s.code for s in strata], knots)
     frame = numbers(made, strata, days, confidence)
     settings = {
@@ -324,13 +327,10 @@ def _test(made: Grown) -> dict[str, Any]:
     # What the curves' differences vary is told by the patients of the stratum that has fewest.
     r, left = len(contrast), max(int(made.patients.min()) - k, 1)
     statistic = float(value @ np.linalg.solve(contrast @ made.covariance @ contrast.T, value))
-    note = (
-        f"stratum × time: Hotelling's T²({r}, {left}) = {statistic:.2f}; whether the curves of the strata are parallel"
-    )
-    chance = hotelling_above(statistic, r, left)
-    if np.isnan(chance):
-        return row("all", "test", denominator=made.seen.height, note=f"{note}: too few patients for so many at once")
-    return row("all", "test", estimate=chance, denominator=made.seen.height, note=note)
+    told, chance = f"T²({r}, {left}) = {statistic:.2f}", hotelling_above(statistic, r, left)
+    note = f"stratum × time: Hotelling's {told}; whether the curves of the strata are parallel"
+    known = {"note": f"{note}: too few patients"} if np.isnan(chance) else {"note": note, "estimate": chance}
+    return row("all", "test", denominator=made.seen.height, **known)
 
 
 def _curves(made: Grown, days: Floats, confidence: float) -> list[dict[str, Any]]:
@@ -341,16 +341,14 @@ def _curves(made: Grown, days: Floats, confidence: float) -> list[dict[str, Any]
         mine = [d for d in grid if made.still_seen(code, d) >= FEWEST]
         if not mine:
             continue
-        found = _limits(
-            made, made.rows(s, made.baseline[s], made.basis(np.array(mine))), int(made.patients[s]), confidence
-        )
+        rows = made.rows(s, made.baseline[s], made.basis(np.array(mine)))
+        found = _limits(made, rows, int(made.patients[s]), confidence)
         out += _shown(code, "mean_change", np.array(mine), found, [made.still_seen(code, d) for d in mine])
     return out
 
 
 def _at_risk(made: Grown, days: Floats) -> list[dict[str, Any]]:
-    size = {c: made.seen.filter(stratum=c).height for c in made.strata}
-    return [row(c, "at_risk", time_day=d, n=made.still_seen(c, d), denominator=size[c])
+    return [row(c, "at_risk", time_day=d, n=made.still_seen(c, d), denominator=made.seen.filter(stratum=c).height)
             for c in made.strata for d in (0.0, *days.tolist())]  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,25 +12,43 @@ from numpy.typing import NDArray
 
 from analysis import imputation_figures
 from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce, several
-from analysis.imputed_rows import DELTAS, FEWEST, Plan, assumed_rows, counts, imputation_checks, observed_rows
-from analysis.numerics.covariance import covariance_matrix
-from analysis.numerics.imputation import Combined, Rows, Rule, blocks_of, combine, complete, least_squares, together
+from analysis.imputed_model import assumptions, plan_of, under, under_pairs
+from analysis.imputed_rows import (
+    DELTAS,
+    FEWEST,
+    Deltas,
+    Plan,
+    assumed_rows,
+    counts,
+    grid_rows,
+    imputation_checks,
+    observed_rows,
+)
 from analysis.numerics.laws import t_quantile
-from analysis.numerics.marginal_means import mean_rows
 from analysis.numerics.observation import observation_weights, weighted_contrasts
-from analysis.numerics.repeated import MmrmFit
-from analysis.numerics.repeated_design import dependent_columns
-from analysis.numerics.repeated_likelihood import profile
 from analysis.numerics.weighting import effective_sample_size
 from analysis.result import Result, check, diagnostics_of, frame_of, row
-from analysis.trajectories import enough_visits
 from analysis.trajectory_model import Inference, clustered, fit_with_fallback
-from analysis.trajectory_question import Adjust, IntercurrentPolicy, ask, check_adjust, comparison_notes, nobody_left
-from analysis.trajectory_sums import Sums, Visit, covariates_of, design_of, returned_of, rows_of
+from analysis.trajectory_question import (
+    Adjust,
+    IntercurrentPolicy,
+    Measured,
+    Unit,
+    ask,
+    check_adjust,
+    compared,
+    comparison_notes,
+    nobody_left,
+)
+from analysis.trajectory_sums import Sums, Visit, covariates_of, design_of, enough_visits, returned_of, rows_of
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
 Floats = NDArray[np.float64]
+_RUBIN = (
+    "Where a reference is jumped to or copied, limits by Rubin's rules lose as much to missing scores as at random: "
+    "they are wider than estimates vary over repeated samples (conservative; Cro et al. 2019)."
+)
 # Covariates, changes by visit and patient of each course.
 Each = tuple[Floats, Floats, NDArray[np.int64]]
 
@@ -41,7 +61,11 @@ def imputed_change(
     visit: str = "12 months",
     adjust: Adjust | tuple[Adjust, ...] = (),
     reference: str | None = None,
+    deltas: Deltas | None = None,
+    own_delta: dict[str, float] | None = None,
     end_policy: IntercurrentPolicy = "hypothetical",
+    booster_policy: IntercurrentPolicy = "treatment_policy",
+    unit: Unit = "points_of_100",
     imputations: int = 100,
     confidence: float = 0.95,
     seed: int = 20040312,
@@ -54,35 +78,43 @@ def imputed_change(
 
     Parameters
     ----------
-    courses, scale, by, adjust, end_policy
+    courses, scale, by, adjust, end_policy, booster_policy, unit
         As :func:`analysis.trajectories`. Only courses whose visit was due by the data cut are asked about.
     visit
         The planned visit.
     reference
         Stratum to jump to or to copy: patients not seen again are taken to do from then on as that stratum does, or to
-        have been like its patients from the start.
+        have been like its patients from the start. Differences are to it; without one, to the stratum that
+        :func:`analysis.trajectories` compares with.
+    deltas
+        What is added to scores after the last visit seen, none above 0; default: 0 to -50 points of 100, in the unit.
+    own_delta
+        What is added in each stratum, as one assumption more: ``{"early": -5, "moderate": -10}``; others have none.
     imputations, seed
         The same random numbers serve every assumption, so that they differ by what is assumed alone.
 
     Returns
     -------
     Result
-        By stratum, and for differences to the first: ``missing_at_random``, ``return_to_baseline``,
-        ``jump_to_reference`` and ``copy_reference`` (with `reference`), ``delta -10`` and so on (points of 100, taken
-        off after the last visit seen), and ``weighted_for_observation`` (whoever was seen stands for those alike who
-        were not); by stratum ``tipping_delta`` (the delta at which the lower limit reaches zero), and for comparison
-        only ``observed_case`` (of those seen, at the same baseline as the others).
+        By stratum, and for differences to the reference: ``missing_at_random``, ``return_to_baseline``,
+        ``jump_to_reference`` and ``copy_reference`` (with `reference`), ``delta -10`` and so on (points taken off after
+        the last visit seen, in all strata), ``own_delta``, ``tipping_delta`` (the delta at which limits reach zero),
+        and ``weighted_for_observation`` (whoever was seen stands for those alike who were not). For differences
+        ``delta -10 and -5`` (off the first stratum and the second, for every pair of deltas) and
+        ``tipping_delta_alone`` (off the better stratum alone); by stratum, for comparison only, ``observed_case`` (of
+        those seen, at the same baseline as the others).
 
     Raises
     ------
     NotEstimable
         When no course is left, the visit was not due for anybody, or nobody was missing at it.
     UsageError
-        When the visit, the reference or an option is not known, or the reference is the only stratum.
+        When the visit, the reference, a stratum or an option is not known, the reference is the only stratum, or a
+        delta is above 0.
 
     References
     ----------
-    Rubin 1987; Carpenter, Roger & Kenward 2013; Cro et al. 2020 Stat Med 39:2815; Robins, Rotnitzky & Zhao 1995. See
+    Rubin 1987; Carpenter, Roger & Kenward 2013; Cro et al. 2019, 2020; Robins, Rotnitzky & Zhao 1995. See
     docs/methods/missing-scores.md.
 
     Examples
@@ -104,7 +136,7 @@ def imputed_change(
     if len(kept) == 0:
         raise NotEstimable(f"{visit} was not due for any course by the data cut.")
     strata, kept = place_courses(kept, by)
-    policies = {"unit": "points_of_100", "end_policy": end_policy, "booster_policy": "treatment_policy"}
+    policies = {"unit": str(unit), "end_policy": str(end_policy), "booster_policy": str(booster_policy)}
     measured = ask(kept, scale, None, adjust, **policies)
     planned = [v.name for v in measured.visits]
     choose(visit, planned, "visit =")
@@ -114,9 +146,13 @@ def imputed_change(
     upto = measured.visits[: planned.index(visit) + 1]
     data, left = enough_visits(products, strata, upto, covariates_of(products, adjust), measured.label)
     if data.visits[-1].name != visit:
-        raise NotEstimable(f"Too few courses were seen at {visit} for a mean by stratum.")
+        flat = [n for n in left if n.startswith(f"{visit}: changes do not vary")]
+        raise NotEstimable(flat[0] if flat else f"Too few courses were seen at {visit} for a mean by stratum.")
     if reference is not None:
         check_reference(reference, data.strata)
+    sides = compared(data, by, {s.code: s.label for s in strata}, reference, "reference")
+    steps = _steps(courses, measured, deltas)
+    own = None if own_delta is None else _own_delta(own_delta, data.strata)
     design, _ = design_of(data)
     fit, why = fit_with_fallback(data.sums, design, "unstructured")
     used = people.filter(pl.col("reason").is_null())
@@ -124,14 +160,15 @@ def imputed_change(
     single = used["patient_id"].n_unique() == used.height
     each = rows_of(values, used, data)
     chosen = model if single else clustered(fit, "satterthwaite", each)
-    plan = plan_of(data, fit, model, chosen, reference)
+    plan = plan_of(data, fit, model, chosen, reference, sides.pairs)
     missing = plan.rows.n[~plan.rows.observed[:, -1]].sum()
     if missing == 0:
         raise NotEstimable(f"Everybody due at {visit} was seen: nothing has to be assumed. Use trajectories().")
-    made = under(plan, assumptions(reference is not None), imputations, seed)
+    made, grids = under_pairs(plan, assumptions(reference is not None, steps, own), steps, imputations, seed)
     day = data.visits[-1].day
     by_weight, weights = weighted(data, plan, each, returned_of(values, used, data), confidence)
-    frame = [*assumed_rows(data, plan, made, day, confidence), *by_weight, *observed_rows(data, plan, day)]
+    frame = [*assumed_rows(data, plan, made, day, confidence, steps), *by_weight, *observed_rows(data, plan, day)]
+    frame += grid_rows(data, plan, grids, day, confidence, steps)
     settings = {
         **common_settings(kept, strata, "imputed_change", by),
         **measured.settings(),
@@ -140,7 +177,9 @@ def imputed_change(
         "adjust": list(adjust),
         "reference": reference,
         "imputations": imputations,
-        "deltas": list(DELTAS),
+        "compared_with": sides.reference or None,
+        "deltas": list(steps),
+        "own_delta": own_delta,
         "confidence": confidence,
         "seed": seed,
     }
@@ -153,10 +192,12 @@ def imputed_change(
         diagnostics=pl.concat([imputation_checks(data, plan, made, fit), weights]),
         notes=(
             *comparison_notes(by, adjust),
+            *sides.notes,
             "No data can show which assumption is true: a conclusion is as strong as the worst that is believable.",
             *((f"The covariance is {fit.structure.name}: {why}",) if why else ()),
             *(("Limits are widened for patients with several courses by the ratio of their clustered variance.",)
               if not single else ()),
+            *((_RUBIN,) if reference is not None else ()),
             *left,
         ),
         draw=imputation_figures.tipping,
@@ -184,81 +225,30 @@ def not_due(courses: Courses, visit: str) -> pl.DataFrame:
     ).pl()
 
 
-def plan_of(data: Sums, fit: MmrmFit, model: Inference, chosen: Inference, reference: str | None) -> Plan:
-    """Return the plan of imputing the last visit of `data`; `chosen` is `model`, or has its limits clustered."""
-    sums, t = data.sums, len(data.visits) - 1
-    q, u = sums.n_covariates, len(data.unseen_n)
-    rows = together(
-        Rows(
-            np.vstack([sums.observed, np.zeros((u, t + 1), dtype=bool)]),
-            np.concatenate([sums.n, data.unseen_n]),
-            np.concatenate([sums.zz, data.unseen_zz]),
-            np.concatenate([sums.zy, np.zeros((u, q, t + 1))]),
-            np.concatenate([sums.yy, np.zeros((u, t + 1, t + 1))]),
-            np.concatenate([data.returned, data.unseen_returned]),
-        )
-    )
-    # A covariate that the others determine would make the regression of the completed visit singular.
-    left = dependent_columns(rows.zz.sum(axis=0)[1:, 1:], [str(k) for k in range(1, q)])
-    columns = np.array([k for k in range(1, q) if str(k) not in left], dtype=np.int64)
-    profiles = data.profiles(data.n_courses @ data.means / data.n_courses.sum())
-    contrasts = [*profiles, *(profiles[s] - profiles[0] for s in range(1, len(data.strata)))]
-    names = (*data.strata, *(f"{s} - {data.strata[0]}" for s in data.strata[1:]))
-    # Two knees of a patient are not two patients: the clustered variance over the model's says by how much.
-    at = mean_rows(fit.design, profiles)[:, t]
-    wanted = np.array([*at, *(at[s] - at[0] for s in range(1, len(at)))])
-    inflation = (chosen.of(wanted, 0.95).se / model.of(wanted, 0.95).se) ** 2
-    swap = None
-    if reference is not None:
-        swap = np.eye(q)
-        for code in data.strata:
-            k = data.labels.index(f"stratum={code}")
-            swap[k, :] = 0.0
-            swap[k, data.labels.index(f"stratum={reference}")] = 1.0
-    return Plan(rows, fit, t, columns, np.array(contrasts)[:, columns], names, np.maximum(inflation, 1.0), swap)
+def _steps(courses: Courses, measured: Measured, deltas: Deltas | None) -> Deltas:
+    """Return the deltas asked for from 0 down, or the usual ones as so many hundredths of the range of the scale."""
+    if deltas is not None:
+        given = deltas if isinstance(deltas, Iterable) else (deltas,)
+        if not all(isinstance(d, Real) and np.isfinite(float(d)) and d <= 0 for d in given):
+            raise UsageError(f"deltas = {deltas!r} must be numbers of 0 or below, e.g. (-5, -10): points taken off.")
+        return tuple(sorted({0.0, *(float(d) for d in given)}, reverse=True))
+    if measured.unit == "points_of_100":
+        return DELTAS
+    low, high = courses.registry.con.execute(
+        "select low, high from catalogue.scale where scale = ?", [measured.scales["scale"][0]]
+    ).fetchall()[0]
+    if low is None or high is None:
+        raise UsageError(f"{measured.label} has no range to take hundredths of: name deltas in its own unit.")
+    return tuple(float(d) * (float(high) - float(low)) / 100 for d in DELTAS)
 
 
-def assumptions(refer: bool) -> dict[str, tuple[Rule, float]]:
-    """Return what is assumed after the last visit seen, by name: a rule, and points of 100 added."""
-    rules: list[Rule] = ["missing_at_random", "return_to_baseline"]
-    rules += ["jump_to_reference", "copy_reference"] if refer else []
-    return {**{rule: (rule, 0.0) for rule in rules}, **{f"delta {d:g}": (rules[0], d) for d in DELTAS[1:]}}
-
-
-def under(plan: Plan, wanted: dict[str, tuple[Rule, float]], times: int, seed: int) -> dict[str, Combined]:
-    """Return the combined estimates under each assumption, with the same draws under all of them."""
-    rng = np.random.default_rng(seed)
-    drawn = [_parameters(plan.fit, rng) for _ in range(times)]
-    seeds = rng.integers(0, 2**63, times)
-    freedom = float(plan.rows.n.sum()) - len(plan.columns)
-    blocks = blocks_of(plan.rows, plan.t)
-    made = {}
-    for name, (rule, delta) in wanted.items():
-        pairs = []
-        for (mean, sigma), k in zip(drawn, seeds, strict=True):
-            done = complete(plan.rows, mean, sigma, plan.t, np.random.default_rng(k), rule=rule, delta=delta,
-                            swap=plan.swap, blocks=blocks)  # fmt: skip
-            pairs.append(least_squares(done, plan.columns, plan.contrasts))
-        estimate, variance = (np.array(x) for x in zip(*pairs, strict=True))
-        found = combine(estimate, variance, freedom)
-        made[name] = Combined(
-            found.estimate, found.error * np.sqrt(plan.inflation), found.df, found.missing_information
-        )  # fmt: skip
-    return made
-
-
-def _parameters(fit: MmrmFit, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Draw mean (T, q) and covariance (T, T) from their approximate posterior: normal in theta, then beta given it."""
-    theta = fit.theta.ravel()
-    root = np.linalg.cholesky(fit.theta_covariance + 1e-12 * np.eye(len(theta)))
-    for _ in range(50):
-        drawn = theta + root @ rng.normal(size=len(theta))
-        sigma = covariance_matrix(fit.structure, drawn.reshape(fit.theta.shape)[0])
-        at = profile(fit.sums, fit.design.maps, sigma[None], fit.reml)
-        if at is not None:
-            beta = at.beta + np.linalg.cholesky(at.phi) @ rng.normal(size=len(at.beta))
-            return fit.design.maps @ beta, sigma
-    raise NotEstimable("The covariance between visits is too uncertain to impute from: fewer visits may help.")
+def _own_delta(asked: dict[str, float], strata: tuple[str, ...]) -> Floats:
+    """Return what is added in each stratum, (S,)."""
+    for code, value in asked.items():
+        choose(code, strata, "own_delta: stratum")
+        if not (isinstance(value, Real) and np.isfinite(float(value))):
+            raise UsageError(f"own_delta of {code} is {value!r}: it must be a number, e.g. -5.")
+    return np.array([float(asked.get(code, 0.0)) for code in strata])
 
 
 def weighted(

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.cohort import By, check_confidence
+from analysis.cohort import By, check_confidence, common_settings, place_courses, reduce, several
+from analysis.disclosure.suppression import LAST_CHANGE
 from analysis.numerics.exact import exact_share
 from analysis.numerics.laws import t_quantile
 from analysis.result import Result, diagnostics_of, frame_of, row
-from analysis.trajectories import reduce_trajectories
-from analysis.trajectory_question import measured_of
+from analysis.trajectory_question import ask
 from analysis.trajectory_sums import Visit
 from registry import Courses
 from registry.errors import NotEstimable
@@ -20,6 +20,7 @@ from registry.errors import NotEstimable
 # A mean of fewer courses is not given.
 _FEWEST = 5
 _NEVER = "seen: never"
+_NOTHING_DUE = "seen: nothing was due"
 
 
 def score_patterns(
@@ -43,10 +44,11 @@ def score_patterns(
     Returns
     -------
     Result
-        By stratum and pattern, named by the visits seen (``seen: 3 months, 6 months``; ``seen: never``): ``n`` courses
-        of the `denominator` with a baseline, their share with exact limits; the note says whether they came up to a
-        visit and not again (monotone) or with gaps. ``last change, seen: …`` is their mean change at the last of these
-        visits (``time_day``), improvement-positive, with limits of its t distribution.
+        By stratum and pattern, named by the visits seen and those that were not due (``seen: 3 months; not due: 12
+        months``; ``seen: never``; ``seen: nothing was due``): ``n`` courses of the `denominator` with a baseline, their
+        share with exact limits; the note says whether, of the visits that were due, they came to all (complete), up to
+        one and not again (monotone), or with gaps. ``last change, seen: …`` is the mean change of these `n` at the last
+        of these visits (``time_day``), improvement-positive, with limits of its t distribution.
 
     Raises
     ------
@@ -59,13 +61,17 @@ def score_patterns(
     'seen: ...'
     """
     check_confidence(confidence)
-    reduction = reduce_trajectories(courses, scale=scale, by=by, visits=visits, rows=False)
-    measured, products = measured_of(reduction), reduction.frames["trajectory_product"]
-    if products.height == 0:
+    visits = None if visits is None else several(visits)
+    strata, kept = place_courses(courses, by)
+    policies = {"unit": "points_of_100", "end_policy": "hypothetical", "booster_policy": "treatment_policy"}
+    measured = ask(kept, scale, visits, (), **policies)
+    patterns, people = reduce(kept, "reduction.trajectory_pattern", "reduction.trajectory_course")
+    kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
+    if patterns.height == 0:
         raise NotEstimable(f"No course has a baseline of {measured.label}.")
     rows: list[dict[str, Any]] = []
-    for s in reduction.strata:
-        mine = products.filter(pl.col("stratum") == s.code)
+    for s in strata:
+        mine = patterns.filter(pl.col("stratum") == s.code)
         if mine.height == 0:
             rows.append(row(s.code, _NEVER, n=0, denominator=0, note="nobody in this stratum"))
             continue
@@ -75,49 +81,64 @@ def score_patterns(
         title=f"At which visits {measured.label} was seen, by {by}",
         frame=frame_of(rows),
         settings={
-            **{k: v for k, v in reduction.settings.items() if k != "planned"},
-            **measured.settings(),
-            "question": "score_patterns",
+            **common_settings(kept, strata, "score_patterns", by),
+            **policies,
+            **measured.among(people.filter(pl.col("reason").is_null())["scale"]).settings(),
             "visits": [{"visit": v.name, "day": v.day} for v in measured.visits],
             "confidence": confidence,
         },
-        attrition=reduction.flow,
+        attrition=kept.flow(),
         diagnostics=diagnostics_of([]),
         notes=(
-            "A visit that was not due yet is not seen either: select courses by min_potential_follow_up_day.",
+            "A visit is due once its window has closed by the data cut and before any end of the target: those that "
+            "were not due are named apart, and count neither as seen nor as missing.",
             "Patterns that changed differently before they left show that scores are not missing completely at random.",
         ),
     )
 
 
-def _of_stratum(code: str, products: pl.DataFrame, visits: list[Visit], confidence: float) -> list[dict[str, Any]]:
-    counts = products.filter(left_variable="intercept", right_variable="intercept")
-    counts = counts.sort("n", "pattern", descending=[True, False])
+def _of_stratum(code: str, patterns: pl.DataFrame, visits: list[Visit], confidence: float) -> list[dict[str, Any]]:
+    counts = patterns.filter(position=0).sort("n", "visits_due", "visits_seen", descending=[True, False, False])
     total = int(counts["n"].sum())
     rows = []
-    for pattern, n in counts.select("pattern", "n").iter_rows():
-        seen = [v for v in visits if str(v.position) in pattern.split(",")]
-        name = f"seen: {', '.join(v.name for v in seen)}" if seen else _NEVER
+    for due, seen, n in counts.select("visits_due", "visits_seen", "n").iter_rows():
+        were_due, came = ([v for v in visits if at >> v.position & 1] for at in (due, seen))
+        name = _named(visits, were_due, came)
         share, low, high = exact_share(n, total, confidence)
-        kind = "monotone" if seen == visits[: len(seen)] else "with gaps"
-        rows.append(row(code, name, estimate=share, low=low, high=high, n=n, denominator=total, note=kind))
-        if seen and n >= _FEWEST:
-            rows.append(_last_change(code, name, products.filter(pattern=pattern), seen[-1], n, confidence))
+        rows.append(
+            row(code, name, estimate=share, low=low, high=high, n=n, denominator=total, note=_kind(were_due, came))
+        )
+        if came and n >= _FEWEST:
+            change = patterns.filter(visits_due=due, visits_seen=seen, position=came[-1].position)
+            rows.append(_last_change(code, name, change.row(0, named=True), came[-1], total, confidence))
     return rows
 
 
+def _named(visits: list[Visit], due: list[Visit], seen: list[Visit]) -> str:
+    """Return the name of a pattern: the visits seen, and those that were not due."""
+    if not due:
+        return _NOTHING_DUE
+    name = f"seen: {', '.join(v.name for v in seen)}" if seen else _NEVER
+    later = [v.name for v in visits if v not in due]
+    return f"{name}; not due: {', '.join(later)}" if later else name
+
+
+def _kind(due: list[Visit], seen: list[Visit]) -> str:
+    """Say of the visits that were due whether all were attended, all up to one, or some with gaps between."""
+    if not due:
+        return "no visit was due"
+    if seen == due:
+        return "complete: every visit that was due"
+    return "monotone" if seen == due[: len(seen)] else "with gaps"
+
+
 def _last_change(
-    code: str, name: str, products: pl.DataFrame, visit: Visit, n: int, confidence: float
+    code: str, name: str, sums: dict[str, Any], visit: Visit, total: int, confidence: float
 ) -> dict[str, Any]:
     """Return the mean change at the last visit seen, from its sum and sum of squares."""
-    variable = f"visit {visit.position}"
-    square = products.filter(left_variable=variable, right_variable=variable)["total"][0]
-    (total,) = products.filter(
-        ((pl.col("left_variable") == "intercept") & (pl.col("right_variable") == variable))
-        | ((pl.col("left_variable") == variable) & (pl.col("right_variable") == "intercept"))
-    )["total"]
-    mean = float(total) / n
-    spread = np.sqrt(max(float(square) - n * mean**2, 0.0) / (n - 1) / n)
+    n = int(sums["n"])
+    mean = float(sums["total"]) / n
+    spread = np.sqrt(max(float(sums["square"]) - n * mean**2, 0.0) / (n - 1) / n)
     reach = float(t_quantile(0.5 + confidence / 2, n - 1) * spread)
-    return row(code, f"last change, {name}", time_day=visit.day, estimate=mean, low=mean - reach, high=mean + reach,
-               denominator=n)  # fmt: skip
+    limits = {"estimate": mean, "low": mean - reach, "high": mean + reach}
+    return row(code, f"{LAST_CHANGE}{name}", time_day=visit.day, **limits, n=n, denominator=total)

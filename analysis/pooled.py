@@ -60,6 +60,7 @@ SUMS = {
     "panel_agreement": ("n", "n_agreed"),
     "trajectory_product": ("n", "total"),
     "trajectory_due": ("n_due", "n_seen"),
+    "trajectory_complete": ("n", "total", "square"),
     "trajectory_scale": ("n",),
     "courses_of_a_patient": ("n",),
 }

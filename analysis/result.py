@@ -45,6 +45,23 @@ REGIONS = {
 }
 
 
+# One row a number of a fitted model, for whoever checks it or plans a study with it.
+DETAILS = {
+    "stratum": pl.String,
+    "quantity": pl.String,
+    "term": pl.String,
+    "time_day": pl.Float64,
+    "other_day": pl.Float64,
+    "estimate": pl.Float64,
+    "standard_error": pl.Float64,
+    "degrees_of_freedom": pl.Float64,
+    "t": pl.Float64,
+    "p": pl.Float64,
+    "denominator": pl.Int64,
+    "note": pl.String,
+}
+
+
 @dataclass(frozen=True)
 class Result:
     """The answer to a question.
@@ -70,6 +87,10 @@ class Result:
         Courses at risk by stratum and day, in the same columns.
     regions
         Rectangles in which the data do not say where a curve runs: ``stratum, left_day, right_day, low, high``.
+    details
+        Of a fitted model, where the question tells them: standard error, degrees of freedom, t and two-sided p of its
+        numbers, its coefficients and covariances; one row a number: ``stratum, quantity, term, time_day, other_day,
+        estimate, standard_error, degrees_of_freedom, t, p, denominator, note``.
     notes
         What a reader must know before quoting a number.
     draw
@@ -96,6 +117,7 @@ class Result:
     curves: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FRAME))
     at_risk: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FRAME))
     regions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REGIONS))
+    details: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DETAILS))
     notes: tuple[str, ...] = ()
     draw: Callable[[Result], Figure] | None = None
     withheld: tuple[str, ...] = ()
@@ -161,10 +183,16 @@ class Result:
         return in_words(rows.row(0, named=True), self.settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result for machines: ``question, frame, settings, attrition, diagnostics, notes, withheld``."""
+        """Return the result for machines.
+
+        Returns
+        -------
+        ``question, frame, details, settings, attrition, diagnostics, notes, withheld``.
+        """
         return {
             "question": self.question,
             "frame": self.frame.to_dicts(),
+            "details": self.details.to_dicts(),
             "settings": self.settings,
             "attrition": self.attrition.to_dicts(),
             "diagnostics": self.diagnostics.to_dicts(),
@@ -176,9 +204,18 @@ class Result:
         """Return :meth:`to_dict` as JSON text; numbers that do not exist are null."""
         return json.dumps(_finite(self.to_dict()), ensure_ascii=False, default=str)
 
-    def to_csv(self, path: str | Path) -> None:
-        """Write the frame as CSV, small cells suppressed: a file is made to leave the room."""
-        safe_for_spreadsheets(self.suppress().frame).write_csv(path)
+    def to_csv(self, path: str | Path, *, details: bool = False) -> None:
+        """Write the frame, or the `details`, as CSV, small cells suppressed: a file is made to leave the room.
+
+        Raises
+        ------
+        UsageError
+            When details are asked for of a question that has none.
+        """
+        if details and self.details.height == 0:
+            raise UsageError(f"{self.question} has no details: its numbers are in .frame. Trajectories have them.")
+        shown = self.suppress()
+        safe_for_spreadsheets(shown.details if details else shown.frame).write_csv(path)
 
     def __repr__(self) -> str:
         lines = [self.title, rows_used(self.attrition), *(f"{k}: {v}" for k, v in self._headline().items())]
@@ -254,6 +291,13 @@ def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return frame.with_columns(
         pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in ("time_day", "estimate", "low", "high")
     )
+
+
+def details_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return rows of some of the columns of the details as that frame; what is not given or not finite is null."""
+    frame = pl.DataFrame([{**dict.fromkeys(DETAILS), **r} for r in rows], schema=DETAILS)
+    numbers = [c for c, kind in DETAILS.items() if kind == pl.Float64]
+    return frame.with_columns(pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in numbers)
 
 
 def check(name: str, value: float | None, limit: str, passed: bool, note: str = "") -> dict[str, Any]:

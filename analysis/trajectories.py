@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from analysis import trajectory_figures
 from analysis.cohort import (
     By,
-    Stratum,
     allowed,
     check_confidence,
     common_settings,
@@ -25,21 +24,24 @@ from analysis.numerics.marginal_means import Method, mean_rows
 from analysis.numerics.repeated import MmrmFit
 from analysis.reduction import Reduction
 from analysis.result import Result, check, diagnostics_of, frame_of, row
-from analysis.trajectory_model import CovarianceBy, Inference, Likelihood, clustered, fit_by, method_of
+from analysis.trajectory_details import FEWEST
+from analysis.trajectory_model import CovarianceBy, Inference, Likelihood, check_clustered, clustered, fit_by, method_of
 from analysis.trajectory_question import (
     Adjust,
+    Contrasts,
     IntercurrentPolicy,
     Measured,
     Unit,
     ask,
     check_adjust,
+    compared,
     comparison_notes,
     measured_of,
 )
-from analysis.trajectory_rows import FEWEST, numbers
-from analysis.trajectory_sums import Sums, Visit, by_visit, covariates_of, design_of, rows_of, sums_of
+from analysis.trajectory_rows import told
+from analysis.trajectory_sums import Sums, complete_of, covariates_of, design_of, enough_visits, rows_of
 from registry import Courses
-from registry.errors import NotEstimable, UsageError, choose
+from registry.errors import UsageError, choose
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -62,6 +64,8 @@ def trajectories(
     likelihood: Likelihood = "reml",
     degrees_of_freedom: Method | None = None,
     variance: Variance = "clustered",
+    reference: str | None = None,
+    contrasts: Contrasts = "reference",
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the mean change from baseline at each planned visit by stratum, and the differences between strata.
@@ -99,26 +103,35 @@ def trajectories(
         ``reml``: restricted maximum likelihood; ``ml``: full, for comparing models of the mean (the diagnostics then
         give log-likelihood and AIC); its variances do not allow for the coefficients, so that limits are narrower.
     degrees_of_freedom
-        Small-sample method when every patient has one course; otherwise the variance is clustered by patient. Default:
+        Small-sample method of the variance of the model, i.e. when every patient has one course. Default:
         ``kenward-roger-linear`` under ``reml``, ``satterthwaite`` under ``ml``, for which Kenward-Roger does not hold.
+        A sandwich has Satterthwaite's of its own; another is refused.
     variance
         ``clustered``: by patient where some have several courses, else that of the model; ``sandwich``: empirical, each
         patient a cluster, with one course too, so that limits hold where strata differ in spread; ``model``: a quick
         look that takes courses of a patient for independent. The estimates are the same.
+    reference
+        Stratum that the others are compared with. Default: the first where strata have an order (stages, bands of
+        dose), else the largest, and a note says which.
+    contrasts
+        ``reference``: the difference of each stratum to the reference; ``pairwise``: those between all others too.
 
     Returns
     -------
     Result
         Quantities by stratum and ``time_day``: ``mean_change`` (at the stratum's own baseline), ``adjusted_change`` and
         ``difference`` (at the covariates of the whole cohort), ``seen`` (share of courses due), for comparison only
-        ``observed_case`` and ``complete_case``, and the ``test`` of stratum × visit.
+        ``observed_case`` and ``complete_case``, and the ``test`` of stratum × visit. Its ``details`` have standard
+        error, degrees of freedom, t and two-sided p of every mean and difference, each ``coefficient`` of the model
+        (`term`), and ``covariance`` and ``correlation`` between visits (``time_day``, ``other_day``) by group.
 
     Raises
     ------
     NotEstimable
         When the scale was not measured, or no visit has enough courses.
     UsageError
-        When an option, scale or visit is not known, or Kenward-Roger is asked of full likelihood.
+        When an option, scale, visit or reference is not known, Kenward-Roger is asked of full likelihood, or a sandwich
+        is asked for degrees of freedom of the model.
 
     References
     ----------
@@ -129,6 +142,8 @@ def trajectories(
     >>> change = trajectories(knees, scale="pain", by="stage")
     >>> change.say("mean_change", "early", 365)  # points of 100, positive is improvement
     '... (95 % CI ... to ...)'
+    >>> change.details.columns[5:10]
+    ['estimate', 'standard_error', 'degrees_of_freedom', 't', 'p']
     """
     choose(variance, allowed(Variance), "variance =")
     method_of(degrees_of_freedom, likelihood)
@@ -138,7 +153,8 @@ def trajectories(
     )  # fmt: skip
     return answer_trajectories(
         reduction, structure=structure, covariance_by=covariance_by, likelihood=likelihood,
-        degrees_of_freedom=degrees_of_freedom, variance=variance, confidence=confidence,
+        degrees_of_freedom=degrees_of_freedom, variance=variance, reference=reference, contrasts=contrasts,
+        confidence=confidence,
     )  # fmt: skip
 
 
@@ -163,7 +179,8 @@ def reduce_trajectories(
     strata, kept = place_courses(courses, by)
     policies = {"unit": unit, "end_policy": end_policy, "booster_policy": booster_policy}
     measured = ask(kept, scale, visits, adjust, **policies)
-    products, due, people = reduce(kept, *(f"reduction.trajectory_{name}" for name in ("product", "due", "course")))
+    names = ("product", "due", "pattern", "course")
+    products, due, patterns, people = reduce(kept, *(f"reduction.trajectory_{name}" for name in names))
     kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
     used = people.filter(pl.col("reason").is_null())
     values = read(kept, "reduction.trajectory_value") if rows else []
@@ -175,6 +192,7 @@ def reduce_trajectories(
         frames={
             "trajectory_product": products,
             "trajectory_due": due,
+            "trajectory_complete": complete_of(patterns),
             "trajectory_scale": measured.among(used["scale"]).scales,
             "courses_of_a_patient": own.sort("n_courses"),
         },
@@ -198,6 +216,8 @@ def answer_trajectories(
     likelihood: Likelihood = "reml",
     degrees_of_freedom: Method | None = None,
     variance: Variance = "clustered",
+    reference: str | None = None,
+    contrasts: Contrasts = "reference",
     confidence: float = 0.95,
 ) -> Result:
     """Estimate mean changes from cross-products; arguments as :func:`trajectories`.
@@ -220,15 +240,23 @@ def answer_trajectories(
     products = frames["trajectory_product"]
     covariates = covariates_of(products, settings["adjust"])
     data, too_few = enough_visits(products, strata, measured.visits, covariates, measured.label)
+    labels = {s.code: s.label for s in strata}
+    sides = compared(data, reduction.by, labels, reference, contrasts)
+    single = bool((frames["courses_of_a_patient"]["n_courses"] == 1).all())
+    empirical = bool(reduction.rows) and (variance == "sandwich" or (variance == "clustered" and not single))
+    if empirical:
+        check_clustered(degrees_of_freedom)
     design, dependent = design_of(data)
     fit, said = fit_by(data, design, structure, likelihood, covariance_by)
     model = Inference(fit, method)
-    single = bool((frames["courses_of_a_patient"]["n_courses"] == 1).all())
     chosen, due = model, frames["trajectory_due"]
-    if reduction.rows and (variance == "sandwich" or (variance == "clustered" and not single)):
+    if empirical:
         rows = rows_of(reduction.rows["trajectory_value"], reduction.rows["trajectory_course"], data)
         chosen = clustered(fit, method, rows)
-    frame = numbers(strata, data, chosen, due, confidence)
+    complete = frames["trajectory_complete"]
+    frame, details = told(strata, data, chosen, due, confidence, sides.pairs, complete)
+    # What is compared is drawn: strata alike in what was adjusted for, where that was asked.
+    drawn = "adjusted_change" if settings["adjust"] and len(data.strata) > 1 else "mean_change"
     policies = (str(settings["end_policy"]), str(settings["booster_policy"]))
     notes = _notes(measured, data, [*too_few, *_left_out(dependent), *said])
     return Result(
@@ -239,17 +267,22 @@ def answer_trajectories(
             **{k: v for k, v in settings.items() if k != "planned"},
             **measured.settings(),
             "visits": [{"visit": v.name, "day": v.day} for v in data.visits],
-            **_fit_settings(fit, (structure, covariance_by), chosen is model, method, confidence),
+            **_fit_settings(fit, (structure, covariance_by), _variance_told(empirical, single), method, confidence),
+            "reference": sides.reference or None,
+            "contrasts": contrasts,
+            "drawn": drawn,
             "estimand": _estimand(measured, reduction.by, *policies),
         },
         attrition=reduction.flow,
         diagnostics=_diagnostics(data, model, chosen, structure, due),
-        curves=_curves(frame, data),
+        curves=_curves(frame, data, drawn),
         at_risk=frame.filter(pl.col("quantity") == "seen"),
+        details=details,
         notes=(
             *comparison_notes(reduction.by, settings["adjust"]),
+            *sides.notes,
             *notes,
-            *_of_patients(single, chosen is not model, variance == "clustered" and bool(reduction.rows)),
+            *_of_patients(single, empirical, variance == "clustered" and bool(reduction.rows)),
             *reduction.notes,
         ),
         draw=trajectory_figures.mean_change,
@@ -268,8 +301,15 @@ def _of_patients(single: bool, by_patient: bool, offered: bool) -> tuple[str, ..
     return ("Some patients have several courses, and their rows were not used: intervals take courses as independent.",)
 
 
+def _variance_told(empirical: bool, single: bool) -> str:
+    """Return whose variance is given; with several courses CR2 is of each course, which is not CR2 of patients."""
+    if not empirical:
+        return "model"
+    return "sandwich (CR2)" if single else "sandwich clustered by patient (scores reduced by course as in CR2)"
+
+
 def _fit_settings(
-    fit: MmrmFit, asked: tuple[str, str], of_model: bool, method: str, confidence: float
+    fit: MmrmFit, asked: tuple[str, str], variance: str, method: str, confidence: float
 ) -> dict[str, Any]:
     return {
         "structure": asked[0],
@@ -277,42 +317,16 @@ def _fit_settings(
         "covariance_by": asked[1],
         "covariance_by_used": "all" if fit.sums.groups == ("all",) else "stratum",
         "likelihood": "reml" if fit.reml else "ml",
-        "variance": "model" if of_model else "sandwich clustered by patient (CR2)",
-        "degrees_of_freedom": method if of_model else "Satterthwaite of the sandwich",
+        "variance": variance,
+        "degrees_of_freedom": method if variance == "model" else "Satterthwaite of the sandwich",
         "confidence": confidence,
     }
 
 
-def enough_visits(
-    products: pl.DataFrame, strata: list[Stratum], visits: list[Visit], adjust: tuple[str, ...], label: str
-) -> tuple[Sums, list[str]]:
-    """Return the sums over visits that can be analysed, and what is to be said about the others.
-
-    A visit needs twice as many courses as it has coefficients: one a stratum, the slope of the baseline, and stages.
-    """
-    if products.height == 0:
-        raise NotEstimable(f"No course has a baseline of {label} and the covariates asked for.")
-    codes = [s.code for s in strata]
-    full = sums_of(products, codes, visits, adjust)
-    total, needed = full.seen.sum(axis=0), 2 * ((full.seen > 0).sum(axis=0) + 1 + sum(map(by_visit, adjust)))
-    said = [
-        f"{v.name}: {'nobody was seen' if n == 0 else f'only {n:.0f} courses were seen'}; the visit is left out."
-        for v, n, least in zip(visits, total, needed, strict=True)
-        if n < least
-    ]
-    enough = [v for v, n, least in zip(visits, total, needed, strict=True) if n >= least]
-    if not enough:
-        raise NotEstimable(
-            f"No planned visit has enough courses with {label} for a mean change by stratum: "
-            f"at most {total.max():.0f} were seen, {needed.max():.0f} are needed."
-        )
-    return sums_of(products, codes, enough, adjust), said
-
-
-def _curves(frame: pl.DataFrame, data: Sums) -> pl.DataFrame:
+def _curves(frame: pl.DataFrame, data: Sums, quantity: str) -> pl.DataFrame:
     """Change at baseline, which is nought, and after it."""
-    start = [row(code, "mean_change", time_day=0.0, estimate=0.0, low=0.0, high=0.0) for code in data.strata]
-    return pl.concat([frame_of(start), frame.filter(pl.col("quantity") == "mean_change")]).sort("stratum", "time_day")
+    start = [row(code, quantity, time_day=0.0, estimate=0.0, low=0.0, high=0.0) for code in data.strata]
+    return pl.concat([frame_of(start), frame.filter(pl.col("quantity") == quantity)]).sort("stratum", "time_day")
 
 
 def _diagnostics(data: Sums, model: Inference, chosen: Inference, structure: str, due: pl.DataFrame) -> pl.DataFrame:
@@ -336,7 +350,7 @@ def _diagnostics(data: Sums, model: Inference, chosen: Inference, structure: str
         )
     if chosen is not model:
         contrasts = mean_rows(fit.design, data.profiles(data.means))[data.seen >= FEWEST]
-        ratio = chosen.of(contrasts, 0.95).se / model.of(contrasts, 0.95).se
+        ratio = chosen.error(contrasts) / model.error(contrasts)
         note = f"clustered by patient over courses as independent: {ratio.min():.2f} to {ratio.max():.2f}"
         checks.append(check("ratio of standard errors", float(np.median(ratio)), "stated", True, note))
     return diagnostics_of(checks)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analysis.disclosure import HIDDEN
 from analysis.figures import _STYLE, _STYLES, SINCE_FIRST, with_mark
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.result import Result
 
+Floats = NDArray[np.float64]
 # Height and month of the end of a curve, its label and its colour.
 End = tuple[float, float, str, str]
 
@@ -26,12 +28,19 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def mean_change(result: Result) -> Figure:
-    """Draw the mean change from baseline by stratum with its intervals, and the courses seen of those due below."""
+    """Draw the mean change from baseline by stratum with its intervals, and the courses seen of those due below.
+
+    Where covariates were asked for it is the change adjusted for them, which is what the strata are compared by.
+    """
     label = f"Mean change from baseline\n({result.settings['unit_label']}, up is better)"
+    if result.settings["drawn"] == "adjusted_change":
+        like = ", ".join(["baseline", *result.settings["adjust"]])
+        label = f"Mean change from baseline, adjusted for {like}\n({result.settings['unit_label']}, up is better)"
     figure = _by_visit(result, label, _capital(str(result.settings["scale_label"])))
     figure.alt_text = (  # type: ignore[attr-defined]
-        f"Mean change from baseline in {result.settings['scale_label']} over {len(result.settings['visits'])} planned "
-        f"visits, in {result.settings['unit_label']}, positive is improvement. At the last visit with enough courses: "
+        f"{label.partition(chr(10))[0]} in {result.settings['scale_label']} over "
+        f"{len(result.settings['visits'])} planned visits, in {result.settings['unit_label']}, positive is "
+        f"improvement. At the last visit with enough courses: "
         f"{_ends_told(result, '{:.1f} ({:.1f} to {:.1f})', 1)}."
     )
     return figure
@@ -74,6 +83,7 @@ def _by_visit(result: Result, label: str, title: str) -> Figure:
         _labels(top, ends, last)
         top.set_ylabel(label)
         top.set_title(title, loc="left", fontsize=9, fontweight="bold")
+        top.set_title(limits_are("bars", result), loc="right", fontsize=7.5)
         top.tick_params(labelbottom=False)
         _table(table, result, shown)
     return figure
@@ -92,7 +102,7 @@ def _curve(
         pl.col("stratum") == stratum["code"], pl.col("estimate").is_not_null()
     ).sort("time_day")  # fmt: skip
     months = curve["time_day"].to_numpy() / _DAYS_A_MONTH
-    x = months + np.where(months > 0, (i - (of - 1) / 2) * 0.010 * last, 0.0)
+    x = months + (i - (of - 1) / 2) * _steps(months, of, last)
     colour = stratum["colour"]
     axes.plot(x, curve["estimate"], color=colour, linewidth=1.5, linestyle=_STYLES[i % len(_STYLES)])
     after = months > 0
@@ -103,6 +113,18 @@ def _curve(
         color=colour, markersize=5, markeredgecolor="white", markeredgewidth=0.6,
     )  # fmt: skip
     return float(curve["estimate"][-1]), float(months[-1]), stratum["label"], colour
+
+
+def _steps(months: Floats, of: int, last: float) -> Floats:
+    """Return by how much strata stand apart at each visit: together at most a quarter of the way to the next one."""
+    gaps = np.diff(months)
+    nearest = np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf))
+    return np.where(months > 0, np.minimum(0.010 * last, 0.25 * nearest / max(of - 1, 1)), 0.0)
+
+
+def limits_are(what: str, result: Result) -> str:
+    """Return what bars or bands of a figure show."""
+    return f"{what}: {100 * result.settings['confidence']:g} % CI"
 
 
 def _labels(axes: Axes, ends: list[End], last: float) -> None:

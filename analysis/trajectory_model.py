@@ -135,6 +135,23 @@ def method_of(asked: Method | None, likelihood: Likelihood) -> Method:
     return asked
 
 
+def check_clustered(asked: Method | None) -> None:
+    """Refuse degrees of freedom of the model where the variance is clustered by patient, which has its own.
+
+    Raises
+    ------
+    UsageError
+        When any but Satterthwaite's are asked for; with what to do.
+    """
+    if asked not in (None, "satterthwaite"):
+        raise UsageError(
+            f"degrees_of_freedom = '{asked}' goes with the variance of the model. Here it is a sandwich clustered by "
+            "patient, with Satterthwaite's degrees of freedom of the sandwich: leave degrees_of_freedom out, select "
+            "first_course_only=True with variance='clustered', or ask variance='model', which takes courses of a "
+            "patient as independent."
+        )
+
+
 @dataclass(frozen=True)
 class Inference:
     """How estimates of a fit get their intervals.
@@ -158,6 +175,12 @@ class Inference:
     covariance: Floats | None = None
     freedom: Callable[[Floats], Floats] | None = None
     together: Callable[[Floats], float] | None = None
+
+    def error(self, rows: Floats) -> Floats:
+        """Return standard errors of the contrasts (r, p): without degrees of freedom, which take long to find."""
+        if self.covariance is None:
+            return linear_estimates(self.fit, rows, self.method).se
+        return np.asarray(np.sqrt(np.einsum("rp,pq,rq->r", rows, self.covariance, rows)))
 
     def of(self, rows: Floats, confidence: float) -> Estimates:
         """Return estimates of the contrasts (r, p) with their intervals."""
@@ -202,9 +225,10 @@ class Inference:
 def clustered(fit: MmrmFit, method: str, rows: Rows) -> Inference:
     """Return inference clustered by patient: scores of a patient's courses are added before they are squared.
 
-    The scores are bias-reduced (CR2). Degrees of freedom are Satterthwaite's of that sandwich, times courses over the
-    sum of squared courses per patient: exact when courses weigh alike, and what makes two knees less than two patients.
-    Tests of several contrasts are Hotelling's, on as many.
+    The scores of each course are bias-reduced by its own leverage, which is CR2 for clusters of one course; leverage
+    between courses of a patient is not taken out. Degrees of freedom are Satterthwaite's of the sandwich of courses,
+    times courses over the sum of squared courses per patient: exact when courses weigh alike, and what makes two knees
+    less than two patients. Tests of several contrasts are Hotelling's, on as many.
     """
     z, y, patient = rows
     group = _groups(fit, z)
@@ -218,9 +242,18 @@ def clustered(fit: MmrmFit, method: str, rows: Rows) -> Inference:
         fit=fit,
         method=method,
         covariance=fit.covariance @ (together.T @ together) @ fit.covariance,
-        freedom=lambda contrast: shrink * sandwich_degrees_of_freedom(fit, contrast, z, y, group, kind="CR2"),
+        freedom=lambda contrast: (
+            shrink * _in_parts(lambda part: sandwich_degrees_of_freedom(fit, part, z, y, group, kind="CR2"), contrast)
+        ),
         together=lambda rows: shrink * hotelling_degrees_of_freedom(fit, rows, z, y, group, kind="CR2"),
     )
+
+
+def _in_parts(freedom: Callable[[Floats], Floats], rows: Floats) -> Floats:
+    """Return `freedom` of contrasts (r, p), few enough at a time that r p² numbers are no burden."""
+    most = max(1, int(2e7) // rows.shape[-1] ** 2)
+    rows = np.atleast_2d(rows)
+    return np.concatenate([freedom(rows[i : i + most]) for i in range(0, len(rows), most)])
 
 
 def interaction_rows(design: VisitDesign, data: Sums, shown: NDArray[np.bool_]) -> Floats:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from analysis.cohort import SELECT_ONE, allowed, programmes_of
 from analysis.exposure import exposure_note
 from analysis.reduction import Reduction
-from analysis.trajectory_sums import Visit
+from analysis.trajectory_sums import Sums, Visit
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 
 Adjust = Literal["age", "sex", "bmi", "stage"]
 IntercurrentPolicy = Literal["hypothetical", "treatment_policy"]
 Unit = Literal["points_of_100", "native"]
+# Which strata are compared: each with the reference, or each with every other.
+Contrasts = Literal["reference", "pairwise"]
+# Strata that have an order of their own: the first is what the others are compared with.
+_ORDERED = ("stage", "dose_band")
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,59 @@ def comparison_notes(by: str, adjust: tuple[str, ...] | list[str]) -> tuple[str,
         "Strata may differ in stage, which is not adjusted for: adjust='stage' compares like stages.",
     )  # fmt: skip
     return (*chosen, f"Differences between strata are adjusted for {', '.join(['baseline', *adjust])}.", *like)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Which strata of a question are compared.
+
+    Attributes
+    ----------
+    reference
+        The stratum that the others are compared with; empty where there is one stratum only.
+    pairs
+        Each as indices into the strata: the first less the second.
+    notes
+        What is to be said of it.
+    """
+
+    reference: str
+    pairs: list[tuple[int, int]]
+    notes: tuple[str, ...]
+
+
+def compared(data: Sums, by: str, labels: dict[str, str], reference: str | None, contrasts: Contrasts) -> Compared:
+    """Return the differences that a question asks for, those to the reference first.
+
+    Unless named, the reference is the first stratum where strata have an order (stage, dose band), and otherwise the
+    largest: the first by name is nothing to compare with.
+
+    Raises
+    ------
+    UsageError
+        When the reference is no stratum with courses, or the contrasts are not known.
+    """
+    choose(contrasts, allowed(Contrasts), "contrasts =")
+    named = reference
+    if named is not None:
+        choose(named, data.strata, "reference =")
+    if len(data.strata) < 2:
+        return Compared("", [], ())
+    first = 0 if by in _ORDERED else int(np.argmax(data.n_courses))
+    at = first if named is None else data.strata.index(named)
+    order = [at, *(s for s in range(len(data.strata)) if s != at)]
+    places = range(len(order)) if contrasts == "pairwise" else range(1)
+    pairs = [(order[j], order[i]) for i in places for j in range(i + 1, len(order))]
+    notes = []
+    if named is None and by not in _ORDERED:
+        label = labels.get(data.strata[at], data.strata[at])
+        notes.append(f"Differences are to {label}, the largest stratum: reference=… names another.")
+    if contrasts == "pairwise" and len(pairs) > 1:
+        notes.append(
+            f"Limits and p are of each of the {len(pairs)} differences by itself: chance has as many occasions at each "
+            "visit."
+        )
+    return Compared(data.strata[at], pairs, tuple(notes))
 
 
 def ask(

@@ -9,9 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.cohort import Stratum
 from analysis.numerics.repeated_design import INTERCEPT, VisitDesign, dependent_columns, design_from_columns
 from analysis.numerics.repeated_likelihood import cross_product, observed_diagonal
+from analysis.numerics.repeated_search import DEGENERATE
 from analysis.numerics.repeated_sums import PatternSums
+from registry.errors import NotEstimable
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -90,6 +93,19 @@ class Sums:
         spread = np.broadcast_to(means, (s, len(self.covariates)))
         return np.concatenate([np.ones((s, 1)), np.eye(s), spread], axis=1)
 
+    def complete_change(self, complete: pl.DataFrame | None) -> tuple[Floats, Floats, Floats]:
+        """The same of complete cases: from :func:`complete_of`, or of all `visits` where each was due for everybody."""
+        if complete is None:
+            return self.raw_change(np.asarray(self.sums.observed.all(axis=1)))
+        n, total, square = np.zeros((3, len(self.strata), len(self.visits)))
+        place = {v.position: t for t, v in enumerate(self.visits)}
+        for code, position, *values in complete.select("stratum", "position", "n", "total", "square").iter_rows():
+            if code in self.strata and position in place:
+                at = self.strata.index(code), place[position]
+                n[at], total[at], square[at] = map(float, values)
+        mean = total / np.where(n > 0, n, np.nan)
+        return n, mean, np.sqrt(np.maximum(square - n * mean**2, 0) / np.where(n > 1, n - 1, np.nan))
+
     def raw_change(self, rows: Bools) -> tuple[Floats, Floats, Floats]:
         """Number, mean and standard deviation of the observed change by stratum and visit, each (S, T)."""
         n = self.by_stratum(rows)
@@ -101,6 +117,18 @@ class Sums:
             square[s] = np.diagonal(self.sums.yy[mine].sum(axis=0)) - safe * mean[s] ** 2
         sd = np.sqrt(np.maximum(square, 0) / np.where(n > 1, n - 1, np.nan))
         return n, mean, sd
+
+
+def complete_of(patterns: pl.DataFrame) -> pl.DataFrame:
+    """Return the changes of those who were seen at every visit that was due: ``stratum, position, n, total, square``.
+
+    Parameters
+    ----------
+    patterns
+        ``reduction.trajectory_pattern``.
+    """
+    seen = patterns.filter(pl.col("visits_due") == pl.col("visits_seen"), pl.col("position") > 0)
+    return seen.group_by("stratum", "position").agg(pl.col("n", "total", "square").sum()).sort("stratum", "position")
 
 
 def covariates_of(products: pl.DataFrame, adjust: Sequence[str]) -> tuple[str, ...]:
@@ -188,6 +216,53 @@ def _cube(products: pl.DataFrame, keys: pl.DataFrame, names: list[str]) -> Float
 
 
 _SIDES = ("left_variable", "right_variable")
+
+
+def enough_visits(
+    products: pl.DataFrame, strata: list[Stratum], visits: list[Visit], adjust: tuple[str, ...], label: str
+) -> tuple[Sums, list[str]]:
+    """Return the sums over visits that can be analysed, and what is to be said about the others.
+
+    A visit needs twice as many courses as it has coefficients (one a stratum, the slope of the baseline, and stages),
+    and changes that vary beside these: the model has nothing to measure a difference against where they do not.
+    """
+    if products.height == 0:
+        raise NotEstimable(f"No course has a baseline of {label} and the covariates asked for.")
+    codes = [s.code for s in strata]
+    full = sums_of(products, codes, visits, adjust)
+    total, needed = full.seen.sum(axis=0), 2 * ((full.seen > 0).sum(axis=0) + 1 + sum(map(by_visit, adjust)))
+    varies = _varies(full)
+    said = [
+        f"{v.name}: {'nobody was seen' if n == 0 else f'only {n:.0f} courses were seen'}; the visit is left out."
+        if n < least
+        else f"{v.name}: changes do not vary beside stratum and baseline; the visit is left out."
+        for v, n, least, some in zip(visits, total, needed, varies, strict=True)
+        if n < least or not some
+    ]
+    enough = [v for v, n, least, some in zip(visits, total, needed, varies, strict=True) if n >= least and some]
+    if not enough and (total >= needed).any():
+        raise NotEstimable(
+            f"Changes in {label} do not vary at any planned visit with enough courses, beside what stratum and "
+            "baseline determine: there is no error to measure a mean against."
+        )
+    if not enough:
+        raise NotEstimable(
+            f"No planned visit has enough courses with {label} for a mean change by stratum: "
+            f"at most {total.max():.0f} were seen, {needed.max():.0f} are needed."
+        )
+    return sums_of(products, codes, enough, adjust), said
+
+
+def _varies(data: Sums) -> Bools:
+    """Return at which visits (T,) something of the changes is left that strata and covariates do not determine."""
+    left = []
+    for t in range(len(data.visits)):
+        seen = data.sums.observed[:, t]
+        gram, right = data.sums.zz[seen].sum(axis=0), data.sums.zy[seen, :, t].sum(axis=0)
+        whole = float(data.sums.yy[seen, t, t].sum())
+        beta = np.linalg.lstsq(gram, right, rcond=None)[0]
+        left.append(whole - float(beta @ right) > DEGENERATE * whole)
+    return np.array(left, dtype=bool)
 
 
 def design_of(data: Sums) -> tuple[VisitDesign, list[str]]:

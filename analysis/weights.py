@@ -14,9 +14,8 @@ from analysis.imputed_change import not_due
 from analysis.numerics.emulation import chances
 from analysis.numerics.observation import observation_weights
 from analysis.result import Result
-from analysis.trajectories import enough_visits
 from analysis.trajectory_question import ask
-from analysis.trajectory_sums import returned_of, rows_of
+from analysis.trajectory_sums import enough_visits, returned_of, rows_of
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
 

@@ -14,7 +14,7 @@ from analysis.disclosure.log import AGGREGATE, ROW_LEVEL
 
 NAME = "datapackage.json"
 _KINDS = {pl.Float64: "number", pl.Int64: "integer", pl.String: "string"}
-# The columns of every result (analysis.result.FRAME), and of the log of disclosure control.
+# The columns of every result (analysis.result.FRAME and DETAILS), and of the log of disclosure control.
 _TITLES = {
     "stratum": "Group of courses, or two of them as a - b",
     "quantity": "What the number is",
@@ -22,6 +22,12 @@ _TITLES = {
     "estimate": "The number; shares are of 1",
     "low": "Lower limit",
     "high": "Upper limit",
+    "term": "Coefficient of the model",
+    "other_day": "Day of the other visit of a covariance",
+    "standard_error": "Standard error",
+    "degrees_of_freedom": "Degrees of freedom of t",
+    "t": "Estimate over its standard error",
+    "p": "Two-sided p of no change, or no difference",
     "n": "How many of what is counted",
     "denominator": "Courses that it could have happened to",
     "note": "What to know; why there is no number",

@@ -91,6 +91,11 @@ def describe_csv(
     """Write ``datapackage.json``: the columns of the numbers, of the log, and of the rows if there are any."""
     assert day is not None, "a registry with courses has a data cut"
     resources = [data_package.of_frame(f"numbers/{name}.csv", r.title, r.frame) for name, r in found.items()]
+    resources += [
+        data_package.of_frame(f"numbers/{name}_details.csv", f"{r.title}: details of the model", r.details)
+        for name, r in found.items()
+        if r.details.height
+    ]
     resources.append(data_package.of_frame(log.NAME, log.TITLE, logged))
     resources += data_package.of_rows(made.datasets, made.label, f"{ROWS}/") if made else []
     told = "Numbers of groups of courses, small cells suppressed."
@@ -113,6 +118,7 @@ def contents(name: str, source: str, told: dict[str, str], left_out: dict[str, s
         "|---|---|",
         *(f"| `{_files(stem)}` | {what} |" for stem, what in told.items()),
         "| `numbers/*.csv` | every number: stratum, quantity, day, estimate, limits, counts, note |",
+        "| `numbers/*_details.csv` | of a model: errors, degrees of freedom, t, p, coefficients, covariances |",
         f"| `{CRATE}` | what each file is, for machines (RO-Crate 1.1) |",
         *(f"| (left out) {name.replace('_', ' ')} | {why} |" for name, why in left_out.items()),
     ]

@@ -328,6 +328,7 @@ _FIGURES = (
     N_("Cumulative incidence of %(event)s"),
     N_("Probability of being in response"),
     N_("Mean change from baseline\n(%(unit)s, up is better)"),
+    N_("bars: %(level)s %% CI"),
     N_("Improvement since the decision\n(points of 100)"),
     N_("Difference\n(boosted − waiting)"),
     N_("Cumulative incidence of %(event)s over %(months)s months. At its end: %(ends)s."),

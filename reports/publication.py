@@ -142,6 +142,7 @@ def _answers(courses: Courses, given_back: Collection[str] = (), round_counts: i
             shown = rounded(shown, round_counts)
         made.found[name], made.before[name] = shown, result
         made.entries.extend(log.of_result(result, shown, f"numbers/{name}.csv"))
+        made.entries.extend(log.of_details(shown, f"numbers/{name}_details.csv"))
 
     for name, question in _QUESTIONS.items():
         if name in ("safety", "safety_by_grade") and "product" in given_back:
@@ -237,6 +238,8 @@ def _write_results(folder: Path, answers: _Answers, title: str, registry: Regist
     printed: list[Table] = []
     for n_table, (name, result) in enumerate(answers.found.items(), 1):
         safe_for_spreadsheets(result.frame).write_csv(folder / "numbers" / f"{name}.csv")
+        if result.details.height:
+            safe_for_spreadsheets(result.details).write_csv(folder / "numbers" / f"{name}_details.csv")
         frame = result.table() if isinstance(result, Description | HarmTable) else tables.wide(result)
         table = Table(result.title, frame, (*tables.marks(frame), *footnotes(result)), n_table)
         stem = f"tables/table_{n_table}_{name}"

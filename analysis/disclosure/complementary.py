@@ -83,8 +83,8 @@ def closed(n: Counts, hidden: Bools, lines: list[Line], smallest: int, *, totals
 def given_away_by_the_rest(frame: pl.DataFrame, hidden: pl.Series, smallest: int) -> list[bool]:
     """Return which counts must go with those hidden, where all states of a visit add up to a number that is shown.
 
-    States (or kinds of goal, or cases told) go as :func:`also_hidden` says. Ways from visit to visit add up from both
-    sides: where one is hidden, all of that visit are.
+    States (or kinds of goal, cases told, patterns of visits) go as :func:`also_hidden` says. Ways from visit to visit
+    add up from both sides: where one is hidden, all of that visit are.
     """
     parts = frame.with_row_index("at").with_columns(
         hidden=hidden,
@@ -95,7 +95,9 @@ def given_away_by_the_rest(frame: pl.DataFrame, hidden: pl.Series, smallest: int
         .when(pl.col("quantity").str.starts_with("goal_attained: "))
         .then(pl.lit("kind of goal"))
         .when(pl.col("quantity").str.starts_with("goal_attained, told "))
-        .then(pl.lit("case told")),
+        .then(pl.lit("case told"))
+        .when(pl.col("quantity").str.starts_with("seen: "))
+        .then(pl.lit("pattern")),
     )
     out = np.zeros(frame.height, dtype=bool)
     for (_, _, part), group in parts.drop_nulls("part").group_by(["stratum", "time_day", "part"], maintain_order=True):

@@ -91,6 +91,20 @@ def of_result(before: Result, after: Result, stem: str) -> list[Entry]:
     return found
 
 
+def of_details(after: Result, stem: str) -> list[Entry]:
+    """Return what suppression did to the details of a result, written as `stem`; nothing where it has none."""
+    if after.details.height == 0:
+        return []
+    hidden = int(after.details["note"].fill_null("").str.starts_with("suppressed").sum())
+    told = "Of few, or hidden among the numbers; of how many covariances are is not told."
+    found = [Entry(stem, AGGREGATE, "threshold", "withheld", hidden, "numbers", told)] if hidden else []
+    if base := after.settings.get("round_counts"):
+        counts = int(after.details["denominator"].count())
+        told = f"To multiples of {base}, degrees of freedom too."
+        found.append(Entry(stem, AGGREGATE, "rounding", "rounded", counts, "counts", told))
+    return found or [Entry(stem, AGGREGATE, "none")]
+
+
 def of_figure(before: Result, after: Result, stem: str, *, pixels: bool) -> list[Entry]:
     """Return what was done to the figure of a result, written as `stem`."""
     found: list[Entry] = []

@@ -50,6 +50,7 @@ def rounded(result: Shown, base: int) -> Shown:
         frame=_numbers(result.frame, settings, sizes, base),
         curves=_numbers(result.curves, settings, sizes, base),
         at_risk=_numbers(result.at_risk, settings, sizes, base),
+        details=_details(result.details, base),
         regions=_to_step(result.regions, ("low", "high"), _step(sizes, base, counted=False)),
         attrition=result.attrition.with_columns(_multiple(pl.col("n"), base).alias("n")),
         diagnostics=_checks(result.diagnostics, base),
@@ -114,6 +115,16 @@ def _numbers(frame: pl.DataFrame, settings: dict[str, Any], sizes: dict[str, int
     made = _exact_limits(made, frame.select(plain & share).to_series(), settings.get("confidence", 0.95))
     note = pl.col("note").map_elements(lambda text: in_multiples(text, base), return_dtype=pl.String)
     return made.with_columns(note)
+
+
+def _details(details: pl.DataFrame, base: int) -> pl.DataFrame:
+    """Return details with three figures; degrees of freedom, at one visit courses less a few, as multiples too."""
+    freedom = (pl.col("degrees_of_freedom") / base).round() * base
+    return details.with_columns(
+        *(pl.col(c).round_sig_figs(3) for c in ("estimate", "standard_error", "t", "p")),
+        freedom.alias("degrees_of_freedom"),
+        _multiple(pl.col("denominator"), base).alias("denominator"),
+    )
 
 
 def _exact_limits(frame: pl.DataFrame, counted: pl.Series, confidence: float) -> pl.DataFrame:

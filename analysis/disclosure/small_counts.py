@@ -47,6 +47,13 @@ def coarsened(reduction: Reduction, smallest: int = POLICY.smallest_cell) -> Red
         frames["trajectory_product"] = _fewer_visits(frames["trajectory_product"], smallest, said)
         due = frames["trajectory_due"]
         hidden = _few(pl.col("n_seen"), smallest) | _few(pl.col("n_due") - pl.col("n_seen"), smallest)
+        complete = frames["trajectory_complete"].join(
+            due, on=["stratum", "position"], how="left", maintain_order="left"
+        )
+        rest = pl.col("n_seen") - pl.col("n")
+        frames["trajectory_complete"] = complete.filter(
+            ~_few(pl.col("n"), smallest), ~_few(rest, smallest).fill_null(value=True)
+        ).drop(_DUE)
         frames["trajectory_due"] = due.with_columns(pl.when(~hidden).then(c).otherwise(0).alias(c) for c in _DUE)
         if due.filter(hidden).height:
             said.append(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from analysis.result import Result
 
 Shown = TypeVar("Shown", bound="Result")
+# How the quantity begins that is the change of a pattern of visits at the last of these.
+LAST_CHANGE = "last change, "
 _N, _OF = pl.col("n"), pl.col("denominator")
 
 
@@ -44,9 +46,11 @@ def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Sho
     prone_events = pl.col("stratum").is_in(prone) & pl.col("quantity").str.contains("events")
     small = few | in_tiny | prone_events | _says_more(result, few | in_tiny, main)
     small |= pl.Series(given_away_by_the_rest(result.frame, result.frame.select(small).to_series(), smallest))
+    small |= _of_hidden_pattern(result.frame, result.frame.select(small).to_series())
     return dataclasses.replace(
         result,
         frame=_hide(result.frame, small, smallest),
+        details=_hidden_details(result, small, smallest),
         curves=result.curves.filter(~in_tiny & ~few & ~prone_events),
         regions=result.regions.filter(~pl.col("stratum").is_in(main)),
         at_risk=_hide(result.at_risk, ((_N > 0) & (smallest > _N)).fill_null(False), smallest),
@@ -83,6 +87,37 @@ def _hide(frame: pl.DataFrame, small: pl.Expr, smallest: int) -> pl.DataFrame:
     bare &= ~pl.col("note").str.contains(r"\d") & ~((_OF > 0) & (smallest > _OF)).fill_null(False)
     note = pl.when(small & ~bare.fill_null(False)).then(hidden_note(smallest)).otherwise("note")
     return frame.with_columns(*covered, note.alias("note"))
+
+
+def _of_hidden_pattern(frame: pl.DataFrame, hidden: pl.Series) -> pl.Series:
+    """Return which changes are of a pattern of visits whose count is hidden: they say how many it is of."""
+    gone = frame.filter(hidden).select("stratum", pattern="quantity").unique().with_columns(gone=pl.lit(value=True))
+    last = frame.select("stratum", pattern=pl.col("quantity").str.strip_prefix(LAST_CHANGE))
+    said = frame["quantity"].str.starts_with(LAST_CHANGE)
+    return said & last.join(gone, on=["stratum", "pattern"], how="left", maintain_order="left")["gone"].fill_null(
+        value=False
+    )
+
+
+def _hidden_details(result: Result, small: pl.Expr, smallest: int) -> pl.DataFrame:
+    """Return the details without those of few courses, and without what the frame hides of the same number.
+
+    How many were seen at both of two visits is never told: less those seen at one of them it may be a few.
+    """
+    if result.details.height == 0:
+        return result.details
+    keys = ["stratum", "quantity", "time_day"]
+    gone = result.frame.filter(small).select(*keys, gone=pl.lit(value=True)).unique()
+    both = pl.col("other_day").is_not_null() & (pl.col("other_day") != pl.col("time_day"))
+    few = ((_OF > 0) & (smallest > _OF)).fill_null(False)
+    joined = result.details.join(gone, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    hidden = few | pl.col("gone").fill_null(False)
+    numbers = ("estimate", "standard_error", "degrees_of_freedom", "t", "p")
+    return joined.with_columns(
+        *(pl.when(~hidden).then(pl.col(c)).alias(c) for c in numbers),
+        pl.when(~few & ~both).then(_OF).alias("denominator"),
+        pl.when(hidden).then(hidden_note(smallest)).otherwise("note").alias("note"),
+    ).select(result.details.columns)
 
 
 def _labels(settings: dict[str, Any], codes: list[str]) -> tuple[str, ...]:

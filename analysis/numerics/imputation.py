@@ -70,12 +70,37 @@ def together(rows: Rows) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Sums of one visit after imputation: zz (q, q), zy (q,), yy, and how many values were imputed."""
+    """Sums of one visit after imputation.
+
+    Attributes
+    ----------
+    zz : (q, q)
+    zy : (..., q); yy : (...)
+        Once, or M times by :func:`stacked`.
+    imputed
+        How many values were imputed.
+    gone_zz : (q, q); gone_zy : (..., q)
+        The part of these sums that is of values after the last visit seen.
+    """
 
     zz: Floats
     zy: Floats
-    yy: float
+    yy: Floats
     imputed: float
+    gone_zz: Floats
+    gone_zy: Floats
+
+    def moved(self, by: Floats) -> Completed:
+        """Return the sums had every value after the last visit seen been higher by ``z @ by``, by (q,): exactly so."""
+        add = self.gone_zz @ by
+        yy = self.yy + by @ add + 2 * self.gone_zy @ by
+        return Completed(self.zz, self.zy + add, yy, self.imputed, self.gone_zz, self.gone_zy + add)
+
+
+def stacked(made: list[Completed]) -> Completed:
+    """Return M imputations of the same rows as one, sums along the first axis."""
+    zy, yy, gone_zy = (np.array([getattr(m, name) for m in made]) for name in ("zy", "yy", "gone_zy"))
+    return Completed(made[0].zz, zy, yy, made[0].imputed, made[0].gone_zz, gone_zy)
 
 
 # Of each row in which a visit is missing: the visits seen, the sums of w w' with w = (z, y seen), and a root of them.
@@ -131,26 +156,28 @@ def complete(
     zz = rows.zz.sum(axis=0)
     zy = rows.zy[seen, :, visit].sum(axis=0)
     yy = float(rows.yy[seen, visit, visit].sum())
+    gone_zz, gone_zy = np.zeros_like(zz), np.zeros_like(zy)
     last = rows.last()
     for r in np.flatnonzero(~seen).tolist():
         o, inner, root = blocks[r]
         gone = bool(last[r] < visit)
-        weight, own = _regression(sigma, visit, o)
+        weight, spread = _regression(sigma, visit, o)
         g = mean[visit] - weight @ mean[o]
-        spread = own
         if gone and rule == "return_to_baseline":
             g, weight, spread = np.zeros_like(g), np.zeros_like(weight), float(sigma[visit, visit])
         elif gone and rule in ("jump_to_reference", "copy_reference"):
             assert swap is not None, "the reference must be known"
             before = weight @ mean[o]
             g = swap @ mean[visit] - (before if rule == "jump_to_reference" else swap @ before)
-        if gone and delta:
-            g = g + delta * _intercept(len(g))
         h = np.concatenate([g, weight])
         noise, square = _noise(root, float(rows.n[r]), spread, rng)
-        zy = zy + inner[: len(g)] @ h + noise[: len(g)]
+        own = inner[: len(g)] @ h + noise[: len(g)]
+        zy = zy + own
         yy += float(h @ inner @ h + 2 * h @ noise) + square
-    return Completed(zz, zy, yy, float(rows.n[~seen].sum()))
+        if gone:
+            gone_zz, gone_zy = gone_zz + rows.zz[r], gone_zy + own
+    made = Completed(zz, zy, np.asarray(yy), float(rows.n[~seen].sum()), gone_zz, gone_zy)
+    return made.moved(delta * _intercept(len(zy))) if delta else made
 
 
 def _intercept(q: int) -> Floats:
@@ -177,13 +204,18 @@ def _noise(root: Floats, n: float, variance: float, rng: np.random.Generator) ->
 
 
 def least_squares(made: Completed, columns: NDArray[np.int64], contrasts: Floats) -> tuple[Floats, Floats]:
-    """Return contrasts (c, k) of the regression of the completed visit on covariates `columns`, and their variances."""
-    gram, right = made.zz[np.ix_(columns, columns)], made.zy[columns]
+    """Return contrasts (c, k) of the regression of the completed visit on covariates `columns`, and their variances.
+
+    Returns
+    -------
+    Two arrays (..., c), of one imputation or of those stacked.
+    """
+    gram, right = made.zz[np.ix_(columns, columns)], made.zy[..., columns]
     bread = np.linalg.inv(gram)
-    beta = bread @ right
+    beta = right @ bread
     n = float(made.zz[0, 0])
-    variance = max(made.yy - float(beta @ right), 0.0) / (n - len(columns))
-    return contrasts @ beta, variance * np.einsum("ck,kl,cl->c", contrasts, bread, contrasts)
+    variance = np.maximum(made.yy - np.sum(beta * right, axis=-1), 0.0) / (n - len(columns))
+    return beta @ contrasts.T, variance[..., None] * np.einsum("ck,kl,cl->c", contrasts, bread, contrasts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,30 +157,31 @@ def hotelling_degrees_of_freedom(
     (q, p), phi = matrix.shape, fit.covariance
     values, vectors = np.linalg.eigh(matrix @ phi @ matrix.T)
     unit = (vectors / np.sqrt(values)).T @ matrix
-    alone, shared, own = np.zeros((q, q)), np.zeros((q, q)), np.zeros((q, q))
-    both, mean = np.zeros((q, q, p, p)), np.zeros((q, q))
-    for whole in _clusters(fit, z, y, group, weights, alike=True):
-        for cluster in whole.parts(_PART):
-            n, m = cluster.residual.shape
-            scaled = np.swapaxes(cluster.lower, 1, 2) @ cluster.x
-            u = _adjustment(fit, cluster, chosen) @ (scaled.reshape(n * m, p) @ (phi @ unit.T)).reshape(n, m, q)
-            # Of a patient's own terms, E x_s x_t = d_st less what the fitted coefficients take, h_st.
-            v, d = np.swapaxes(u, 1, 2) @ scaled, np.swapaxes(u, 1, 2) @ u
-            h = v @ phi @ np.swapaxes(v, 1, 2)
-            weight = cluster.count[:, None, None]
-            square, taken = np.einsum("nss->ns", d), np.einsum("nss->ns", h)
-            alone += (square * cluster.count[:, None]).T @ square + (weight * d**2).sum(axis=0)
-            crossing = (square * cluster.count[:, None]).T @ taken
-            shared += crossing + crossing.T + 2 * (weight * d * h).sum(axis=0)
-            mean += (weight * d).sum(axis=0)
-            both += np.einsum("nsp,ntq,n->stpq", v, v, cluster.count, optimize=True)
-    turned = both @ phi
-    for s in range(q):
-        for t in range(q):
-            own[s, t] = np.einsum("ab,ba->", turned[s, t], turned[t, s]) + np.einsum(
-                "ab,ba->", turned[t, s], turned[t, s]
-            )
-    mean -= np.einsum("stpp->st", turned)
+    alone, shared, own, mean = (np.zeros((q, q)) for _ in range(4))
+    # Some contrasts at a time, so that their p x p matrices with all others are no burden.
+    for first in range(0, q, most := max(1, int(2e7) // (q * p**2))):
+        some = slice(first, first + most)
+        both = np.zeros((len(range(q)[some]), q, p, p))
+        for whole in _clusters(fit, z, y, group, weights, alike=True):
+            for cluster in whole.parts(_PART):
+                n, m = cluster.residual.shape
+                scaled = np.swapaxes(cluster.lower, 1, 2) @ cluster.x
+                u = _adjustment(fit, cluster, chosen) @ (scaled.reshape(n * m, p) @ (phi @ unit.T)).reshape(n, m, q)
+                # Of a patient's own terms, E x_s x_t = d_st less what the fitted coefficients take, h_st.
+                v = np.swapaxes(u, 1, 2) @ scaled
+                both += np.einsum("nsp,ntq,n->stpq", v[:, some], v, cluster.count, optimize=True)
+                if first:
+                    continue
+                d, h = np.swapaxes(u, 1, 2) @ u, v @ phi @ np.swapaxes(v, 1, 2)
+                weight = cluster.count[:, None, None]
+                square, taken = np.einsum("nss->ns", d), np.einsum("nss->ns", h)
+                alone += (square * cluster.count[:, None]).T @ square + (weight * d**2).sum(axis=0)
+                crossing = (square * cluster.count[:, None]).T @ taken
+                shared += crossing + crossing.T + 2 * (weight * d * h).sum(axis=0)
+                mean += (weight * d).sum(axis=0)
+        turned, back = both @ phi, np.swapaxes(both, 2, 3) @ phi
+        own[some] = np.einsum("stab,stba->st", turned, back) + np.einsum("stab,stba->st", back, back)
+        mean[some] -= np.einsum("stpp->st", turned)
     # CR2 has the unit matrix as its mean if the model holds; others are brought to it.
     level = np.sqrt(np.outer(np.diag(mean), np.diag(mean)))
     return float(q * (q + 1) / ((alone - shared + own) / level**2).sum())

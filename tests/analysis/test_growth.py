@@ -1,6 +1,7 @@
 """Growth in actual time, from files to the number: it meets the truth and the mixed model of planned visits."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import polars as pl
@@ -101,6 +102,26 @@ def test_the_figure_the_hidden_numbers_and_the_command(grown, file, tmp_path):
 def test_what_cannot_be_asked_is_refused(file, options, said):
     with Registry.open(file) as registry, pytest.raises(UsageError, match=said):
         growth(registry.courses(programme="osteoarthritis"), **options)
+
+
+def test_days_beyond_what_anybody_was_followed_are_refused_before_anything_is_fitted(file, monkeypatch):
+    monkeypatch.setattr(sys.modules["analysis.growth"], "fitted", lambda *_: pytest.fail("the curves were fitted"))
+    with Registry.open(file) as registry:
+        with pytest.raises(
+            UsageError, match=r"nobody was followed to day 100000\. The last score is within \d+ months"
+        ):
+            growth(registry.courses(programme="osteoarthritis"), horizon_day=(365, 100000))
+        # The usual days are not refused, however short the follow-up: those beyond it have a note.
+        monkeypatch.undo()
+        short = growth(registry.courses(programme="osteoarthritis").exclude(_long(registry)))
+    late = short.frame.filter(quantity="mean_change", time_day=730.0)
+    assert late.height and late["estimate"].null_count() == late.height
+
+
+def _long(registry):
+    return registry.sql(
+        "select course_id, 'seen late' as reason from course.score group by course_id having max(day) >= 600"
+    )
 
 
 def test_too_few_courses_for_a_curve_are_refused(file):

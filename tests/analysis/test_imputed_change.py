@@ -6,10 +6,14 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import imputed_change, trajectories
+from analysis.cohort import Stratum
+from analysis.imputed_model import plan_of, under
 from analysis.numerics.imputation import Rows, combine, complete, least_squares
 from analysis.numerics.repeated import fit_mmrm
 from analysis.numerics.repeated_design import visit_design
 from analysis.numerics.repeated_sums import pattern_sums
+from analysis.trajectory_model import Inference, fit_with_fallback
+from analysis.trajectory_sums import Visit, design_of, enough_visits
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
@@ -123,6 +127,93 @@ def test_where_it_tips_the_figure_and_the_command(knees, file, tmp_path):
     assert out.stat().st_size > 10_000
 
 
+def fitted_plan(registry):
+    """The plan of imputing pain at 12 months, of the courses asked about last."""
+    products = registry.con.sql("from reduction.trajectory_product order by all").pl()
+    strata = [Stratum(s, s, "#000000") for s in ("early", "moderate", "bone_on_bone")]
+    visits = [Visit(n, i, d) for i, (n, d) in enumerate(PLANNED, 1)]
+    data, _ = enough_visits(products, strata, visits, (), "pain")
+    fit, _ = fit_with_fallback(data.sums, design_of(data)[0], "unstructured")
+    model = Inference(fit, "satterthwaite")
+    return data, plan_of(data, fit, model, model, None)
+
+
+PLANNED = [("1 month", 30.0), ("3 months", 90.0), ("6 months", 180.0), ("12 months", 365.0)]
+
+
+def test_points_taken_off_one_stratum_alone_are_those_of_imputing_its_rows_lower(knees):
+    """By hand: the difference with a delta in one stratum, from least squares of sums to which it was added."""
+    imputed_change(knees, imputations=10)
+    _, plan = fitted_plan(knees.registry)
+    off = np.array([-5.0, 0.0, -20.0])
+    found = under(plan, {"at random": ("missing_at_random", 0.0), "own": ("missing_at_random", off)}, 10, 4)
+    # Strata share the slope of the baseline only: what a stratum loses is its share gone times delta, less what the
+    # slope takes with it, which least squares of the deltas themselves gives.
+    gone = plan.rows.last() < plan.t
+    q = plan.rows.zz.shape[1]
+    z_delta = plan.rows.zz[gone].sum(axis=0) @ np.concatenate([[0.0], off, np.zeros(q - 4)])
+    gram = plan.rows.zz.sum(axis=0)[np.ix_(plan.columns, plan.columns)]
+    lost = plan.contrasts @ np.linalg.solve(gram, z_delta[plan.columns])
+    np.testing.assert_allclose(found["own"].estimate - found["at random"].estimate, lost, rtol=1e-8)
+    assert lost[0] < -0.5 and abs(lost[1]) < 0.5 and lost[2] < -2
+
+
+def test_a_difference_tips_by_what_is_taken_off_both_strata_or_the_better_one(knees):
+    made = imputed_change(knees, imputations=20, deltas=(-10, -40), own_delta={"early": -10, "moderate": -40})
+    gap = "moderate - early"
+    assert made.settings["deltas"] == [0.0, -10.0, -40.0] and made.settings["compared_with"] == "early"
+    grid = made.frame.filter(pl.col("stratum") == gap, pl.col("quantity").str.contains(r"^delta \S+ and \S+$"))
+    assert grid["quantity"].to_list() == [f"delta {a:g} and {b:g}" for a in (0, -10, -40) for b in (0, -10, -40)]
+    assert number(made, "delta 0 and 0", gap) == pytest.approx(number(made, "missing_at_random", gap), abs=1e-9)
+    # Worse in the second of the two, the first looks better, and the other way round.
+    assert (
+        number(made, "delta 0 and -40", gap) > number(made, "delta 0 and 0", gap) > number(made, "delta -40 and 0", gap)
+    )
+    # Two of three strata are moved in the grid, and as much by their own deltas.
+    assert number(made, "own_delta", gap) == pytest.approx(number(made, "delta -40 and -10", gap), abs=1e-9)
+    alone = made.frame.filter(quantity="tipping_delta_alone", stratum="bone_on_bone - early").row(0, named=True)
+    assert alone["note"].endswith("taken off early alone"), "early is the better one"
+    low, high = (number(made, "delta 0 and -40", gap, c) for c in ("low", "high"))
+    tip = number(made, "tipping_delta_alone", gap)
+    assert (tip is not None and -40 <= tip < 0) == (low <= 0 <= high or low > 0)
+    both = made.frame.filter(quantity="tipping_delta", stratum=gap).row(0, named=True)
+    assert both["estimate"] is not None or both["note"] == "not even at -40 points taken off both strata"
+
+
+def test_deltas_are_in_the_unit_asked_and_boosters_can_be_set_aside(knees):
+    how = {"scale": "KOOS/pain", "imputations": 10}
+    native, points = (imputed_change(knees, unit=u, **how) for u in ("native", "points_of_100"))
+    # KOOS runs from 0 to 100, so that both are the same numbers.
+    assert native.settings["deltas"] == points.settings["deltas"] and native.settings["unit_label"] != "points of 100"
+    eq5d = imputed_change(knees, scale="EQ5D5L/vas", unit="native", imputations=10)
+    assert eq5d.settings["deltas"][1] == pytest.approx(-5.0)
+    without = imputed_change(knees, booster_policy="hypothetical", **how)
+    assert without.settings["booster_policy"] == "hypothetical"
+    late = knees.registry.sql(
+        "select count(*) as n from reduction.trajectory_value as v join endpoint.intercurrent as b using (course_id) "
+        "where b.role = 'booster' and v.day > b.day"
+    )
+    assert late["n"][0] == 0
+
+
+def test_limits_are_called_conservative_where_a_reference_is_jumped_to(knees):
+    made = imputed_change(knees, imputations=10, reference="moderate")
+    assert made.settings["compared_with"] == "moderate"
+    assert set(made.frame.filter(pl.col("stratum").str.contains(" - "))["stratum"]) == {
+        "early - moderate", "bone_on_bone - moderate",
+    }  # fmt: skip
+    assert any("conservative; Cro et al. 2019" in note for note in made.notes)
+    assert not any("conservative" in note for note in imputed_change(knees, imputations=10).notes)
+
+
+def test_a_grid_of_two_strata_is_drawn_below_the_means(knees):
+    figure = imputed_change(knees, imputations=10).plot()
+    titles = [axes.get_title("left") for axes in figure.axes[1:]]
+    assert titles == [f"{s} − Early (blank: 0 within limits)" for s in ("Moderate", "Bone-on-bone")]
+    assert len(figure.axes[1].texts) == 64 and "Moderate less Early clear in" in figure.alt_text
+    assert "band: 95 % CI" in figure.axes[0].get_title("right")
+
+
 def test_the_same_seed_gives_the_same_numbers(knees):
     one, other = imputed_change(knees, imputations=20), imputed_change(knees, imputations=20)
     assert one.frame.equals(other.frame)
@@ -135,6 +226,10 @@ def test_the_same_seed_gives_the_same_numbers(knees):
         ({"reference": "none"}, "reference = 'none' is not known"),
         ({"reference": "all", "by": "all"}, "reference = 'all' is the only stratum: nobody else could do as it does"),
         ({"imputations": 3}, "too few for limits"),
+        ({"deltas": (-5, 3)}, "must be numbers of 0 or below"),
+        ({"own_delta": {"late": -5}}, "own_delta: stratum 'late' is not known"),
+        ({"own_delta": {"early": "worse"}}, "own_delta of early is 'worse': it must be a number"),
+        ({"unit": "stones"}, "unit = 'stones' is not known"),
         ({"end_policy": "ignore"}, "end_policy = 'ignore' is not known"),
     ],
 )

@@ -182,7 +182,7 @@ def test_the_sums_of_centres_add_up_to_those_of_the_registry(demo):
 
 def test_patients_with_one_course_have_the_variance_of_the_model_and_others_a_clustered_one(demo):
     result = trajectories(demo.courses(programme="osteoarthritis"), visits=VISITS)
-    assert result.settings["variance"] == "sandwich clustered by patient (CR2)"
+    assert result.settings["variance"] == "sandwich clustered by patient (scores reduced by course as in CR2)"
     wellness = trajectories(demo.courses(programme="wellness", first_course_only=True))
     assert wellness.settings["variance"] == "model"
     assert wellness.settings["degrees_of_freedom"] == "kenward-roger-linear"

@@ -207,7 +207,7 @@ def one_each(registry):
 
 def test_with_one_course_a_patient_the_sandwich_at_one_visit_is_the_spread_of_each_stage(level):
     result = trajectories(one_each(level), visits="12 months", variance="sandwich")
-    assert result.settings["variance"] == "sandwich clustered by patient (CR2)"
+    assert result.settings["variance"] == "sandwich (CR2)"
     # Nothing but a mean of each stage is fitted: CR2 and its degrees of freedom are then s / sqrt(n) and n - 1.
     found, by_hand = numbers(result), numbers(result, "observed_case")
     assert len(found) == 3 and found == {k: pytest.approx(v, rel=1e-8) for k, v in by_hand.items()}

@@ -124,6 +124,12 @@ def as_pooling_assumes(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", code, *asked], cwd=folder, check=True, capture_output=True)
 
 
+def as_trajectories_assume(folder: Path) -> None:
+    made = simulate(Design(patients=300, programmes={"osteoarthritis": 1.0}, seed=5))
+    sources.write_template(made, folder / "files")
+    _registry(folder)
+
+
 def as_keeping_assumes(folder: Path) -> None:
     as_readme_assumes(folder)
     _registry(folder)
@@ -156,6 +162,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
     "docs/how-to/send-rows.md": as_keeping_assumes,
     "docs/how-to/explore.md": as_keeping_assumes,
     "docs/how-to/pool-centres.md": as_pooling_assumes,
+    "docs/methods/trajectories.md": as_trajectories_assume,
     "docs/how-to/redcap.md": as_keeping_assumes,
     "docs/tutorial.md": _project,
     "docs/real_data/README.md": _project,

@@ -101,6 +101,20 @@ def test_the_numbers_are_those_of_the_analysis_read_by_pandas(made):
         np.testing.assert_array_equal(theirs[column].to_numpy(float), mine)
 
 
+def test_the_details_of_the_model_are_in_the_package_described_and_logged(made):
+    _, package = made
+    theirs = pd.read_csv(package.folder / "numbers" / "trajectories_details.csv")
+    means = theirs[(theirs["quantity"] == "mean_change") & theirs["estimate"].notna()]
+    assert len(means) and means[["standard_error", "degrees_of_freedom", "t", "p"]].notna().all().all()
+    apart = theirs[theirs["quantity"] == "correlation"]
+    assert len(apart) and apart["denominator"].isna().all(), "how many were seen at both visits is not told"
+    described = json.loads((package.folder / "datapackage.json").read_text())["resources"]
+    (found,) = [r for r in described if r["path"] == "numbers/trajectories_details.csv"]
+    assert [f["name"] for f in found["schema"]["fields"]] == list(theirs.columns)
+    logged = pd.read_csv(package.folder / "disclosure.csv")
+    assert (logged["file"] == "numbers/trajectories_details.csv").any()
+
+
 def test_the_table_says_the_same_in_csv_and_html_and_latex(made):
     tables = made[1].folder / "tables"
     (path,) = tables.glob("table_*_time_to_response.csv")
@@ -266,8 +280,10 @@ def test_shares_are_in_per_cent_and_a_tiny_p_is_not_said_to_be_zero(made):
 def test_no_small_count_and_no_patient_leaves(made):
     registry, package = made
     for path in (package.folder / "numbers").glob("*.csv"):
-        n = pl.read_csv(path, infer_schema_length=None)["n"].drop_nulls().cast(pl.Int64)
-        assert n.filter(n.is_between(1, 4)).len() == 0, path.name
+        numbers = pl.read_csv(path, infer_schema_length=None)
+        for column in {"n", "denominator"} & set(numbers.columns):
+            n = numbers[column].drop_nulls().cast(pl.Int64)
+            assert n.filter(n.is_between(1, 4)).len() == 0, (path.name, column)
     keys = registry.con.sql("select patient_key from record.patient").fetchall()
     text = "".join(
         p.read_text("utf-8") for p in package.folder.rglob("*") if p.suffix in (".csv", ".md", ".json", ".html")

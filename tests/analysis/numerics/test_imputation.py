@@ -47,14 +47,14 @@ def one_by_one(z, y, seen, visit, rng, rule, delta, swap):
             centre = (z[i] @ swap) @ MEAN[visit] + weight @ (y[i, o] - MEAN[o] @ z[i])
         if gone and rule == "copy_reference":
             centre = (z[i] @ swap) @ MEAN[visit] + weight @ (y[i, o] - MEAN[o] @ (z[i] @ swap))
-        out[i] = centre + delta * gone + np.sqrt(spread) * rng.normal()
+        out[i] = centre + gone * (z[i] @ delta) + np.sqrt(spread) * rng.normal()
     return z.T @ out, float(out @ out)
 
 
 @pytest.mark.parametrize(
     ("rule", "delta", "visit"),
-    [("missing_at_random", 0.0, 1), ("missing_at_random", -2.0, 2), ("return_to_baseline", 0.0, 2),
-     ("jump_to_reference", 0.0, 2), ("copy_reference", 0.0, 2)],
+    [("missing_at_random", (0.0, 0.0), 1), ("missing_at_random", (-2.0, 0.0), 2), ("missing_at_random", (-2.0, 1.5), 2),
+     ("return_to_baseline", (0.0, 0.0), 2), ("jump_to_reference", (0.0, 0.0), 2), ("copy_reference", (0.0, 0.0), 2)],
 )  # fmt: skip
 def test_sums_of_imputed_values_have_the_distribution_of_imputing_patients_one_by_one(rule, delta, visit):
     z, y, seen = patients()
@@ -62,7 +62,7 @@ def test_sums_of_imputed_values_have_the_distribution_of_imputing_patients_one_b
     rows = sums_of(z, y, seen)
     a, b = np.random.default_rng(1), np.random.default_rng(2)
     times = 1500
-    ours = np.array([(*(c := complete(rows, MEAN, SIGMA, visit, a, rule=rule, delta=delta, swap=swap)).zy, c.yy)
+    ours = np.array([(*(c := complete(rows, MEAN, SIGMA, visit, a, rule=rule, swap=swap).moved(np.array(delta))).zy, c.yy)
                      for _ in range(times)])  # fmt: skip
     theirs = np.array([(*(p := one_by_one(z, y, seen, visit, b, rule, delta, swap))[0], p[1]) for _ in range(times)])
     error = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / times)

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.cohort import Stratum, label_of
+from analysis.numerics.exact import Clustered, clustered_share
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import (
@@ -81,6 +82,44 @@ def enough(rows: pl.DataFrame, strata: list[Stratum]) -> tuple[list[Stratum], di
             "fitted."
         )
     return used, small
+
+
+def observed_rows(
+    rows: pl.DataFrame, small: dict[str, str], days: list[float], confidence: float
+) -> list[dict[str, Any]]:
+    """Return of each stratum that is not modelled what was seen of it: nobody is left out for how few responded.
+
+    `small` says why of each (:func:`enough`). The share seen to respond by a day is of all its judged courses, who was
+    watched less long among them, with exact limits (Clopper & Pearson; clustered by patient).
+    """
+    out = []
+    for code, why in small.items():
+        mine = rows.filter(pl.col("stratum") == code)
+        for day in days:
+            by_day = (pl.col("kind") == "response") & (pl.col("right_day") <= day)
+            people = mine.group_by("patient_id").agg(n=by_day.sum(), of=pl.len()).sort("patient_id")
+            counted = {"time_day": day, "n": int(people["n"].sum()), "denominator": mine.height}
+            out.append(row(code, "response", **counted, note=why))
+            told: dict[str, Any] = {"note": "nobody in this stratum"}
+            if mine.height:
+                limits = clustered_share(Clustered.of(people["n"].to_numpy(), people["of"].to_numpy()), confidence)
+                told = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
+                told["note"] = f"not modelled, {why}: as seen, of all judged, with exact limits"
+            out.append(row(code, "observed_share", **counted, **told))
+    return out
+
+
+def not_modelled_notes(rows: pl.DataFrame, small: dict[str, str], strata: list[Stratum]) -> tuple[str, ...]:
+    """Return a note that names the strata with courses that are not modelled, and why; none if all are."""
+    there = set(rows["stratum"].unique())
+    names = [s.label for s in strata if s.code in small and s.code in there]
+    if not names:
+        return ()
+    return (
+        f"Not modelled, since they have fewer than {FEWEST_COURSES} courses or fewer than {FEWEST_RESPONSES} "
+        f"responses: {', '.join(names)}. They are in no adjusted or pooled number. Beside these stands observed_share, "
+        "as it was seen, with exact limits: the worst may be among them.",
+    )
 
 
 def with_enough(rows: pl.DataFrame, column: str) -> list[str]:

@@ -19,6 +19,8 @@ from analysis.adjusted_model import (
     fit_model,
     fit_pieces,
     lacking,
+    not_modelled_notes,
+    observed_rows,
     row_of_alike,
     watched_to,
 )
@@ -84,7 +86,7 @@ def adjusted_response(
     Result
         ``response`` by stratum and day (standardised), ``difference`` between strata, ``hazard_ratio`` of each
         covariate (`stratum` names it; above 1: a quicker response), and the ``test`` that covariates act alike in all
-        strata.
+        strata. A stratum too small to be modelled has its ``observed_share``, with exact limits.
 
     Raises
     ------
@@ -121,6 +123,8 @@ def adjusted_response(
     kept = kept.exclude(lacking(kept, rows, covariates))
     rows = rows.drop_nulls(list(covariates)).sort("course_id")
     used, small = enough(rows, strata)
+    seen = observed_rows(rows, small, days.tolist(), confidence)
+    unmodelled = not_modelled_notes(rows, small, strata)
     alone = rows.filter(~pl.col("stratum").is_in([s.code for s in used])).select("course_id")
     kept = kept.exclude(alone.with_columns(reason=pl.lit(f"stratum has {TOO_FEW}")))
     rows = rows.join(alone, on="course_id", how="anti").sort("course_id")
@@ -131,7 +135,6 @@ def adjusted_response(
         *_ratio_rows(fit, design, rows, confidence),
         _interaction(rows, design, used, cuts),
     ]
-    small_rows = [row(c, "response", time_day=d, note=why) for c, why in small.items() for d in days.tolist()]
     grid = np.unique(np.r_[np.arange(15.0, min(days.max(), fit.horizon) + 1, 15.0), days[days <= fit.horizon]])
     settings = {
         **common_settings(kept, strata, "adjusted_response", by),
@@ -145,11 +148,12 @@ def adjusted_response(
         "horizon_day": [int(d) for d in days],
         "confidence": confidence,
         "variance": "sandwich clustered by patient",
+        "not_modelled": list(small),
     }
     return Result(
         question="adjusted_response",
         title=f"Response by {by}, standardised for {', '.join(covariates)}: {chosen.label}",
-        frame=frame_of([*frame, *small_rows]),
+        frame=frame_of([*frame, *seen]),
         settings=settings,
         attrition=kept.flow(),
         diagnostics=diagnostics_of(
@@ -170,7 +174,9 @@ def adjusted_response(
             *exposure_note(by, *covariates),
             "Ends of the target censor: the risk is that of responding had nothing ended it (time_to_response counts "
             "what happened). Risks are standardised over the courses of the strata fitted, taken as given.",
-            f"{TRACE} of a response was added in each piece of each stratum, so that one without any has an estimate.",
+            *unmodelled,
+            f"{TRACE} of a response was added in each piece of the hazard of each stratum modelled, so that a piece "
+            "without any has an estimate.",
             *design.notes,
         ),
         draw=figures.cumulative_incidence,

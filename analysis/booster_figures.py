@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE
+from analysis.figures import _DAYS_A_MONTH, _STYLE, say_limits
 from analysis.flow_figures import draw
 from registry.errors import NotEstimable
 
@@ -63,6 +63,7 @@ def strategies(result: Result) -> Figure:
                     axis.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
         axes[0, 0].set_ylabel(_label(result))
         axes[1, 0].set_ylabel("Difference\n(boosted − waiting)")
+        say_limits(figure, result, "Band")
         axes[0, -1].legend(*axes[0, -1].get_legend_handles_labels(), frameon=False, loc="best", fontsize=8)
     figure.alt_text = _alt(result, shown)  # type: ignore[attr-defined]
     return figure

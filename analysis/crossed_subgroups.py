@@ -19,6 +19,8 @@ from analysis.adjusted_model import (
     fit_model,
     interval_data,
     lacking,
+    not_modelled_notes,
+    observed_rows,
     trace_of,
 )
 from analysis.cohort import (
@@ -74,6 +76,11 @@ def crossed(
     kept = kept.exclude(lacking(kept, rows, needed))
     rows = rows.drop_nulls(list(needed)).sort("course_id")
     used, small = enough(rows, strata)
+    # Combinations have codes of their own: a stage that is left out is named as one.
+    labels = {s.code: f"stage: {s.label}" for s in strata}
+    left = observed_rows(rows, small, [float(horizon_day)], confidence)
+    seen = [{**r, "stratum": labels[r["stratum"]]} for r in left if r["denominator"]]
+    unmodelled = not_modelled_notes(rows, small, strata)
     alone = rows.filter(pl.col("stratum").is_in(list(small))).select("course_id")
     kept = kept.exclude(alone.with_columns(reason=pl.lit(f"stratum has {TOO_FEW}")))
     rows = rows.join(alone, on="course_id", how="anti").sort("course_id")
@@ -83,12 +90,14 @@ def crossed(
         "confirmation": "confirmed", "early_visits": "ignored", "booster_policy": "treatment_policy",
         "end_policy": "censor", "covariates": list(covariates), "factors": list(by), "horizon_day": [horizon_day],
         "cut_day": [round(k, 1) for k in cuts], "confidence": confidence,
+        "not_modelled": [labels[code] for code in small],
+        **({"blocks": _by_stage(cells, by, used)} if "stage" in by else {}),
     }  # fmt: skip
     return Result(
         question="subgroups",
         title=f"Response by day {horizon_day} by {', '.join(by)}, adjusted for {', '.join(covariates)}, drawn to what "
         "combinations share",
-        frame=frame_of(frame),
+        frame=frame_of([*frame, *seen]),
         settings=settings,
         attrition=kept.flow(),
         diagnostics=checks,
@@ -97,10 +106,22 @@ def crossed(
             f"({', '.join(label_of(f, 'factor') for f in factors)}) show in others, the more so the less it tells.",
             *exposure_note(*by, *covariates),
             "How much groups differ has a prior, half-normal with scale 1 on log hazards: few groups hardly tell it.",
+            *unmodelled,
             *told,
         ),
         draw=subgroup_figures.forest,
     )  # fmt: skip
+
+
+def _by_stage(cells: list[Stratum], by: tuple[str, ...], stages: list[Stratum]) -> list[dict[str, Any]]:
+    """Return by stage the combinations that stand together in a figure: label, without the stage, by code."""
+    at = by.index("stage")
+    made = []
+    for stage in stages:
+        mine = [(s.code, s.label.split(", ")) for s in cells if s.code.split(", ")[at] == stage.code]
+        held = {code: ", ".join(p for i, p in enumerate(parts) if i != at) for code, parts in mine}
+        made.append({"code": stage.code, "label": stage.label, "strata": held})
+    return made
 
 
 def drawn_across(

@@ -68,8 +68,8 @@ def describe(courses: Courses, *, by: By = "stage", weights: pl.DataFrame | None
     weights
         A frame ``course_id, weight``: how many courses like itself each stands for, e.g. from another program. With a
         column ``group`` the groups are compared instead of the strata of `by`, and a course may be in several, or
-        several times in one: :func:`analysis.seen_weights`, :func:`analysis.booster_weights`. Further columns of
-        numbers are described as well.
+        several times in one if a further column tells its rows apart: :func:`analysis.seen_weights`,
+        :func:`analysis.booster_weights`. Further columns of numbers are described as well.
 
     Returns
     -------
@@ -87,7 +87,8 @@ def describe(courses: Courses, *, by: By = "stage", weights: pl.DataFrame | None
     NotEstimable
         When no course is selected.
     UsageError
-        When a weight is missing, negative or not finite, or a row is of no course selected.
+        When a weight is missing, negative or not finite, a row is of no course selected or of a group there twice, or
+        there is none.
 
     References
     ----------

@@ -20,6 +20,8 @@ from analysis.adjusted_model import (
     fit_model,
     fit_pieces,
     lacking,
+    not_modelled_notes,
+    observed_rows,
     row_of_alike,
     with_enough,
 )
@@ -36,6 +38,7 @@ from analysis.cohort import (
     reduce,
     several,
 )
+from analysis.dose_given import doses_given
 from analysis.exposure import exposure_note
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
@@ -151,8 +154,11 @@ def dose_response(
     rows = rows.filter(pl.col("dose") > 0).drop_nulls(["dose", *covariates]).sort("course_id")
     if rows.height == 0 or rows["dose"].n_unique() < 2:
         raise NotEstimable("No dose is recorded, or all are the same: see doses in sessions (dose_viable_million).")
+    everybody = rows
     used, small = enough(rows, strata)
     rows = rows.filter(pl.col("stratum").is_in([s.code for s in used]))
+    alone = everybody.select("course_id").join(rows, on="course_id", how="anti")
+    kept = kept.exclude(alone.with_columns(reason=pl.lit(f"stratum has {TOO_FEW}")))
     doses = _doses(rows, at_million)
     design = design_of(rows, covariates) if covariates else no_design(rows)
     curve = fitted_curve(rows, design)
@@ -168,9 +174,13 @@ def dose_response(
         *_tests(curve, rows, design, used),
         *(row(c, f"response at {d:g} million", time_day=t, note=why)
           for c, why in small.items() for d in doses for t in days.tolist()),
+        *observed_rows(everybody, small, days.tolist(), confidence),
     ]  # fmt: skip
     low, high = (float(rows["dose"].quantile(q)) for q in (0.05, 0.95))  # type: ignore[arg-type]
-    grid = np.geomspace(low, high, 41)
+    grid = np.geomspace(low, high, 41).tolist()
+    drawn = curve_rows(curve, rows, used, grid, days[-1:], confidence, contrasts=False)
+    drawn += curve_rows(plain, rows, used, grid, days[-1:], confidence, unadjusted=True)
+    drawn += doses_given(rows, low, high)
     settings = {
         **common_settings(kept, strata, "dose_response", by),
         **chosen.settings,
@@ -185,6 +195,7 @@ def dose_response(
         "horizon_day": [int(d) for d in days],
         "confidence": confidence,
         "variance": "sandwich clustered by patient",
+        "not_modelled": list(small),
     }
     return Result(
         question="dose_response",
@@ -193,11 +204,12 @@ def dose_response(
         settings=settings,
         attrition=kept.flow(),
         diagnostics=_checks(curve, rows, design, used, doses, float(days[-1])),
-        curves=frame_of(curve_rows(curve, rows, used, grid.tolist(), days[-1:], confidence, contrasts=False)),
+        curves=frame_of(drawn),
         notes=(
             *exposure_note("dose", by, *covariates),
             f"Doses from {low:,.0f} to {high:,.0f} million are drawn, the 5th to the 95th percentile.",
             "Ends of the target censor: the risk is that of responding had nothing ended it.",
+            *not_modelled_notes(everybody, small, strata),
             *design.notes,
             *(f"Nobody was watched to day {d:.0f}: left out." for d in late),
         ),

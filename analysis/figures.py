@@ -79,8 +79,19 @@ def cumulative_incidence(result: Result) -> Figure:
         top.set_axisbelow(True)
         top.tick_params(labelbottom=False)
         _risk_table(table, result, shown)
+        if result.curves["low"].is_not_null().any():
+            where = any(
+                right - left > _WIDE_DAYS for left, right in result.regions.select("left_day", "right_day").rows()
+            )
+            say_limits(figure, result, "Band", "darker: the curve runs anywhere in it" if where else "")
     _describe(figure, result, shown)
     return figure
+
+
+def say_limits(figure: Figure, result: Result, what: str, more: str = "") -> None:
+    """Say at the foot of a figure what its bars or bands are: ``Bars: 95 % CI``, and `more` that belongs there."""
+    text = f"{what}: {100 * result.settings.get('confidence', 0.95):g} % CI"
+    figure.supxlabel(f"{text}; {more}" if more else text, x=0.99, ha="right", fontsize=7, color="#555555")
 
 
 def pixels_only(figure: Figure) -> bool:

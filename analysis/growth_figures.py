@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, _risk_table
-from analysis.trajectory_figures import _capital, _labels, limits_are
+from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, _risk_table, say_limits
+from analysis.trajectory_figures import _capital, _labels
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def smooth_change(result: Result) -> Figure:
                      linewidth=0.8)  # fmt: skip
         top.set_ylabel(f"Mean change from baseline\n({result.settings['unit_label']}, up is better)")
         top.set_title(_capital(str(result.settings["scale_label"])), loc="left", fontsize=9, fontweight="bold")
-        top.set_title(limits_are("band", result), loc="right", fontsize=7.5)
         top.tick_params(labelbottom=False)
         _risk_table(table, result, shown, "Still seen")
+        say_limits(figure, result, "Band")
     figure.alt_text = _alt_text(result, shown)  # type: ignore[attr-defined]
     return figure
 

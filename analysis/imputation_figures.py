@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _STYLE, _STYLES
-from analysis.trajectory_figures import limits_are
+from analysis.figures import _STYLE, _STYLES, say_limits
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -75,11 +74,9 @@ def tipping(result: Result) -> Figure:
         axes.set_xlabel(f"{taken} (0: missing at random)")
         axes.set_ylabel(f"Mean change at {result.settings['visit']}, better is up")
         axes.set_title(f"{name[:1].upper()}{name[1:]}", loc="left", fontsize=9, fontweight="bold")
-        ring = (
-            "○ tips: from here on 0 lies within the limits; " if any(at is not None for _, at in tips.values()) else ""
-        )
-        axes.set_title(ring + limits_are("band", result), loc="right", fontsize=7.5)
+        ring = "○ tips: from here on 0 lies within the limits" if any(at is not None for _, at in tips.values()) else ""
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        say_limits(figure, result, "Band", ring)
         axes.set_axisbelow(True)
         for k, (pair, grid) in enumerate(grids.items()):
             below = figure.add_subplot(places[1, k])

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, STATE_STYLE, _direct_labels, _risk_table, at_end
+from analysis.figures import (
+    _DAYS_A_MONTH,
+    _STYLE,
+    _STYLES,
+    STATE_STYLE,
+    _direct_labels,
+    _risk_table,
+    at_end,
+    say_limits,
+)
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -103,6 +112,8 @@ def _lines(result: Result, quantity: str, label: str, when: str, risk: str = "At
         top.set_axisbelow(True)
         top.tick_params(labelbottom=False)
         _risk_table(table, result, shown, risk, when)
+        if result.curves.filter(pl.col("quantity") == quantity)["low"].is_not_null().any():
+            say_limits(figure, result, "Band")
     return figure
 
 

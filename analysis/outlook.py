@@ -6,7 +6,6 @@ It describes what became of similar courses. It recommends nothing, and refuses 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,16 +21,16 @@ from analysis.outlook_likeness import (
     Floats,
     Seen,
     alike,
-    is_tissue,
     known_of,
     sorted_quantile,
 )
+from analysis.outlook_profile import check_profile, profiles_of
 from analysis.outlook_seen import by_visit, weight_check
 from analysis.outlook_support import quality_note, refusal, visits_without, why_too_few
 from analysis.outlook_validation import validate
 from analysis.result import Result, diagnostics_of, frame_of, row
 from registry import Courses
-from registry.errors import NotEstimable, UsageError, choose
+from registry.errors import NotEstimable, UsageError
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -51,6 +50,9 @@ def outlook(
     stage: str,
     age: float | None = None,
     sex: str | None = None,
+    diagnosis: str | None = None,
+    baseline: float | None = None,
+    product: str | None = None,
     tissue: str | None = None,
     donor: str | None = None,
     dose_million: float | None = None,
@@ -59,11 +61,12 @@ def outlook(
     confidence: float = 0.95,
     resamples: int = 200,
     seed: int = 1,
+    **others: object,
 ) -> Result:
     """Describe what became of courses like this one: a range of change and the chances of what can happen, by visit.
 
-    Courses of the same severity stage are weighted by how alike they are in what is named: a normal kernel on age and
-    on the logarithm of the dose, and a quarter of the weight where tissue, donor relation, route or sex differ.
+    Courses of the same severity stage are weighted by how alike they are in what is named: a normal kernel on age,
+    baseline and the logarithm of the dose, and a quarter of the weight for each other thing that differs.
 
     Parameters
     ----------
@@ -71,11 +74,14 @@ def outlook(
         From :meth:`registry.Registry.courses`.
     stage
         Severity stage at baseline, as in ``catalogue.stage``; the one thing that must be the same.
-    age, sex, tissue, donor, dose_million, route
-        What is known of the course. `tissue` is a cell source (``adipose_SVF``) or what its name begins with
-        (``adipose``); `dose_million` viable cells of the first session.
+    age, sex, diagnosis, baseline, product, tissue, donor, dose_million, route
+        What is known of the course. `baseline` is the score at the first session in points of 100, 0 best, of pain or
+        of the programme's first domain; `product` the clinic's name of it; `tissue` a cell source (``adipose_SVF``) or
+        what its name begins with (``adipose``); `dose_million` viable cells of the first session.
     definition
         Response definition; default: the programme's own.
+    others
+        Nothing else is taken: what is no field of a profile is refused with those there are.
 
     Returns
     -------
@@ -85,13 +91,14 @@ def outlook(
         at the judged visit before), ``share_response_lost``, ``share_worse``,
         ``end`` (shares of 1 of all due). `n` counts the courses behind a case, or those a share counts, and
         `denominator` of how many. ``similar`` gives how many courses like it that is: one just alike counts 1, others
-        less. Diagnostics: coverage of the 10-90 % range and discrimination for response, cross-validated by patient.
+        less. Diagnostics, cross-validated by patient: coverage of the 10-90 % range, calibration in the large and by
+        thirds of each share, discrimination for response.
 
     Raises
     ------
     NotEstimable
         When at every visit fewer than thirty courses are like it, or fewer than ten share a value that is named (a
-        number: within 10 years, or half to twice the dose) or all of them at once; the message says which.
+        number: within 10 years or 10 points, or half to twice the dose) or all of them at once; the message says which.
     UsageError
         When a value is not held by the registry; the message lists those that are.
 
@@ -116,12 +123,10 @@ def outlook(
     )
     domain = _domain(kept)
     con.execute("update cohort.outlook set domain = ?", [domain])
-    profile = con.sql(
-        "select course_id, stage, age_year, sex, origin, donor, route, dose_viable_million as dose "
-        "from course.profile semi join cohort.course using (course_id)"
-    ).pl()
-    named = {"age": age, "sex": sex, "tissue": tissue, "donor": donor, "dose_million": dose_million, "route": route}
-    _check_profile(profile, stage, named)
+    profile = profiles_of(kept, domain)
+    named = {"age": age, "sex": sex, "diagnosis": diagnosis, "baseline": baseline, "product": product,
+             "tissue": tissue, "donor": donor, "dose_million": dose_million, "route": route}  # fmt: skip
+    check_profile(profile, stage, named, others)
     (rows,) = reduce(kept, "reduction.outlook_visit")
     kept = kept.exclude(_not_behind(profile, rows, stage))
     mine = profile.filter(pl.col("stage") == stage)
@@ -143,7 +148,7 @@ def outlook(
         f"{k.replace('_', ' ')} {v if isinstance(v, str) else f'{v:g}'}" for k, v in named.items() if v is not None
     )
     support = [r["estimate"] for r in frame if r["quantity"] == "similar" and r["estimate"] is not None]
-    checks = [*validate(known, seen), weight_check(seen)]
+    checks = [*validate(known, seen, worse, confidence), weight_check(seen)]
     settings = {
         # Its rows are of all who are like it, not over strata: a small number among them hides itself alone.
         **common_settings(kept, [replace(s, code="all") for s in strata if s.code == stage], "outlook", "stage"),
@@ -202,24 +207,6 @@ def _worse_points(courses: Courses) -> float:
         "(select programme from course.profile semi join cohort.course using (course_id))"
     ).fetchone()
     return float(found[0]) if found and found[0] is not None else 10.0
-
-
-def _check_profile(profile: pl.DataFrame, stage: str, named: dict[str, Any]) -> None:
-    choose(stage, profile["stage"].drop_nulls().unique().sort().to_list(), "stage =")
-    for name, column in (("sex", "sex"), ("donor", "donor"), ("route", "route")):
-        if named[name] is not None:
-            choose(named[name], profile[column].drop_nulls().unique().sort().to_list(), f"{name} =")
-    if named["tissue"] is not None:
-        origins = profile["origin"].drop_nulls().unique().sort().to_list()
-        stems = sorted({o.split("_")[0] for o in origins} - set(origins))
-        if not any(is_tissue(o, named["tissue"]) for o in origins):
-            choose(named["tissue"], [*origins, *stems], "tissue =")
-    for name, most, what in (
-        ("age", 120, "in years, between 0 and 120"), ("dose_million", np.inf, "viable cells in millions, more than 0"),
-    ):  # fmt: skip
-        value = named[name]
-        if value is not None and not (isinstance(value, Real) and 0 < float(value) < most):
-            raise UsageError(f"{name} = {value!r} must be {what}.")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE
+from analysis.figures import _DAYS_A_MONTH, _STYLE, say_limits
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -40,10 +41,13 @@ def fan(result: Result) -> Figure:
     like = {d: f"{n:.0f}" for d, n in known.filter(quantity="similar").select("time_day", "estimate").iter_rows()}
     support = {d: like.get(d, "not shown") for d in days}
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(8.2, 3.8), layout="constrained")
+        # What is named of the course stands above the numbers that go with it.
+        figure.suptitle(textwrap.fill(result.title, 110), x=0.01, ha="left", fontsize=9, fontweight="bold")
         left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
         _draw_cases(left, known, days)
         _draw_shares(right, known, support)
+        say_limits(figure, result, "Bands and bars")
     cases = ", ".join(
         f"{label} {known.filter(quantity=quantity, time_day=days[-1])['estimate'].item():.0f}"
         for quantity, label, _, _ in _CASES
@@ -61,13 +65,16 @@ def _draw_cases(axes: Axes, known: pl.DataFrame, days: list[float]) -> None:
         axes.fill_between(
             months, curve["low"].to_numpy(), curve["high"].to_numpy(), color=colour, alpha=0.13, linewidth=0
         )
-        axes.plot(months, curve["estimate"], line, color=colour, linewidth=1.7, marker="o", markersize=3.5)
+        axes.plot(
+            months, curve["estimate"], line, color=colour, linewidth=1.7, marker="o", markersize=3.5, clip_on=False
+        )
         axes.annotate(label, (months[-1], curve["estimate"][-1]), xytext=(5, 0), textcoords="offset points",
                       color=colour, va="center", fontweight="bold", annotation_clip=False)  # fmt: skip
     axes.axhline(0, color="black", linewidth=0.7)
     axes.set_xlabel("Months since the first session")
     axes.set_ylabel("Improvement (points of 100)")
-    axes.set_xlim(left=0)
+    # The names stand beyond the axis, clear of its line at none.
+    axes.set_xlim(0, days[-1] / _DAYS_A_MONTH)
     axes.set_xticks([d / _DAYS_A_MONTH for d in days], [f"{d / _DAYS_A_MONTH:.0f}" for d in days])
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
 

@@ -13,9 +13,10 @@ Floats = NDArray[np.float64]
 
 # Fewer courses alike cannot carry a tenth percentile; one just alike counts 1, so the scale of weights counts too.
 FEWEST_ALIKE = 30.0
-# How far apart courses may be and still be alike, in years and log10: a weight of 0.6 at one of these, 0.14 at two.
-WIDTHS = {"age": 10.0, "dose_million": 0.3}
-# A course of another tissue, route, donor relation or sex still says something, but little.
+# How far apart courses may be and still be alike, in years, points and log10: a weight of 0.6 at one of these, 0.14 at
+# two.
+WIDTHS = {"age": 10.0, "baseline": 10.0, "dose_million": 0.3}
+# A course of another product, tissue, diagnosis, route, donor relation or sex still says something, but little.
 UNLIKE = 0.25
 # States of a target that does not go on under this course.
 OVER = ("ended", "dead", "treated_anew")
@@ -65,10 +66,11 @@ def is_tissue(origin: str, tissue: str) -> bool:
 def known_of(profile: pl.DataFrame, named: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """Return what likeness is judged by, for each course; not recorded: nan in numbers, empty in codes."""
     tissue = pl.col("origin")
-    if named["tissue"] is not None and named["tissue"] not in profile["origin"].unique().to_list():
+    if named.get("tissue") is not None and named["tissue"] not in profile["origin"].unique().to_list():
         tissue = tissue.str.split("_").list.first()
     columns = {
         "age": pl.col("age_year").cast(pl.Float64), "dose_million": pl.col("dose").cast(pl.Float64),
+        "baseline": pl.col("baseline").cast(pl.Float64), "diagnosis": pl.col("diagnosis"), "product": pl.col("product"),
         "sex": pl.col("sex"), "donor": pl.col("donor"), "route": pl.col("route"), "tissue": tissue,
     }  # fmt: skip
     out: dict[str, NDArray[Any]] = {}
@@ -98,7 +100,8 @@ def alike(known: dict[str, NDArray[Any]], one: dict[str, Any]) -> Floats:
 
 def widths_apart(name: str, values: Floats, one: float) -> Floats:
     """Return how many kernel widths numbers (n,) are from `one`, signed; nan where not recorded."""
-    return np.asarray((values - one if name == "age" else np.log10(values / one)) / WIDTHS[name], dtype=float)
+    apart = np.log10(values / one) if name == "dose_million" else values - one
+    return np.asarray(apart / WIDTHS[name], dtype=float)
 
 
 def weighted_quantile(values: Floats, weight: Floats, shares: Floats) -> Floats:

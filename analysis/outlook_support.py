@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.outlook_likeness import FEWEST_ALIKE, WIDTHS, Seen, widths_apart
-from analysis.outlook_validation import GAP, INSIDE, PREDICTED
+from analysis.outlook_validation import APART, GAP, INSIDE, PREDICTED, THIRDS
 
 Bools = NDArray[np.bool_]
 
@@ -21,9 +21,9 @@ _MIDDLE = [0.05, 0.95]
 def why_too_few(at: Seen, known: dict[str, NDArray[Any]], one: dict[str, Any]) -> str | None:
     """Return why the courses seen at a visit cannot stand for `one`; None if they can.
 
-    Each value named must be shared by ten of them: the same code, or a number within a kernel width (10 years; half to
-    twice the dose). All values at once by ten. And the weights must sum to thirty, where 1 is a course just alike.
-    `known` has what is named of all courses of the stage.
+    Each value named must be shared by ten of them: the same code, or a number within a kernel width (10 years; 10
+    points; half to twice the dose). All values at once by ten. And the weights must sum to thirty, where 1 is a course
+    just alike. `known` has what is named of all courses of the stage.
     """
     scored = at.scored
     there = {name: values[at.place[scored]] for name, values in known.items()}
@@ -53,6 +53,9 @@ def _not_shared(name: str, held: NDArray[Any], there: NDArray[Any], one: Any) ->
         low, high = np.quantile(told, _MIDDLE) if len(told) >= 2 * FEWEST_SHARING else (None, None)
         if name == "age":
             near, span = f"are within 10 years of age {one:g}", "of all nine in ten are {:.0f} to {:.0f} years old"
+        elif name == "baseline":
+            near = f"began within 10 points of {one:g}"
+            span = "of all nine in ten began at {:.0f} to {:.0f} of 100, 0 best"
         else:
             near, span = f"had half to twice {one:g} million cells", "of all nine in ten had {:.0f} to {:.0f} million"
         return f"{near}; {'hardly one has it recorded' if low is None else span.format(low, high)}"
@@ -102,8 +105,14 @@ def quality_note(support: list[float], checks: list[dict[str, Any]]) -> str:
         f"{100 * inside['value']:.0f} % were between failure and best case, where 80 % should be; response was "
         f"predicted within {100 * gap['value']:.1f} points of what was seen."
     )
-    return (
-        text
-        if inside["passed"] and gap["passed"]
-        else f"{text} That is outside what is accepted (70 to 90 %, 5 points)."
-    )
+    if not (inside["passed"] and gap["passed"]):
+        text += " That is outside what is accepted (70 to 90 %, 5 points)."
+    if off := [name.removeprefix(f"{THIRDS}: ") for name, c in found.items() if THIRDS in name and not c["passed"]]:
+        text += f" By thirds of what was predicted these were further off than chance: {', '.join(off)}."
+    apart = found.get(APART)
+    if apart is not None and not apart["passed"]:
+        text += (
+            " Who of the stage responds it tells no better than chance: what is named beside the stage hardly says "
+            f"(area under the curve {apart['value']:.2f})."
+        )
+    return text

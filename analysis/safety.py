@@ -130,6 +130,9 @@ def safety(
             *exposure_note(by),
             "Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least.",
             "Courses are watched to their last contact; who is never heard of again has told of no event.",
+            "Mean numbers are of those still watched: a death takes a course out of the count as leaving does, so that "
+            "they say how many events those alive have, and not how many a course has until its death. An end of the "
+            "target alone does not stop the watching.",
             "Limits are exact, of as many events as count like independent ones: where a few patients have many, they "
             "are wider. Two treated sides of one person count as two courses, and a year of both as two course-years.",
         ),

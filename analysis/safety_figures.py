@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, _direct_labels, _risk_table
+from analysis.figures import _DAYS_A_MONTH, _STYLE, _STYLES, _direct_labels, _risk_table, say_limits
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from analysis.result import Result
 
 _PANELS = {"first_event": "Courses with an event", "mean_events": "Mean number of\nevents per course"}
+
+
+_MARKS = ("o", "s", "^", "D", "v", "P")
+# Between the bars of two strata, as a share of the time drawn.
+_APART = 0.007
 
 
 def events(result: Result) -> Figure:
@@ -39,10 +44,12 @@ def events(result: Result) -> Figure:
         first, mean, table = figure.subplots(3, 1, sharex=True, height_ratios=heights)
         told = []
         for axes, (quantity, label) in zip((first, mean), _PANELS.items(), strict=True):
-            told.append(_panel(axes, known.filter(pl.col("quantity") == quantity), shown, last))
+            mine, days = (t.filter(pl.col("quantity") == quantity) for t in (known, result.frame))
+            told.append(_panel(axes, mine, days, shown, last))
             axes.set_ylabel(label)
         first.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         _risk_table(table, result, shown)
+        say_limits(figure, result, "Bars")
     shares = ", ".join(f"{text} {100 * value:.0f} %" for text, value in told[0])
     means = ", ".join(f"{text} {value:.2f}" for text, value in told[1])
     figure.alt_text = (  # type: ignore[attr-defined]
@@ -51,21 +58,29 @@ def events(result: Result) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, curves: pl.DataFrame, shown: list[dict[str, Any]], last: float) -> list[tuple[str, float]]:
-    """Draw the steps of each stratum with their band, and return what each reaches."""
+def _panel(
+    axes: Axes, curves: pl.DataFrame, told: pl.DataFrame, shown: list[dict[str, Any]], last: float
+) -> list[tuple[str, float]]:
+    """Draw the steps of each stratum with limits on the days told, and return what each reaches."""
     labels = []
     for i, stratum in enumerate(shown):
         curve = curves.filter(pl.col("stratum") == stratum["code"]).sort("time_day")
         if curve.height == 0:
             continue
         months = np.r_[0.0, curve["time_day"].to_numpy() / _DAYS_A_MONTH, last]
-        value, low, high = (
-            np.r_[0.0, (x := curve[c].cast(pl.Float64).fill_null(np.nan).to_numpy()), x[-1]]
-            for c in ("estimate", "low", "high")
-        )
-        axes.fill_between(months, low, high, step="post", color=stratum["colour"], alpha=0.12, linewidth=0)
+        steps = curve["estimate"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        value = np.r_[0.0, steps, steps[-1]]
         axes.step(months, value, where="post", color=stratum["colour"], linestyle=_STYLES[i % len(_STYLES)],
-                  linewidth=1.6)  # fmt: skip
+                  linewidth=1.7)  # fmt: skip
+        # Bands of many strata lie on each other: limits stand as bars on the days told, a little apart.
+        at = told.filter(
+            pl.col("stratum") == stratum["code"], pl.col("low").is_not_null(), pl.col("high").is_not_null()
+        )
+        day, middle, low, high = (at[c].to_numpy() for c in ("time_day", "estimate", "low", "high"))
+        x = day / _DAYS_A_MONTH - (len(shown) - 1 - i) * _APART * last
+        axes.vlines(x, low, high, color=stratum["colour"], linewidth=1.1)
+        axes.plot(x, middle, _MARKS[i % len(_MARKS)], color=stratum["colour"], markerfacecolor="white", markersize=4,
+                  clip_on=False)  # fmt: skip
         labels.append((float(value[-1]), stratum["label"], stratum["colour"]))
     axes.set_ylim(bottom=0)
     height = axes.get_ylim()[1]

@@ -55,6 +55,7 @@ def single_column(figure: Figure) -> Figure | None:
     figure.draw_without_rendering()
     for axes in figure.axes:
         _wrap(axes)
+    _wrap_around(figure)
     thin_counts(figure)
     figure.draw_without_rendering()
     return None if collisions(figure) else figure
@@ -119,6 +120,15 @@ def _wrap(axes: Axes) -> None:
         if text and "\n" not in text and max(box.width, box.height) > length:
             letters = max(int(len(text) * length / max(box.width, box.height)), 8)
             label.set_text("\n".join(textwrap.wrap(text, letters)))
+
+
+def _wrap_around(figure: Figure) -> None:
+    """Break what stands above or below all axes and is longer than the figure is wide."""
+    for text in figure.texts:
+        wide = text.get_window_extent().width
+        if wide > figure.bbox.width:
+            letters = max(int(0.95 * len(text.get_text()) * figure.bbox.width / wide), 8)
+            text.set_text("\n".join(textwrap.wrap(text.get_text(), letters)))
 
 
 def _thin(axes: Axes) -> None:

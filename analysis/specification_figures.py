@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE
+from analysis.figures import _DAYS_A_MONTH, _STYLE, say_limits
 from registry.errors import NotEstimable
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def specification_curve(result: Result) -> Figure:
         below.set_yticks(range(len(labels)), labels, fontsize=7)
         below.set_ylim(len(labels) - 0.5, -0.5)
         below.set_xticks([])
+        say_limits(figure, result, "Bars")
         below.set_xlabel(f"{len(order)} analyses, in order of their mean estimate")
         below.axhline(len(labels) - len({c[1] for c in choices}) - 0.5, color="#bbbbbb", linewidth=0.6)
     parts = []

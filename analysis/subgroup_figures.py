@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.figures import _DAYS_A_MONTH, _STYLE
+from analysis.figures import _DAYS_A_MONTH, _STYLE, say_limits
 from analysis.numerics.laws import normal_quantile
 from registry.errors import NotEstimable
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from analysis.result import Result
 
-_OWN, _POOLED = "#9aa5b1", "#0b5394"
+_OWN, _POOLED, _SEEN = "#9aa5b1", "#0b5394", "#a61c1c"
+_DOTS: Any = (0, (1.5, 1.2))
+_AS_SEEN = "not modelled: as seen, exact limits"
 # Where a name may stand beside its point, in points of 1/72 inch; further than this it has a line to it.
 _NEAR = 13.0
 _AROUND = ((0.0, 1.0), (0.0, -1.0), (1.0, 0.5), (-1.0, 0.5), (1.0, -0.5), (-1.0, -0.5))
@@ -27,48 +30,117 @@ _PLACES += [(r * dx, r * dy) for r in (18, 28, 40, 54, 70, 90) for dx, dy in _AR
 
 
 def forest(result: Result) -> Figure:
-    """Draw each group's adjusted share and what remains of it after partial pooling, the most precise first."""
+    """Draw each group's adjusted share and what remains of it after partial pooling, the most precise first.
+
+    Groups within stages stand in a block for each stage, with the middle that they are drawn to. A group that is not
+    modelled stands last, as it was seen.
+    """
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    wide = _wide(result).sort(pl.coalesce("high", "pooled_high") - pl.coalesce("low", "pooled_low"))
-    names = {s["code"]: s["label"] for s in result.settings["strata"]}
+    wide = _wide(result)
+    blocks = _blocks(result, wide)
     style: Any = _STYLE
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(7.2, 1.5 + 0.38 * wide.height), layout="constrained")
+        lines = wide.height + sum(head != "" for head, *_ in blocks)
+        figure = Figure(figsize=(7.2, 1.6 + 0.38 * lines), layout="constrained")
         axes = figure.subplots()
-        for i, r in enumerate(wide.iter_rows(named=True)):
-            if r["estimate"] is not None:
-                axes.plot([r["low"], r["high"]], [i - 0.14, i - 0.14], color=_OWN, linewidth=1.4)
-                axes.plot(r["estimate"], i - 0.14, "s", color=_OWN, markersize=4)
-            axes.plot([r["pooled_low"], r["pooled_high"]], [i + 0.14, i + 0.14], color=_POOLED, linewidth=2)
-            axes.plot(r["pooled"], i + 0.14, "o", color=_POOLED, markersize=5)
-            text = f"{100 * r['pooled']:.0f} % ({100 * r['pooled_low']:.0f}–{100 * r['pooled_high']:.0f})"
-            axes.annotate(text, (1.01, i), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
-        middle = result.frame.filter(pl.col("stratum") == "all", pl.col("quantity") == "pooled_response")
-        if middle.height and middle["estimate"][0] is not None:
-            axes.axvline(middle["estimate"][0], color="#bbbbbb", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        axes.set_yticks(
-            range(wide.height),
-            [f"{names.get(c, c)}  ({d:,})" for c, d in zip(wide["stratum"], wide["denominator"], strict=True)],
-        )
-        axes.set_ylim(wide.height - 0.5, -0.6)
-        low = float(wide.select(pl.min_horizontal("low", "pooled_low").min()).item())
-        high = float(wide.select(pl.max_horizontal("high", "pooled_high").max()).item())
-        axes.set_xlim(max(0.0, low - 0.15 * (high - low)), min(1.0, high + 0.15 * (high - low)))
+        ticks: list[tuple[float, str, bool]] = []
+        y = 0
+        for head, names, mine, middle in blocks:
+            if head:
+                ticks.append((y, head, True))
+                y += 1
+            if middle is not None:
+                axes.vlines(middle, y - 0.45, y + mine.height - 0.55, color="#999999", linewidth=0.9,
+                            linestyle=(0, (4, 3)), zorder=0)  # fmt: skip
+            for r in mine.iter_rows(named=True):
+                _group(axes, y, r)
+                ticks.append((y, f"{names.get(r['stratum'], r['stratum'])}  ({r['denominator']:,})", False))
+                y += 1
+        axes.set_yticks([t for t, *_ in ticks], [text for _, text, _ in ticks])
+        for label, (_, _, bold) in zip(axes.get_yticklabels(), ticks, strict=True):
+            label.set_fontweight("bold" if bold else "normal")
+        axes.set_ylim(y - 0.4, -0.7)
+        low = float(wide.select(pl.min_horizontal("low", "pooled_low", "seen_low").min()).item())
+        high = float(wide.select(pl.max_horizontal("high", "pooled_high", "seen_high").max()).item())
+        # The mark of a group in which nobody responded is seen whole.
+        left = max(0.0, low - 0.15 * (high - low)) if low > 0 else -0.02 * high
+        axes.set_xlim(left, min(1.0, high + 0.15 * (high - low)))
         # Whole per cent only: a tick at 2.5 % would be written as another.
         axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], min_n_ticks=3))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
         axes.set_xlabel(f"Response by {result.settings['horizon_day'][0] / _DAYS_A_MONTH:.0f} months, adjusted")
         axes.plot([], [], "o-", color=_POOLED, label="partially pooled")
         axes.plot([], [], "s-", color=_OWN, label="by itself")
-        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)
+        if wide["seen"].is_not_null().any():
+            axes.plot([], [], "D", color=_SEEN, markerfacecolor="white", linestyle=_DOTS, label=_AS_SEEN)
+        if any(middle is not None for *_, middle in blocks):
+            where = "middle of a stage" if len(blocks) > 1 else "middle"
+            axes.plot([], [], color="#999999", linewidth=0.9, linestyle=(0, (4, 3)), label=where)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, fontsize=8)
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    said = ", ".join(f"{names.get(c, c)} {100 * p:.0f} %" for c, p in zip(wide["stratum"], wide["pooled"], strict=True))
-    figure.alt_text = f"Adjusted response by group, partially pooled: {said}."  # type: ignore[attr-defined]
+        say_limits(figure, result, "Bars")
+    names = {s["code"]: s["label"] for s in result.settings["strata"]}
+    known = wide.drop_nulls("pooled")
+    said = ", ".join(f"{names.get(c, c)} {100 * p:.0f} %" for c, p in known.select("stratum", "pooled").iter_rows())
+    text = f"Adjusted response by group, partially pooled: {said}."
+    if unmodelled := _seen_said(wide, names):
+        text += f" Not modelled, as seen: {unmodelled}."
+    figure.alt_text = text  # type: ignore[attr-defined]
     return figure
+
+
+def _group(axes: Axes, y: float, r: dict[str, Any]) -> None:
+    """Draw one group at height `y` and write its number beside it."""
+    if r["seen"] is not None:
+        axes.plot([r["seen_low"], r["seen_high"]], [y, y], color=_SEEN, linewidth=1.4, linestyle=_DOTS)
+        axes.plot(r["seen"], y, "D", color=_SEEN, markerfacecolor="white", markersize=5, clip_on=False)
+        shown = [r["seen"], r["seen_low"], r["seen_high"]]
+    else:
+        if r["estimate"] is not None:
+            axes.plot([r["low"], r["high"]], [y - 0.14, y - 0.14], color=_OWN, linewidth=1.4)
+            axes.plot(r["estimate"], y - 0.14, "s", color=_OWN, markersize=4)
+        axes.plot([r["pooled_low"], r["pooled_high"]], [y + 0.14, y + 0.14], color=_POOLED, linewidth=2)
+        axes.plot(r["pooled"], y + 0.14, "o", color=_POOLED, markersize=5)
+        shown = [r["pooled"], r["pooled_low"], r["pooled_high"]]
+    value, low, high = (100 * v for v in shown)
+    text = f"{value:.0f} % ({low:.0f}–{high:.0f})"
+    axes.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
+
+
+def _blocks(result: Result, wide: pl.DataFrame) -> list[tuple[str, dict[str, str], pl.DataFrame, float | None]]:
+    """Return the groups in blocks: heading, names by code, rows with the most precise first, middle.
+
+    Precise is by the standard error on the scale of pooling, of the group's own number where it has one.
+    """
+    z = normal_quantile(0.5 + result.settings["confidence"] / 2)
+    errors = [
+        ((_scale(wide[f"{p}high"]) - _scale(wide[f"{p}low"])) / (2 * z)).alias(f"{p}error") for p in ("", "pooled_")
+    ]
+    order = wide.with_columns(errors).sort("error", "pooled_error", "seen", nulls_last=True)
+    middles = result.frame.filter(pl.col("stratum") == "all", pl.col("quantity").str.starts_with("pooled_response"))
+    middle = dict(middles.drop_nulls("estimate").select("quantity", "estimate").iter_rows())
+    made = []
+    for block in result.settings.get("blocks", ()):
+        mine = order.filter(pl.col("stratum").is_in(list(block["strata"])))
+        if mine.height:
+            made.append((block["label"], block["strata"], mine, middle.get(f"pooled_response in {block['code']}")))
+    if made:
+        return made
+    names = {s["code"]: s["label"] for s in result.settings["strata"]}
+    return [("", names, order, middle.get("pooled_response"))]
+
+
+def _scale(share: pl.Series) -> pl.Series:
+    return (-(1 - share.clip(1e-9, 1 - 1e-9)).log()).log()
+
+
+def _seen_said(wide: pl.DataFrame, names: dict[str, str]) -> str:
+    parts = wide.drop_nulls("seen").select("stratum", "seen", "seen_low", "seen_high").iter_rows()
+    return ", ".join(f"{names.get(c, c)} {100 * p:.0f} % ({100 * a:.0f} to {100 * b:.0f})" for c, p, a, b in parts)
 
 
 def funnel_plot(result: Result) -> Figure:
@@ -79,7 +151,8 @@ def funnel_plot(result: Result) -> Figure:
 
     from analysis.numerics.pooling import Funnel
 
-    wide = _wide(result)
+    every = _wide(result)
+    wide = every.drop_nulls("estimate")
     target = result.frame.filter(pl.col("quantity") == "funnel_target")["estimate"][0]
     phi = result.diagnostics.filter(pl.col("check") == "overdispersion of centres")["value"][0]
     made = Funnel(float(np.log(-np.log1p(-target))), np.zeros(0), float(phi))
@@ -98,7 +171,7 @@ def funnel_plot(result: Result) -> Figure:
         for i in range(wide.height):
             axes.plot(1 / error[i] ** 2, wide["estimate"][i], "o", color=_POOLED, markersize=5)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
-        axes.set_xlabel("Precision (1 / squared standard error)")
+        axes.set_xlabel("Precision: 1 / squared standard error of log(−log(1 − share))")
         axes.set_ylabel(f"Response by {result.settings['horizon_day'][0] / _DAYS_A_MONTH:.0f} months, adjusted")
         edges = [
             float(_share(e.min() if lower else e.max()))
@@ -107,9 +180,17 @@ def funnel_plot(result: Result) -> Figure:
         edges += [float(wide["estimate"].min()), float(wide["estimate"].max())]  # type: ignore[arg-type]
         room = 0.12 * (max(edges) - min(edges))
         axes.set_ylim(max(0.0, min(edges) - room), min(1.0, max(edges) + room))
-        _beside(axes, 1 / error**2, wide["estimate"].to_numpy(), wide["stratum"].to_list())
+        axes.set_xlim(max(0.0, 0.85 * (1 / error**2).min()), 1.1 * (1 / error**2).max())
         axes.set_title("Lines: 95 % (dashed) and 99.8 % of centres that are alike", fontsize=8, loc="left")
+        names = {s["code"]: s["label"] for s in result.settings["strata"]}
+        unmodelled = _seen_said(every, names)
+        if unmodelled:
+            foot = textwrap.fill(f"Not modelled, as seen with exact limits: {unmodelled}", 95)
+            figure.supxlabel(foot, x=0.01, ha="left", fontsize=7, color="#555555")
+        # Last: what else takes room would move the points from under their names.
+        _beside(axes, 1 / error**2, wide["estimate"].to_numpy(), wide["stratum"].to_list())
     text = f"Funnel of {wide.height} centres around {100 * target:.0f} %."
+    text += f" Not modelled, as seen: {unmodelled}." if unmodelled else ""
     figure.alt_text = text  # type: ignore[attr-defined]
     return figure
 
@@ -149,14 +230,17 @@ def _share(y: Any) -> Any:
 
 
 def _wide(result: Result) -> pl.DataFrame:
+    """Return a row a group that may be shown: its own number, the pooled one, or what was seen of it."""
     own = result.frame.filter(pl.col("quantity") == "response").drop_nulls("estimate")
-    pooled = result.frame.filter(pl.col("quantity") == "pooled_response", pl.col("stratum") != "all").drop_nulls(
-        "estimate"
-    )
-    # A small combination has a pooled number and none by itself.
-    both = pooled.select("stratum", "denominator", pooled="estimate", pooled_low="low", pooled_high="high").join(
+    pooled = result.frame.filter(pl.col("quantity") == "pooled_response", pl.col("stratum") != "all")
+    seen = result.frame.filter(pl.col("quantity") == "observed_share").drop_nulls("estimate")
+    # A small combination has a pooled number and none by itself; a group that is not modelled neither.
+    both = pooled.drop_nulls("estimate").select(
+        "stratum", "denominator", pooled="estimate", pooled_low="low", pooled_high="high"
+    ).join(
         own.select("stratum", "estimate", "low", "high"), on="stratum", how="left", maintain_order="left"
-    )
+    )  # fmt: skip
+    left = seen.select("stratum", "denominator", seen="estimate", seen_low="low", seen_high="high")
     if both.height == 0:
         raise NotEstimable("No group has a number that may be shown.")
-    return both
+    return pl.concat([both, left], how="diagonal")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from analysis import subgroup_figures
 from analysis.adjusted_model import Covariate
 from analysis.adjusted_response import adjusted_response
-from analysis.cohort import By, check_day, several
-from analysis.crossed_subgroups import crossed
+from analysis.cohort import By, Stratum, check_day, label_of, several, strata_of
+from analysis.crossed_subgroups import FACTORS, crossed
 from analysis.numerics.laws import normal_quantile
 from analysis.numerics.pooling import Funnel, Pooled, funnel, partial_pooling
 from analysis.result import Result, check, diagnostics_of, frame_of, row
@@ -39,7 +39,8 @@ def subgroups(
 
     Each group's share is standardised over the covariates of all courses (:func:`analysis.adjusted_response`); then the
     groups are taken as drawn from one distribution whose spread is estimated with them, so that a striking number of a
-    small group shrinks as far as chance explains it.
+    small group shrinks as far as chance explains it. A group in which too few responded to be modelled stands beside
+    them with what was seen of it.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ def subgroups(
     Returns
     -------
     Result
-        By group: ``response`` (adjusted), ``pooled_response`` and, for centres, ``funnel_z`` (beyond ±1.96 outside 95 %
+        By group: ``response`` (adjusted), ``pooled_response``, of one that is not modelled ``observed_share`` with
+        exact limits, and, for centres, ``funnel_z`` (beyond ±1.96 outside 95 %
         of like centres). For `all`: ``pooled_response`` of the distribution's middle, ``spread``, its standard
         deviation on the scale log(-log(1 - share)) (by stage: ``pooled_response in early``, ``spread in early``), and
         for centres ``funnel_target``, their common share. Of several factors: ``spread`` of each and of what
@@ -101,13 +103,16 @@ def subgroups(
         courses, covariates=chosen, definition=definition, by=by, horizon_day=(horizon_day,), confidence=confidence
     )
     rows = made.frame.filter(pl.col("quantity") == "response")
+    seen = made.frame.filter(pl.col("quantity") == "observed_share")
     frame, checks, known = drawn_together(rows, by, horizon_day, confidence)
     compared = by == "centre"
     settings = {**made.settings, "question": "subgroups", "horizon_day": [horizon_day]}
+    if len(parts) > 1:
+        settings["blocks"] = _by_stage(made.settings["strata"], strata_of(courses, "stage"))
     return Result(
         question="subgroups",
         title=f"Response by day {horizon_day} by {by}, adjusted for {', '.join(chosen)}, partially pooled",
-        frame=frame_of([*rows.to_dicts(), *frame]),
+        frame=frame_of([*rows.to_dicts(), *seen.to_dicts(), *frame]),
         settings=settings,
         attrition=made.attrition,
         diagnostics=pl.concat([made.diagnostics, *checks]),
@@ -116,6 +121,7 @@ def subgroups(
             "further out than the truth.",
             *((_NO_VERDICT,) if compared else ()),
             *made.notes,
+            *_drawn_by_others(seen, by),
         ),
         draw=subgroup_figures.funnel_plot if compared else subgroup_figures.forest,
     )
@@ -124,6 +130,29 @@ def subgroups(
 def _apart(covariates: tuple[str, ...], groups: tuple[str, ...]) -> None:
     if set(covariates) & set(groups):
         raise UsageError(f"covariates = {covariates} must not name what separates the groups: {' and '.join(groups)}.")
+
+
+def _drawn_by_others(seen: pl.DataFrame, by: str) -> tuple[str, ...]:
+    """Return the note on how groups that are not modelled get a pooled number; none where there are none, or no way."""
+    if seen["estimate"].is_null().all() or not set(by.split("_by_")) <= {*FACTORS}:
+        return ()
+    names = [*by.split("_by_"), *([] if "stage" in by.split("_by_") else ["stage"])]
+    return (
+        "The middle and the spread are of the groups modelled, so that they say nothing of the others. "
+        f"by={tuple(names)} has a pooled number of each combination, of those in which nobody responded too.",
+    )
+
+
+def _by_stage(strata: list[dict[str, Any]], stages: list[Stratum]) -> list[dict[str, Any]]:
+    """Return by stage, in their order, the groups that stand together in a figure: label by code."""
+    made = []
+    for stage in stages:
+        mine = {s["code"]: s["label"] for s in strata if s["code"].endswith(f" in {stage.code}")}
+        if mine:
+            end = f" in {label_of(stage.code, 'stage')}"
+            held = {code: label.removesuffix(end) for code, label in mine.items()}
+            made.append({"code": stage.code, "label": stage.label, "strata": held})
+    return made
 
 
 def drawn_together(

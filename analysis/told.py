@@ -39,6 +39,7 @@ def is_share(quantity: str, settings: dict[str, Any]) -> bool:
     starts = (
         "response", "pooled_response", "unadjusted", "funnel_target", "share", "end", "loss_or_end", "range",
         "courses_with_event", "first_event", "goal", "reached_as", "death", "seen", "ever", "at_",
+        "observed_share",
     )  # fmt: skip
     return quantity.startswith(starts) or " → " in quantity
 

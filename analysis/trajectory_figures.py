@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.disclosure import HIDDEN
-from analysis.figures import _STYLE, _STYLES, SINCE_FIRST, with_mark
+from analysis.figures import _STYLE, _STYLES, SINCE_FIRST, say_limits, with_mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,9 +83,9 @@ def _by_visit(result: Result, label: str, title: str) -> Figure:
         _labels(top, ends, last)
         top.set_ylabel(label)
         top.set_title(title, loc="left", fontsize=9, fontweight="bold")
-        top.set_title(limits_are("bars", result), loc="right", fontsize=7.5)
         top.tick_params(labelbottom=False)
         _table(table, result, shown)
+        say_limits(figure, result, "Bars")
     return figure
 
 
@@ -120,11 +120,6 @@ def _steps(months: Floats, of: int, last: float) -> Floats:
     gaps = np.diff(months)
     nearest = np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf))
     return np.where(months > 0, np.minimum(0.010 * last, 0.25 * nearest / max(of - 1, 1)), 0.0)
-
-
-def limits_are(what: str, result: Result) -> str:
-    """Return what bars or bands of a figure show."""
-    return f"{what}: {100 * result.settings['confidence']:g} % CI"
 
 
 def _labels(axes: Axes, ends: list[End], last: float) -> None:

@@ -52,7 +52,7 @@ def place_weights(courses: Courses, by: str, weights: pl.DataFrame) -> Weighted:
     Raises
     ------
     UsageError
-        When a course selected has no weight, or a weight is none.
+        When there is no row, a course selected has no weight, a weight is none, or a row of a group is there twice.
     """
     added = _checked(weights)
     grouped = "group" in weights.columns
@@ -101,6 +101,14 @@ def _checked(weights: pl.DataFrame) -> list[str]:
     text = [c for c in ("weight", *others) if not (weights.schema[c].is_numeric() or weights.schema[c] == pl.Boolean)]
     if text:
         raise UsageError(f"weights: {', '.join(text)} must be numbers.")
+    if weights.is_empty():
+        raise UsageError("weights has no row: nobody would be described. Give each course that shall count a row.")
+    if "group" in weights.columns and (twice := weights.height - weights.unique().height):
+        raise UsageError(
+            f"weights: {twice:,} {'row repeats' if twice == 1 else 'rows repeat'} another in every column, so that a "
+            "course would count twice in its group. Keep one, weights.unique(); where a course is in a group more than "
+            "once, as with decisions on several days, a column of numbers, the day, tells its rows apart."
+        )
     weight = weights["weight"].cast(pl.Float64)
     for bad, what in (
         (weight.is_null() | weight.is_nan() | weight.is_infinite(), "missing or not finite: who shall not count has 0"),

@@ -68,6 +68,13 @@ def analyse(
     stage: Annotated[str | None, typer.Option(help="Of an outlook: severity stage.")] = None,
     age: Annotated[float | None, typer.Option(help="Of an outlook: age in years.")] = None,
     sex: Annotated[str | None, typer.Option(help="Of an outlook: sex.")] = None,
+    like_diagnosis: Annotated[
+        str | None, typer.Option(help="Of an outlook: diagnosis, others counting less; --diagnosis leaves them out.")
+    ] = None,
+    baseline: Annotated[
+        float | None, typer.Option(help="Of an outlook: score at the first session, points of 100, 0 best.")
+    ] = None,
+    product: Annotated[str | None, typer.Option(help="Of an outlook: product, as the clinic names it.")] = None,
     tissue: Annotated[str | None, typer.Option(help="Of an outlook: cell source, e.g. adipose.")] = None,
     donor: Annotated[str | None, typer.Option(help="Of an outlook: donor relation, e.g. autologous.")] = None,
     dose_million: Annotated[float | None, typer.Option(help="Of an outlook: viable cells, millions.")] = None,
@@ -125,6 +132,8 @@ def analyse(
         "stage": stage,
         "age": age,
         "sex": sex,
+        "baseline": baseline,
+        "product": product,
         "tissue": tissue,
         "donor": donor,
         "dose_million": dose_million,
@@ -139,6 +148,10 @@ def analyse(
         "related_to": related_to,
     }
     options = answers.options_of(getattr(analysis, question.name), given, answers.typed(context, given))
+    if like_diagnosis is not None:
+        if question is not Question.outlook:
+            raise typer.BadParameter(f"--like-diagnosis is not an option of {question.value}.")
+        options["diagnosis"] = like_diagnosis
     try:
         result = getattr(analysis, question.name)(courses, **options)
     except NotEstimable as error:

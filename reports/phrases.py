@@ -188,6 +188,9 @@ _NOTES = (
        "independent ones: where a few patients have many, they are wider."),
     N_("Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least."),
     N_("Courses are watched to their last contact; who is never heard of again has told of no event."),
+    N_("Mean numbers are of those still watched: a death takes a course out of the count as leaving does, so that "
+       "they say how many events those alive have, and not how many a course has until its death. An end of the "
+       "target alone does not stop the watching."),
     N_("Limits are exact, of as many events as count like independent ones: where a few patients have many, they are "
        "wider. Two treated sides of one person count as two courses, and a year of both as two course-years."),
     N_("Whoever set a low goal attains it more easily: shares compare what was reached with what was hoped for."),
@@ -324,6 +327,9 @@ _FIGURES = (
     N_("response"),
     N_("Months since the first session"),
     N_("%(when)s ([c]: hidden, few)"),
+    N_("Band: %(level)s CI"),
+    N_("Band: %(level)s CI; darker: the curve runs anywhere in it"),
+    N_("Bars: %(level)s CI"),
     N_("Months since the decision"),
     N_("Cumulative incidence of %(event)s"),
     N_("Probability of being in response"),

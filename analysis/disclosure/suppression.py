@@ -75,7 +75,9 @@ def _says_more(result: Result, small: pl.Expr, main: list[str]) -> pl.Expr:
     beside &= pl.col("quantity").eq("range") | pl.col("quantity").str.starts_with("difference")
     # A test, or a number, over strata some of which are hidden would say something about them.
     whole = "all" not in [s["code"] for s in result.settings.get("strata", ())]
-    overall = (pl.col("stratum") == "all") & pl.lit(len(main) > 0 and whole)
+    # A stratum that is not modelled is in no number over all, and says nothing through it.
+    inside = set(main) - set(result.settings.get("not_modelled", ()))
+    overall = (pl.col("stratum") == "all") & pl.lit(len(inside) > 0 and whole)
     return (pl.col("quantity").str.starts_with("difference") & given_away) | overall | beside
 
 

@@ -135,6 +135,21 @@ def test_bands_figure_estimand_and_command(knees, sick_get_more, tmp_path):
     assert (bands["n"] <= bands["denominator"]).all() and bands["estimate"].null_count() == 0
     figure = result.plot()
     assert "by dose" in figure.alt_text and "Early" in figure.alt_text
+    top, below = figure.axes
+    words = "thin line: not adjusted; triangles: knots of the curve"
+    assert figure._supxlabel.get_text() == f"Band: 95 % CI; {words}"
+    (knots,) = (line for line in top.lines if line.get_marker() == "^")
+    assert knots.get_xdata().tolist() == result.settings["knots_million"]
+    # A thick line a stratum, and a thin one for the same not adjusted, ending elsewhere.
+    thick, thin = ([line for line in top.lines if line.get_linewidth() == width] for width in (1.8, 0.7))
+    assert len(thick) == len(thin) >= 2
+    assert any(abs(a.get_ydata()[-1] - b.get_ydata()[-1]) > 0.01 for a, b in zip(thick, thin, strict=True))
+    heights = [bar.get_height() for bar in below.patches]
+    given = result.curves.filter(pl.col("quantity").str.starts_with("doses given"))
+    assert heights == given["n"].to_list() and 0.85 < sum(heights) / given["denominator"][0] < 0.95
+    smallest = int(min(heights)) + 1
+    few = sum(n < smallest for n in heights)
+    assert few and len(result.suppress(smallest).plot().axes[1].patches) == len(heights) - few
     assert "each dose of" in estimand(result)["value"][0]
     assert result.suppress().frame.height
     out = tmp_path / "dose.png"

@@ -1,5 +1,7 @@
 """Flow of courses as a figure: the numbers of the attrition log in words, small ones together, strata that add up."""
 
+import dataclasses
+
 import polars as pl
 import pytest
 
@@ -31,6 +33,37 @@ def test_of_a_suppressed_result_small_reasons_stand_together_and_no_stratum_besi
     shown = told.suppress().plot_flow().alt_text
     assert "other reasons together: 5" in shown and "baseline" not in shown
     assert "Early" not in shown and "Late" not in shown and "Early: 3; Late: 60" in told.plot_flow().alt_text
+
+
+def seen_at(strata: dict[str, list[int]], used: dict[str, int]) -> Result:
+    """A result that knows who was seen at 90 and 365 days, of all of the stratum."""
+    days = (90.0, 365.0)
+    rows = [row(s, "seen", time_day=d, n=n, denominator=used[s]) for s, ns in strata.items()
+            for d, n in zip(days, ns, strict=True)]  # fmt: skip
+    return dataclasses.replace(made({}, used, sum(used.values())), at_risk=frame_of(rows))
+
+
+def test_a_flow_ends_with_who_was_seen_at_each_planned_visit():
+    told = seen_at({"early": [35, 30], "late": [20, 12]}, {"early": 40, "late": 23})
+    figure = told.plot_flow()
+    assert figure.alt_text.endswith(
+        "Early: 40; seen at 3 months: 35 of 40 due; seen at 12 months: 30 of 40 due; "
+        "Late: 23; seen at 3 months: 20 of 23 due; seen at 12 months: 12 of 23 due."
+    )
+    figure.canvas.draw()
+    boxes = [t.get_window_extent() for t in figure.axes[0].texts if t.get_text()]
+    assert not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+    assert all(figure.bbox.y0 <= b.y0 for b in boxes)
+    assert "seen" not in made({}, {"early": 40, "late": 23}, 63).plot_flow().alt_text
+
+
+def test_over_all_strata_a_visit_is_not_told_at_which_one_is_hidden():
+    """The strata do not stand in the flow, so that who was seen is told of all: at a year it would give away the 3."""
+    told = seen_at({"early": [35, 30], "late": [20, 3]}, {"early": 40, "late": 23})
+    told = dataclasses.replace(told, frame=made({}, {"early": 40, "late": 40}, 63).frame)
+    whole, left = (r.plot_flow().alt_text for r in (told, told.suppress()))
+    assert "seen at 3 months: 55 of 63 due; seen at 12 months: 33 of 63 due" in whole
+    assert "seen at 3 months: 55 of 63 due" in left and "12 months" not in left
 
 
 def test_strata_that_do_not_add_up_to_the_courses_used_are_not_parts_of_them():

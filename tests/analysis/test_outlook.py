@@ -1,5 +1,6 @@
 """What to expect: percentiles and chances of similar courses, validated, and refused without support."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,7 +13,7 @@ from analysis.outlook import quantile_limits, rows_of, share_limits
 from analysis.outlook_likeness import Seen, alike, weighted_quantile
 from analysis.outlook_seen import weighted_for_observation
 from analysis.outlook_support import why_too_few
-from analysis.outlook_validation import auc
+from analysis.outlook_validation import _within_folds, auc, calibration, chances, discrimination
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
@@ -126,6 +127,95 @@ def test_the_range_holds_eight_in_ten_of_courses_it_was_not_made_from(knees):
     assert checks.filter(check="calibration in the large")["passed"].item()
 
 
+def test_a_product_a_diagnosis_and_a_baseline_are_named_like_the_rest(knees):
+    """Weights as told: 1 for the same product, a quarter for another; of the baseline a normal kernel of ten points."""
+    result = outlook(knees, stage="moderate", product="SVF", resamples=20)
+    like, all_alike = number(result, "similar"), number(outlook(knees, stage="moderate", resamples=20), "similar")
+    assert 0.25 * all_alike["estimate"] < like["estimate"] < 0.7 * all_alike["estimate"]
+    assert result.title.endswith("product SVF") and result.settings["profile"]["product"] == "SVF"
+    gone = knees.registry.con.sql(
+        "select course_id, 'taken out' as reason from course.profile where stage = 'moderate' and product = 'SVF'"
+    ).pl()
+    with pytest.raises(NotEstimable, match="have product SVF; at least 10 have AD-MSC, BMAC, UC-MSC"):
+        outlook(knees.exclude(gone), stage="moderate", product="SVF", resamples=20)
+    # A single diagnosis is shared by all.
+    same = outlook(knees, stage="moderate", diagnosis="primary_OA", resamples=20)
+    assert number(same, "similar")["estimate"] == all_alike["estimate"]
+    low, high = (outlook(knees, stage="moderate", baseline=b, resamples=20) for b in (45, 65))
+    # Who begins worse has more to gain.
+    assert number(high, "typical_case")["estimate"] > number(low, "typical_case")["estimate"]
+    with pytest.raises(
+        NotEstimable, match=r"began within 10 points of 2; of all nine in ten began at \d+ to \d+ of 100"
+    ):
+        outlook(knees, stage="moderate", baseline=2, resamples=20)
+
+
+def test_how_alike_a_baseline_is_goes_by_points():
+    near = alike({"baseline": np.array([60.0, 70.0, 40.0])}, {"baseline": 60.0})
+    assert near == pytest.approx([1.0, np.exp(-0.5), np.exp(-2.0)])
+
+
+def test_calibration_by_thirds_by_hand():
+    """Thirty of one fold: predicted 10, 50 and 90 % by third; seen 5, 5 and 5 of ten."""
+    score, half = np.repeat([0.1, 0.5, 0.9], 10), np.tile([0.0, 1.0], 15)
+    one = np.zeros(30, dtype=int)
+    off = calibration("worse", score, half, np.ones(30), one)
+    assert off["value"] == pytest.approx(0.4) and not off["passed"]
+    assert off["note"] == "predicted 10, 50, 90 %, seen 50, 50, 50 %, from the lowest third"
+    # Five in ten where four are expected is what chance leaves; that of a hundred times as many is not.
+    near = np.repeat([0.4, 0.5, 0.6], 10)
+    assert calibration("worse", near, half, np.ones(30), one)["passed"]
+    many = [np.repeat(v, 100) for v in (near, half)]
+    assert not calibration("worse", *many, np.ones(3000), np.zeros(3000, dtype=int))["passed"]
+    few = calibration("worse", score, np.r_[half[:26], np.zeros(4)], np.ones(30), one)
+    assert few["value"] is None and few["passed"] and "not told" in few["note"]
+
+
+def test_thirds_are_of_each_fold_since_folds_differ_by_what_was_left_out():
+    """Two folds with the same thirds, all of one predicted ten points above the other: each third has both."""
+    half = np.tile([0.0, 1.0], 30)
+    score = np.r_[np.repeat([0.3, 0.5, 0.7], 10), np.repeat([0.4, 0.6, 0.8], 10)]
+    found = calibration("worse", score, half, np.ones(60), np.repeat([0, 1], 30))
+    assert found["note"].startswith("predicted 35, 55, 75 %")
+
+
+def test_whose_each_chance_is_and_who_has_it():
+    at = at_visit(np.array([30.0, -20.0, np.nan, np.nan]))
+    at = dataclasses.replace(at, state=np.array(["in_response", "no_response", "ended", "not_seen"]),
+                             sustained=np.array([1.0, 0.0, np.nan, np.nan]), stands_for=np.array([2.0, 1.0, 1.0, 0.0]))  # fmt: skip
+    held = [(t.event.tolist(), t.stands.tolist()) for t in chances(at, 12.68)]
+    yes, no = [True, False, False, False], [2.0, 1.0, 0.0, 0.0]
+    assert held[0] == held[1] == (yes, no)
+    assert held[3] == ([False, True, False, False], no)
+    assert held[4] == ([False, False, True, False], [1.0] * 4)
+
+
+def test_discrimination_no_better_than_chance_is_said_and_does_not_pass():
+    """Hanley & McNeil 1982, eq. 2: an area of one half of 20 and 20 has a standard error of 0.0924."""
+    event, fold = np.tile([True, False], 20), np.zeros(40, dtype=int)
+    area, error = _within_folds(np.zeros(40), event, fold)
+    # 0.25 + 19 (1/3 - 1/4) twice, over 400.
+    assert (area, error) == (0.5, pytest.approx(np.sqrt((0.25 + 2 * 19 * (1 / 3 - 1 / 4)) / 400)))
+    (none,) = discrimination(np.zeros(40), event, fold, 0.95)
+    assert not none["passed"] and "no better than chance" in none["note"]
+    (all_told,) = discrimination(event.astype(float), event, fold, 0.95)
+    assert all_told["passed"] and all_told["value"] == 1.0 and ": better than chance" in all_told["note"]
+    (against,) = discrimination(1 - event.astype(float), event, fold, 0.95)
+    assert not against["passed"]
+
+
+def test_an_outlook_says_plainly_where_what_is_named_hardly_tells(knees):
+    result = outlook(knees, stage="moderate", age=62, resamples=20)
+    apart = result.diagnostics.filter(check="discrimination within the stage").row(0, named=True)
+    assert not apart["passed"]
+    (told,) = (n for n in result.notes if n.startswith("Rests on"))
+    assert "it tells no better than chance" in told and f"curve {apart['value']:.2f}" in told
+    thirds = result.diagnostics.filter(pl.col("check").str.starts_with("calibration by thirds: "))
+    shares = ["in response", "sustained", "response lost", "worse", "ended"]
+    assert [c.split(": ")[1] for c in thirds["check"]] == shares
+    assert thirds["value"][0] is not None
+
+
 def test_it_refuses_where_nobody_is_alike(knees):
     with pytest.raises(NotEstimable, match=r"none of .* within 10 years of age 119; of all nine in ten are"):
         outlook(knees, stage="moderate", age=119, dose_million=900_000, resamples=20)
@@ -224,6 +314,11 @@ def test_its_figure_hides_what_is_of_few_and_nothing_else(knees):
         ({"stage": "early", "age": 620}, "in years"),
         ({"stage": "early", "dose_million": 0}, "more than 0"),
         ({"stage": "early", "resamples": 3}, "at least 20"),
+        ({"stage": "early", "age": True}, "age = True must be in years"),
+        ({"stage": "early", "baseline": 101}, "0 best to 100 worst"),
+        ({"stage": "early", "product": "SFV"}, "product = 'SFV' is not known. Did you mean 'SVF'"),
+        ({"stage": "early", "diagnosis": "primary_AO"}, "Did you mean 'primary_OA'"),
+        ({"stage": "early", "prodct": "SVF"}, "the profile field 'prodct' is not known. Did you mean 'product'"),
     ],
 )
 def test_a_wrong_value_is_told_with_those_there_are(knees, options, says):
@@ -235,6 +330,16 @@ def test_it_says_that_it_recommends_nothing_and_its_figure_says_its_numbers(knee
     result = outlook(knees, stage="early", age=55, resamples=20)
     assert "not a recommendation" in result.notes[0]
     assert "best case" in result.plot().alt_text
+
+
+def test_its_figure_names_the_profile_and_its_names_stand_clear_of_the_line_at_none(knees):
+    figure = outlook(knees, stage="early", age=55, product="SVF", resamples=20).plot()
+    assert figure._suptitle.get_text() == "What became of courses like this one: Early, age 55, product SVF"
+    assert figure._supxlabel.get_text() == "Bands and bars: 95 % CI"
+    FigureCanvasAgg(figure).draw()
+    left = figure.axes[0]
+    names = [t for t in left.texts if t.get_text().endswith("case")]
+    assert len(names) == 3 and all(super(type(t), t).get_window_extent().x0 >= left.bbox.x1 for t in names)
 
 
 def test_its_figure_has_its_ticks_at_the_visits_and_labels_that_do_not_touch(knees):

@@ -9,6 +9,7 @@ from scipy import optimize, stats
 from analysis import goals, safety, safety_by_grade
 from analysis.disclosure.complementary import given_away
 from analysis.numerics.exact import exact_rate, exact_share
+from analysis.numerics.recurrent import mean_cumulative_function
 from registry.errors import NotEstimable, UsageError
 
 
@@ -60,6 +61,13 @@ def test_the_mean_number_by_the_horizon_is_events_per_course_when_nobody_leaves_
     result = safety(everybody, by="all", horizon_day=(1,))
     n, of = result.frame.filter(quantity="mean_events").select("n", "denominator").row(0)
     assert result.frame.filter(quantity="mean_events")["estimate"].item() == pytest.approx(n / of, rel=0.02)
+
+
+def test_a_death_censors_the_mean_number_and_the_answer_says_so(everybody):
+    """Of two courses one dies without an event on day 1, the other has one on day 2: 1 of those alive, 1/2 until death."""
+    curve = mean_cumulative_function([1, 2], [0.0, 0.0], [1.0, 2.0], [0, 1])
+    assert curve.mean.tolist() == [1.0]
+    assert any("a death takes a course out of the count as leaving does" in n for n in safety(everybody).notes)
 
 
 def test_where_nothing_was_seen_the_answer_is_an_upper_limit_not_silence(everybody):
@@ -154,6 +162,16 @@ def test_of_no_first_event_the_limit_is_that_of_those_watched_so_long(everybody)
     watched = int(none["note"].split("; ")[1].split(" ")[0].replace(",", ""))
     assert none["estimate"] == 0 and none["high"] == pytest.approx(1 - 0.025 ** (1 / watched))
     assert watched < none["denominator"]
+
+
+def test_limits_of_strata_stand_apart_in_the_figure_with_marks_that_need_no_colour(everybody):
+    figure = safety(everybody, by="programme", confidence=0.9).plot()
+    assert figure._supxlabel.get_text() == "Bars: 90 % CI"
+    first = figure.axes[0]
+    marks = [line for line in first.lines if line.get_marker() not in ("None", None, "")]
+    assert len(marks) > 1 and len({m.get_marker() for m in marks}) == len(marks)
+    ends = [float(m.get_xdata()[-1]) for m in marks]
+    assert len({round(x, 6) for x in ends}) == len(ends)
 
 
 def test_the_figure_tells_first_events_and_means(everybody):

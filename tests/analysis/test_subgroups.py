@@ -132,6 +132,105 @@ def test_names_of_centres_of_one_size_do_not_lie_on_each_other(knees):
     assert len(boxes) == 24 and not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
+# --- groups in which nobody responded ---------------------------------------------------------------------------------
+
+
+def without_responses(courses, by: str, code: str):
+    """The same courses but for those of a group that responded."""
+    adjusted_response(courses, by=by, covariates=("age",))
+    rows = courses.registry.con.sql("from reduction.response_covariate").pl()
+    gone = rows.filter(pl.col("stratum") == code, pl.col("kind") == "response").select("course_id")
+    assert gone.height
+    return courses.exclude(gone.with_columns(reason=pl.lit("responded")))
+
+
+def test_a_group_in_which_nobody_responded_is_shown_as_it_was_seen(knees):
+    worst = "adipose_expanded"
+    result = subgroups(without_responses(knees, "origin", worst), by="origin")
+    own, seen = (of(result, q, worst).row(0, named=True) for q in ("response", "observed_share"))
+    assert own["n"] == 0 and own["denominator"] > 50 and own["estimate"] is None
+    # Clopper & Pearson of none of n: the upper limit is 1 - (alpha / 2)^(1 / n).
+    assert (seen["estimate"], seen["low"]) == (0.0, 0.0) and seen["denominator"] == own["denominator"]
+    assert seen["high"] == pytest.approx(1 - 0.025 ** (1 / seen["denominator"]))
+    assert of(result, "observed_share").drop_nulls("estimate").height == 1
+    named = [n for n in result.notes if n.startswith("Not modelled")]
+    assert len(named) == 1 and "responses: adipose expanded. They are in no" in named[0]
+    assert any(n.endswith("of those in which nobody responded too.") for n in result.notes)
+    assert not any("so that one without any has an estimate" in n for n in result.notes)
+    assert "0 % (95 % CI 0 to" in result.say("observed_share", worst)
+    # It leaves, and nothing over all is hidden for its sake.
+    left = result.suppress()
+    assert of(left, "observed_share", worst)["high"].item() == seen["high"]
+    assert of(left, "pooled_response", "all")["estimate"].item() is not None
+
+
+def test_a_group_of_one_or_two_responses_hides_itself_and_no_number_over_all(knees):
+    whole = without_responses(knees, "origin", "adipose_expanded")
+    rows = knees.registry.con.sql("from reduction.response_covariate").pl()
+    both = set(rows.filter(pl.col("stratum") == "adipose_expanded", pl.col("kind") == "response")["course_id"][:2])
+    gone = knees.ids.filter(~knees.ids.is_in(whole.ids.to_list()) & ~knees.ids.is_in(list(both)))
+    few = knees.exclude(pl.DataFrame({"course_id": gone}).with_columns(reason=pl.lit("responded")))
+    result = subgroups(few, by="origin")
+    assert of(result, "response", "adipose_expanded")["n"].item() == 2
+    left = result.suppress()
+    shown = of(left, "observed_share", "adipose_expanded").row(0, named=True)
+    assert shown["estimate"] is None and shown["high"] is None and shown["n"] is None
+    assert of(left, "pooled_response", "all")["estimate"].item() is not None
+
+
+def test_the_forest_has_a_mark_of_its_own_for_it_and_the_funnel_names_it(knees):
+    result = subgroups(without_responses(knees, "origin", "adipose_expanded"), by="origin")
+    figure = result.plot()
+    (axes,) = figure.axes
+    words = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert "not modelled: as seen, exact limits" in words
+    marks = [line for line in axes.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    assert [float(m.get_xdata()[0]) for m in marks] == [0.0]
+    assert axes.get_yticklabels()[-1].get_text().startswith("adipose expanded  (")
+    assert "Not modelled, as seen: adipose expanded 0 % (0 to" in figure.alt_text
+    plain = subgroups(knees, by="origin").plot()
+    assert "not modelled: as seen, exact limits" not in [t.get_text() for t in plain.axes[0].get_legend().get_texts()]
+    centre = of(subgroups(knees, by="centre"), "pooled_response")["stratum"][0]
+    funnel = subgroups(without_responses(knees, "centre", centre), by="centre").plot()
+    assert f"Not modelled, as seen with exact limits: {centre} 0 %" in funnel._supxlabel.get_text()
+
+
+def test_combinations_draw_in_a_group_in_which_nobody_responded(knees):
+    result = subgroups(without_responses(knees, "origin", "adipose_expanded"), by=("origin", "stage"))
+    mine = of(result, "pooled_response").filter(pl.col("stratum").str.starts_with("adipose_expanded, "))
+    assert mine.height >= 3 and (mine["n"] == 0).all() and mine["estimate"].null_count() == 0
+    like = of(result, "pooled_response").filter(pl.col("stratum").str.starts_with("bone_marrow, early"))
+    assert mine.filter(pl.col("stratum").str.ends_with("early"))["high"].item() < like["low"].item()
+
+
+def test_a_forest_within_stages_has_a_block_for_each_with_its_own_middle_the_most_precise_first(knees):
+    result = subgroups(knees, by="origin_by_stage")
+    (axes,) = result.plot().axes
+    labels = [t.get_text() for t in axes.get_yticklabels()]
+    heads = [text for text in labels if "(" not in text]
+    assert heads == ["Early", "Moderate", "Bone-on-bone"]
+    middles = [float(line.get_segments()[0][0, 0]) for line in axes.collections]
+    expected = [of(result, f"pooled_response in {s}", "all")["estimate"].item()
+                for s in ("early", "moderate", "bone_on_bone")]  # fmt: skip
+    assert middles == pytest.approx(expected)
+    first = labels[1 : labels.index("Moderate")]
+    own = of(result, "response").filter(pl.col("stratum").str.ends_with(" in early"))
+    low, high = (np.log(-np.log(1 - own[c].to_numpy())) for c in ("low", "high"))
+    order = own["stratum"].to_numpy()[np.argsort(high - low)]
+    assert [text.split("  (")[0] for text in first] == [c.removesuffix(" in early").replace("_", " ") for c in order]
+    crossed_too = subgroups(knees, by=("origin", "stage")).plot().axes[0]
+    assert [t.get_text() for t in crossed_too.get_yticklabels() if "(" not in t.get_text()] == heads
+
+
+def test_limits_of_figures_of_groups_say_their_confidence_and_the_funnel_ends_near_its_points(knees):
+    assert subgroups(knees, by="origin", confidence=0.9).plot()._supxlabel.get_text() == "Bars: 90 % CI"
+    result = subgroups(knees, by="centre")
+    (axes,) = result.plot().axes
+    points = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"]
+    assert axes.get_xlim()[1] < 1.15 * max(points) and axes.get_xlim()[0] > 0.8 * min(points)
+    assert "log(−log(1 − share))" in axes.get_xlabel()
+
+
 # --- several factors at once -----------------------------------------------------------------------------------------
 
 

@@ -134,11 +134,22 @@ def test_the_balance_of_a_trial_is_that_of_its_love_plot(knees):
         (lambda w: pl.concat([w, w.head(3)]), "3 rows are of a course that has one already"),
         (lambda w: w.with_columns(weight=pl.lit(0.0)), "add up to nothing"),
         (lambda w: w.with_columns(course_id=pl.col("course_id") + 1), "are not among the .* selected"),
+        (lambda w: w.head(0), "weights has no row"),
+        (lambda w: w.with_columns(group=pl.lit("a")).head(0), "weights has no row"),
+        (lambda w: pl.concat([w, w.head(2)]).with_columns(group=pl.lit("a")), "2 rows repeat another in every column"),
+        (lambda w: pl.concat([w, w.head(1)]).with_columns(group=pl.lit("a")), "1 row repeats another"),
     ],
 )
 def test_what_is_no_weight_is_refused_with_what_to_do(knees, profile, change, said):
     with pytest.raises(UsageError, match=said):
         describe(knees, weights=change(given(profile)))
+
+
+def test_a_course_may_be_in_a_group_twice_where_a_column_tells_its_rows_apart(knees, profile):
+    once = given(profile).with_columns(group=pl.lit("decisions"), day=pl.lit(180.0))
+    both = pl.concat([once, once.head(2).with_columns(day=pl.lit(365.0))])
+    found = describe(knees, weights=both).frame.filter(quantity="courses", stratum="decisions")
+    assert found["estimate"].item() == once.height + 2
 
 
 def test_groups_may_be_numbers_and_courses_text_as_another_program_wrote_them(knees, profile):

@@ -179,10 +179,27 @@ def test_a_question_keeps_its_own_default_and_says_what_it_needs(run, loaded):
     assert code == 2 and "outlook needs --stage" in error and "Traceback" not in error
 
 
-@pytest.mark.parametrize("named", [("--sex", "femal"), ("--donor", "autologus"), ("--route", "intra_osseus")])
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("--sex", "femal"),
+        ("--donor", "autologus"),
+        ("--route", "intra_osseus"),
+        ("--product", "SFV"),
+        ("--like-diagnosis", "primary_AO"),
+    ],
+)
 def test_an_outlook_is_asked_by_all_that_can_be_named(run, loaded, named):
     code, _, error = run("analyse", loaded, "outlook", "--programme", "osteoarthritis", "--stage", "early", *named)
-    assert code == 2 and f"{named[0][2:]} = '{named[1]}' is not known. Did you mean" in error
+    field = named[0].removeprefix("--").removeprefix("like-")
+    assert code == 2 and f"{field} = '{named[1]}' is not known. Did you mean" in error
+
+
+def test_an_option_of_a_profile_that_there_is_not_is_told_without_a_traceback(run, loaded):
+    code, _, error = run("analyse", loaded, "outlook", "--stage", "early", "--prodct", "SVF")
+    assert code == 2 and "--prodct" in error and "Traceback" not in error
+    code, _, error = run("analyse", loaded, "safety", "--like-diagnosis", "primary_OA")
+    assert code == 2 and "--like-diagnosis is not an option of safety" in error
 
 
 def test_an_outlook_is_printed_with_its_ends_its_support_and_how_well_it_predicts(run, loaded):

@@ -115,7 +115,7 @@ def test_where_it_tips_the_figure_and_the_command(knees, file, tmp_path):
     assert "points at random" in figure.alt_text and "Mean change in pain at 12 months" in figure.alt_text
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert -tip in [pytest.approx(float(ring.get_xdata()[0])) for ring in rings]
-    assert figure.axes[0].get_title("left") == "Pain" and "tips" in figure.axes[0].get_title("right")
+    assert figure.axes[0].get_title("left") == "Pain" and "tips" in figure._supxlabel.get_text()
     assert made.suppress().frame.height
     seen = made.diagnostics.filter(pl.col("check").str.starts_with("seen at the visit"))
     assert seen.height == 3

@@ -200,7 +200,7 @@ def test_the_figure_draws_what_is_compared_and_says_what_its_bars_are(registry):
     figure = staged.plot()
     assert figure.axes[0].get_ylabel().startswith("Mean change from baseline, adjusted for baseline, stage, age\n")
     assert figure.alt_text.startswith("Mean change from baseline, adjusted for baseline, stage, age in pain over 3")
-    assert figure.axes[0].get_title("right") == "bars: 90 % CI"
+    assert figure._supxlabel.get_text() == "Bars: 90 % CI"
     assert plain.plot().axes[0].get_ylabel().startswith("Mean change from baseline\n")
 
 

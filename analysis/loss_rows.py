@@ -105,7 +105,8 @@ def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
             note = f"{code} and {codes[0]} show losses in different days: no ratio is told"
             rows.append(row(f"{code} - {codes[0]}", "loss_intensity_ratio", denominator=n, note=note))
             continue
-        low, high = np.exp(log - z * spread), np.exp(log + z * spread)
+        with np.errstate(over="ignore"):  # so little is known that no ratio is too large
+            low, high = np.exp(log - z * spread), np.exp(log + z * spread)
         note = f"ratio of {code} to {codes[0]} at all times"
         rows.append(
             row(

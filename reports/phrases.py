@@ -320,23 +320,16 @@ _REFUSED = (
 )  # fmt: skip
 
 _FIGURES = (
-    N_("At risk"),
-    N_("Seen / due"),
-    N_("boosted"),
-    N_("waiting"),
-    N_("response"),
+    N_("At risk"), N_("Seen / due"), N_("boosted"), N_("waiting"), N_("response"),
     N_("Months since the first session"),
     N_("%(when)s ([c]: hidden, few)"),
     N_("Band: %(level)s CI"),
     N_("Band: %(level)s CI; darker: the curve runs anywhere in it"),
-    N_("Bars: %(level)s CI"),
-    N_("Months since the decision"),
+    N_("Bars: %(level)s CI"), N_("Months since the decision"),
     N_("Cumulative incidence of %(event)s"),
     N_("Probability of being in response"),
     N_("Mean change from baseline\n(%(unit)s, up is better)"),
-    N_("bars: %(level)s %% CI"),
-    N_("Improvement since the decision\n(points of 100)"),
-    N_("Difference\n(boosted − waiting)"),
+    N_("Improvement since the decision\n(points of 100)"), N_("Difference\n(boosted − waiting)"),
     N_("Cumulative incidence of %(event)s over %(months)s months. At its end: %(ends)s."),
     N_("Probability of being in response over %(months)s months. At its end: %(ends)s."),
     N_("Mean change from baseline in %(scale)s over %(visits)s planned visits, in %(unit)s, positive is improvement. "

@@ -68,7 +68,10 @@ def by_odmlib(path: Path) -> pd.DataFrame:
 
 def by_pandas(path: Path, ours: pl.DataFrame) -> pd.DataFrame:
     """pandas alone decodes the format itself; of a zero it makes 5e-79, and a date stays SAS's count of days from 1960."""
-    frame = pd.read_sas(path, format="xport", encoding="ascii")
+    with pd.read_sas(path, format="xport", encoding="ascii", iterator=True) as reader:
+        # It counts blank words anywhere in the last 80 bytes as padding, those of an empty value too, and may drop a row.
+        reader.nobs = ours.height
+        frame = reader.read(ours.height)
     for column, kind in ours.schema.items():
         if kind.is_numeric() or kind == pl.Date:
             frame.loc[frame[column].abs() < 1e-70, column] = 0.0

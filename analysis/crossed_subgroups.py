@@ -86,7 +86,7 @@ def crossed(
     rows = rows.join(alone, on="course_id", how="anti").sort("course_id")
     frame, checks, cells, cuts, told = drawn_across(rows, by, used, others, horizon_day, confidence)
     settings = {
-        **common_settings(kept, cells, "subgroups", " × ".join(by)), **chosen.settings,
+        **common_settings(kept, cells.strata, "subgroups", " × ".join(by)), **chosen.settings,
         "confirmation": "confirmed", "early_visits": "ignored", "booster_policy": "treatment_policy",
         "end_policy": "censor", "covariates": list(covariates), "factors": list(by), "horizon_day": [horizon_day],
         "cut_day": [round(k, 1) for k in cuts], "confidence": confidence,
@@ -102,7 +102,7 @@ def crossed(
         attrition=kept.flow(),
         diagnostics=checks,
         notes=(
-            f"{len(cells)} combinations are compared: read the pooled numbers. Each is drawn to what its factors "
+            f"{len(cells.of)} combinations are compared: read the pooled numbers. Each is drawn to what its factors "
             f"({', '.join(label_of(f, 'factor') for f in factors)}) show in others, the more so the less it tells.",
             *exposure_note(*by, *covariates),
             "How much groups differ has a prior, half-normal with scale 1 on log hazards: few groups hardly tell it.",
@@ -113,13 +113,16 @@ def crossed(
     )  # fmt: skip
 
 
-def _by_stage(cells: list[Stratum], by: tuple[str, ...], stages: list[Stratum]) -> list[dict[str, Any]]:
+def _by_stage(cells: _Cells, by: tuple[str, ...], stages: list[Stratum]) -> list[dict[str, Any]]:
     """Return by stage the combinations that stand together in a figure: label, without the stage, by code."""
     at = by.index("stage")
     made = []
     for stage in stages:
-        mine = [(s.code, s.label.split(", ")) for s in cells if s.code.split(", ")[at] == stage.code]
-        held = {code: ", ".join(p for i, p in enumerate(parts) if i != at) for code, parts in mine}
+        mine = [(s.code, levels) for s, levels in zip(cells.strata, cells.of, strict=True) if levels[at] == stage.code]
+        held = {
+            code: ", ".join(label_of(v, n) for v, n in zip(levels, by, strict=True) if n != "stage")
+            for code, levels in mine
+        }
         made.append({"code": stage.code, "label": stage.label, "strata": held})
     return made
 
@@ -127,7 +130,7 @@ def _by_stage(cells: list[Stratum], by: tuple[str, ...], stages: list[Stratum]) 
 def drawn_across(
     rows: pl.DataFrame, by: tuple[str, ...], used: list[Stratum], covariates: tuple[str, ...], day: int,
     confidence: float,
-) -> tuple[list[dict[str, Any]], pl.DataFrame, list[Stratum], tuple[float, ...], tuple[str, ...]]:  # fmt: skip
+) -> tuple[list[dict[str, Any]], pl.DataFrame, _Cells, tuple[float, ...], tuple[str, ...]]:  # fmt: skip
     """Draw combinations of factors together: rows of the answer, checks, combinations, cut days and notes.
 
     Parameters
@@ -155,7 +158,7 @@ def drawn_across(
         *_cell_rows(fit.model, cells, rows, design.x, found, pooled, day, confidence),
         *_level_rows(cells, rows, pooled, confidence),
     ]
-    return frame, _checks(cells, found, pooled), cells.strata, cuts, design.notes
+    return frame, _checks(cells, found, pooled), cells, cuts, design.notes
 
 
 class _Cells:
@@ -163,7 +166,8 @@ class _Cells:
 
     Attributes
     ----------
-    strata : by cell; cell : (n,) of the rows; stratum : (n,) code of the hazard, in the order of the model's strata
+    strata, of : by cell, and its levels
+    cell : (n,) of the rows; stratum : (n,) code of the hazard, in the order of the model's strata
     factors, names, levels : apart from stage: names; by factor its levels' codes, and the level of each cell (K,)
     fixed : for each cell the code of its stage's hazard where cells are of one stage, or None
     """
@@ -182,8 +186,9 @@ class _Cells:
         joined = marked.join(held, on=list(by), how="left", maintain_order="left")
         self.cell = joined["cell"].to_numpy().astype(np.int64)
         words = {s.code: s.label for s in used}
-        self.strata = []
-        for i, levels in enumerate(held.select(by).iter_rows()):
+        self.strata: list[Stratum] = []
+        self.of: list[tuple[str, ...]] = held.select(by).rows()
+        for i, levels in enumerate(self.of):
             said = [words[v] if n == "stage" else label_of(v, n) for n, v in zip(by, levels, strict=True)]
             self.strata.append(Stratum(", ".join(levels), ", ".join(said), colour_of(i)))
         self.factors = tuple(name for name in by if name != "stage")

@@ -296,3 +296,16 @@ def test_what_cannot_be_crossed_is_refused(knees):
 
 def test_one_factor_by_itself_is_the_question_of_one(knees):
     assert subgroups(knees, by=("origin",)).frame.equals(subgroups(knees, by="origin").frame)
+
+
+def test_a_clinic_with_a_comma_in_its_name_stands_in_its_stage(many):
+    with Registry.open(many) as registry:
+        registry.con.execute(
+            "create table held as from course.profile; drop view course.profile; create table course.profile as "
+            "select * replace ('St. Mary, ' || centre as centre) from held"
+        )
+        result = subgroups(registry.courses(programme="osteoarthritis"), by=("centre", "origin", "stage"))
+    blocks = {b["code"]: b["strata"] for b in result.settings["blocks"]}
+    assert sum(map(len, blocks.values())) == of(result, "pooled_response").height
+    assert all(label.startswith("St. Mary, ") for label in blocks["early"].values())
+    assert all(code.endswith(", early") for code in blocks["early"])

@@ -236,33 +236,32 @@ def _cell_rows(
     y, slope = np.empty(k), np.empty((k, q + 1))
     information, says = found.information, np.diag(found.information)
     expected = pooled.expected
-    with np.errstate(divide="ignore", invalid="ignore"):
-        alone = expected + (found.said - information @ expected) / says
-    own = np.empty(k)
+    response = (rows["kind"] == "response").to_numpy()
+    by_day = response & (rows["right_day"].fill_null(0).to_numpy() <= day)
+    of, responded, n = (np.bincount(cells.cell, w, k).astype(int) for w in (np.ones(len(x)), response, by_day))
+    own = np.full(k, np.nan)
     for c in range(k):
         code = cells.stratum if cells.fixed is None else np.full(len(x), cells.fixed[c])
         y[c], slope[c] = _risk(model, found.theta, found.effects[c], x, code, day)
-        own[c] = _risk(model, found.theta, alone[c], x, code, day)[0] if np.isfinite(alone[c]) else np.nan
+        if of[c] >= FEWEST_COURSES and responded[c] >= FEWEST_RESPONSES:
+            alone = expected[c] + (found.said[c] - information[c] @ expected) / says[c]
+            own[c] = _risk(model, found.theta, alone, x, code, day)[0]
     # The model's parameters go with the effects, and are themselves uncertain given them.
     along = slope[:, :q] @ found.moves + np.diag(slope[:, q])
     still = np.einsum("kq,qr,kr->k", slope[:, :q], found.covariance, slope[:, :q])
     middle, low, high = pooled.linear(y - along @ found.effects, along, still, confidence)
     z, keep = float(normal_quantile(0.5 + confidence / 2)), pooled.keep
-    response = (rows["kind"] == "response").to_numpy()
-    by_day = response & (rows["right_day"].fill_null(0).to_numpy() <= day)
-    of, responded, n = (np.bincount(cells.cell, w, k).astype(int) for w in (np.ones(len(x)), response, by_day))
-    out = []
+    told, by_itself = [], []
     for c, s in enumerate(cells.strata):
         counts: dict[str, Any] = {"time_day": float(day), "n": int(n[c]), "denominator": int(of[c])}
-        if of[c] >= FEWEST_COURSES and responded[c] >= FEWEST_RESPONSES and np.isfinite(own[c]):
+        shown: dict[str, Any] = {"note": f"{TOO_FEW}: no number by itself"}
+        if np.isfinite(own[c]):
             reach = z * abs(slope[c, q]) / np.sqrt(says[c])
             shown = _shares(own[c], own[c] - reach, own[c] + reach)
-            out.append(row(s.code, "response", **counts, **shown))
-        else:
-            out.append(row(s.code, "response", **counts, note=f"{TOO_FEW}: no number by itself"))
-        out.append(row(s.code, "pooled_response", **counts, **_shares(middle[c], low[c], high[c]),
-                       note=f"keeps {100 * min(max(keep[c], 0), 1):.0f} % of its own number"))  # fmt: skip
-    return out
+        by_itself.append(row(s.code, "response", **counts, **shown))
+        told.append(row(s.code, "pooled_response", **counts, **_shares(middle[c], low[c], high[c]),
+                        note=f"keeps {100 * min(max(keep[c], 0), 1):.0f} % of its own number"))  # fmt: skip
+    return [*told, *by_itself]
 
 
 def _shares(*y: float) -> dict[str, Any]:
@@ -274,10 +273,11 @@ def _risk(model: Model, theta: Floats, effect: float, x: Floats, code: Ints, day
     design = np.column_stack([x, np.ones(len(x))])
     u, rows, _ = model.predictor(np.full(len(x), float(day)), design, code)[0](np.append(theta, effect))
     hazard = np.exp(u)
-    risk = float(np.mean(-np.expm1(-hazard)))
+    free = float(np.mean(np.exp(-hazard)))
     gradient = (hazard * np.exp(-hazard)) @ rows / len(x)
-    total = -np.log1p(-risk)
-    return float(np.log(total)), gradient / ((1 - risk) * total)
+    # As many as one in 10^15 may be free of it, not none: the mean hazard is then no longer told by them.
+    total = -np.log(max(free, 1e-15))
+    return float(np.log(total)), gradient / (max(free, 1e-15) * total)
 
 
 def _level_rows(cells: _Cells, rows: pl.DataFrame, pooled: Crossed, confidence: float) -> list[dict[str, Any]]:

@@ -309,3 +309,16 @@ def test_a_clinic_with_a_comma_in_its_name_stands_in_its_stage(many):
     assert sum(map(len, blocks.values())) == of(result, "pooled_response").height
     assert all(label.startswith("St. Mary, ") for label in blocks["early"].values())
     assert all(code.endswith(", early") for code in blocks["early"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_a_small_registry_combinations_of_one_course_are_drawn_without_a_warning_and_pooled_numbers_come_first(
+    knees,
+):
+    gone = knees.ids[90:]
+    few = knees.exclude(pl.DataFrame({"course_id": gone}).with_columns(reason=pl.lit("later")))
+    result = subgroups(few, by=("origin", "stage", "centre"))
+    pooled = of(result, "pooled_response")
+    assert (pooled["denominator"] == 1).any() and pooled["estimate"].is_between(0.01, 0.99).all()
+    assert of(result, "response")["estimate"].null_count() == of(result, "response").height
+    assert result.frame["quantity"][0] == "pooled_response" and repr(result).index("pooled_response, %") > 0

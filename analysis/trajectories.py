@@ -179,8 +179,8 @@ def reduce_trajectories(
     strata, kept = place_courses(courses, by)
     policies = {"unit": unit, "end_policy": end_policy, "booster_policy": booster_policy}
     measured = ask(kept, scale, visits, adjust, **policies)
-    names = ("product", "due", "pattern", "course")
-    products, due, patterns, people = reduce(kept, *(f"reduction.trajectory_{name}" for name in names))
+    names = ("product", "pattern", "due", "course")
+    products, patterns, due, people = reduce(kept, *(f"reduction.trajectory_{name}" for name in names))
     kept = kept.exclude(people.filter(pl.col("reason").is_not_null()).select("course_id", "reason"))
     used = people.filter(pl.col("reason").is_null())
     values = read(kept, "reduction.trajectory_value") if rows else []

@@ -21,6 +21,7 @@ from analysis.cohort import (
     place_courses,
     reduce,
 )
+from analysis.events_weighted import weighted_rows
 from analysis.exposure import exposure_note
 from analysis.first_event import first_event_rows
 from analysis.numerics.exact import Clustered, clustered_rate, clustered_share, exact_rate
@@ -77,8 +78,12 @@ def safety(
         of 1, exact limits), ``mean_events`` per course by day (robust to courses prone to many; null after the last
         course watched), ``first_event`` (share of 1 with one by day) and ``end_before_event`` (the target's end, a
         switch or death came first), which compete. Where none was seen the estimate is 0 and the upper limit says what
-        is still possible. Rates per year, means and first events count events up to the last contact, over the time up
-        to it; the other two count all. `n` counts events, for shares courses; `denominator` courses.
+        is still possible. ``left_after_event``: how many left after an event, over how many would have, had they left
+        as all did; far from 1 those watched have fewer or more events than all would, and
+        ``events_per_100_course_years_weighted`` and ``mean_events_weighted``, in which each course stands besides for
+        those who left with as many events, are the ones to compare. Rates per year, means and first events count events
+        up to the last contact, over the time up to it; the other two count all. `n` counts events, for shares courses;
+        `denominator` courses.
 
     Raises
     ------
@@ -90,8 +95,8 @@ def safety(
     References
     ----------
     Garwood 1936 Biometrika 28:437 (exact Poisson limits); Clopper & Pearson 1934 Biometrika 26:404; Hanley &
-    Lippman-Hand 1983 JAMA 249:1743 (nothing seen); Lawless & Nadeau 1995 Technometrics 37:158 (mean number); Aalen &
-    Johansen 1978 Scand J Stat 5:141 (first event).
+    Lippman-Hand 1983 JAMA 249:1743 (nothing seen); Lawless & Nadeau 1995 Technometrics 37:158 (mean number);
+    Miloslavsky et al. 2004 JRSS B 66:239 (weights); Aalen & Johansen 1978 Scand J Stat 5:141 (first event).
 
     Examples
     --------
@@ -130,6 +135,8 @@ def safety(
             *exposure_note(by),
             "Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least.",
             "Courses are watched to their last contact; who is never heard of again has told of no event.",
+            "In numbers weighted for leaving, those still watched stand for those who left with as many events; who "
+            "left for a reason that nobody saw is not made up for.",
             "Mean numbers are of those still watched: a death takes a course out of the count as leaving does, so that "
             "they say how many events those alive have, and not how many a course has until its death. An end of the "
             "target alone does not stop the watching.",
@@ -153,8 +160,9 @@ def harm_rows(
             frame.append(row(s.code, "events_per_100_sessions", n=0, denominator=0, note="nobody in this stratum"))
             continue
         frame += _rates(mine, s.code, confidence)
-        over_time, drawn = _over_time(happened, mine, s, days, confidence)
-        frame += over_time
+        seen = happened.filter("watched").join(mine.select("course_id"), on="course_id", how="semi")
+        over_time, drawn = _over_time(seen, mine, s, days, confidence)
+        frame += [*over_time, *weighted_rows(mine, seen, s.code, days, confidence)]
         curves += drawn
     first, drawn = first_event_rows(cells, patterns, strata, days, confidence, seed)
     return [*frame, *first], [*curves, *drawn]
@@ -238,7 +246,6 @@ def _over_time(
     happened: pl.DataFrame, mine: pl.DataFrame, stratum: Stratum, days: Floats, confidence: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the mean cumulative number of events by day, and the curve of it."""
-    happened = happened.filter("watched").join(mine.select("course_id"), on="course_id", how="semi")
     patient, start, stop, number, courses = _windows(mine, happened)
     curve = mean_cumulative_function(patient, start, stop, number, weight=courses, level=confidence)
     rows, drawn = [], []

@@ -18,13 +18,7 @@ def NN_(one: str, many: str) -> tuple[str, str]:
 
 
 _REASONS = (
-    N_("suppressed"),
-    N_("information"),
-    N_("not known"),
-    N_("withheld"),
-    N_("none due"),
-    N_("few"),
-    N_("none"),
+    N_("suppressed"), N_("information"), N_("not known"), N_("withheld"), N_("none due"), N_("few"), N_("none"),
     N_("of few"),
     N_("nobody in this stratum"),
     N_("nobody was boosted"),
@@ -188,6 +182,8 @@ _NOTES = (
        "independent ones: where a few patients have many, they are wider."),
     N_("Events that nobody recorded are not seen: a registry counts what clinics write down, mild events least."),
     N_("Courses are watched to their last contact; who is never heard of again has told of no event."),
+    N_("In numbers weighted for leaving, those still watched stand for those who left with as many events; who left "
+       "for a reason that nobody saw is not made up for."),
     N_("Mean numbers are of those still watched: a death takes a course out of the count as leaving does, so that "
        "they say how many events those alive have, and not how many a course has until its death. An end of the "
        "target alone does not stop the watching."),

@@ -14,6 +14,8 @@ from reports.hidden import Hide, suppressed
 from reports.words import Words
 
 _QUANTITIES = ("events_per_100_sessions", "events_per_100_course_years", "courses_with_event")
+# Stands below the rate that it weighs.
+_WEIGHTED = {"events_per_100_course_years": "events_per_100_course_years_weighted"}
 # By this day the share with a first event is told beside them, ends competing.
 _DAY = 365
 
@@ -69,11 +71,16 @@ def safety_section(results: list[Result], words: Words) -> list[dict[str, Any]]:
 
 def _row(result: Result, stratum: dict[str, Any]) -> dict[str, Any] | None:
     mine = result.frame.filter(pl.col("stratum") == stratum["code"])
-    numbers = {r["quantity"]: r for r in mine.filter(pl.col("quantity").is_in(_QUANTITIES)).to_dicts()}
+    asked = [*_QUANTITIES, *_WEIGHTED.values()]
+    numbers = {r["quantity"]: r for r in mine.filter(pl.col("quantity").is_in(asked)).to_dicts()}
     first = numbers.get(_QUANTITIES[0])
     if first is None:
         return None
-    cells = [{**numbers[q], "share": q == _QUANTITIES[2]} for q in _QUANTITIES if q in numbers]
+    cells = [
+        {**numbers[q], "share": q == _QUANTITIES[2], "weighted": numbers.get(_WEIGHTED.get(q, ""))}
+        for q in _QUANTITIES
+        if q in numbers
+    ]
     for r in mine.filter(pl.col("quantity") == "first_event", pl.col("time_day") == _DAY).to_dicts():
         cells.append({**r, "share": True})
     return {"label": stratum["label"], "courses": first["denominator"], "events": first["n"], "cells": cells}

@@ -56,8 +56,10 @@ def true_numbers(scenario: Scenario) -> dict[tuple[str, str, float | None], floa
         out["events_per_100_sessions", p, None] = 100 * told[seen].sum() / fairly.sessions[seen].sum()
         out["events_per_100_course_years", p, None] = 100 * told[seen].sum() / fairly.watched[seen].sum() * 365.25
         out["courses_with_event", p, None] = float((told[seen] > 0).mean())
+        weighted = "events_per_100_course_years", "mean_events"
+        out[f"{weighted[0]}_weighted", p, None] = out[weighted[0], p, None]
         for d in DAYS:
-            out["mean_events", p, d] = float(events[d][here].mean())
+            out["mean_events", p, d] = out[f"{weighted[1]}_weighted", p, d] = float(events[d][here].mean())
             out["first_event", p, d] = float(((first <= d) & (first <= world.end))[here].mean())
             out["end_before_event", p, d] = float(((world.end <= d) & (world.end < first))[here].mean())
     return out
@@ -131,7 +133,8 @@ STUDY = Study(
     "odds of leaving before the next visit; `not_at_random`: besides, the prone leave more often, events or not. The "
     "truth of means and first events is what all would show if watched; that of rates and of the share with an event "
     "what would be seen of the same events if leaving had nothing to do with them. Rates of 100 sessions and 100 "
-    "course-years, shares of 1. For comparison only: *complete case*, of courses watched for a year; *rate a year "
+    "course-years, shares of 1; `weighted`: for leaving, by the number of events so far. For comparison only: "
+    "*complete case*, of courses watched for a year; *rate a year "
     "taken for* the mean number by a year; the *share of all courses*, whoever left; *ends as censoring*, "
     "Kaplan–Meier.",
     SCENARIOS,

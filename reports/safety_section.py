@@ -82,5 +82,5 @@ def _row(result: Result, stratum: dict[str, Any]) -> dict[str, Any] | None:
         if q in numbers
     ]
     for r in mine.filter(pl.col("quantity") == "first_event", pl.col("time_day") == _DAY).to_dicts():
-        cells.append({**r, "share": True})
+        cells.append({**r, "share": True, "weighted": None})
     return {"label": stratum["label"], "courses": first["denominator"], "events": first["n"], "cells": cells}

@@ -5,7 +5,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from analysis import safety, safety_by_grade
-from reports.safety_section import grade_result, grade_section
+from reports.safety_section import grade_result, grade_section, safety_section
 from reports.words import ENGLISH
 
 
@@ -34,3 +34,15 @@ def test_its_totals_are_those_of_the_table_beside_it(knees):
     own = safety_by_grade(knees).frame.filter(quantity="events_per_100_sessions: any grade, any relation")
     columns = ["stratum", "estimate", "low", "high", "n"]
     assert_frame_equal(own.select(columns), beside.select(columns))
+
+
+def test_below_the_rate_of_a_product_stands_the_one_weighted_for_leaving(knees):
+    made = safety(knees, by="product")
+    section = safety_section([made], ENGLISH)[0]
+    weighted = dict(
+        made.frame.filter(quantity="events_per_100_course_years_weighted").select("stratum", "estimate").rows()
+    )
+    assert weighted
+    for line in section["rows"]:
+        beside = [c["weighted"]["estimate"] for c in line["cells"] if c["weighted"]]
+        assert beside == ([weighted[line["label"]]] if line["label"] in weighted else [])

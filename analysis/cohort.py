@@ -87,6 +87,21 @@ def check_confidence(confidence: float) -> None:
         raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
 
 
+def check_resamples(resamples: int, *, none: bool = False) -> None:
+    """Refuse fewer resamples than an interval needs; with `none`, 0 asks for no interval.
+
+    Raises
+    ------
+    UsageError
+        When it is no whole number, or fewer than 20.
+    """
+    if isinstance(resamples, bool) or not isinstance(resamples, int):
+        raise UsageError(f"resamples = {resamples!r} must be a whole number.")
+    if resamples < 20 and not (none and resamples == 0):
+        spared = ", or 0 for none" if none else ""
+        raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more{spared}.")
+
+
 def check_courses(courses: object) -> None:
     """Refuse what is no selection of courses, e.g. a registry.
 

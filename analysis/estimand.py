@@ -111,7 +111,10 @@ def _of_question(result: Result) -> dict[str, Any]:
         return {
             "treatment": given,
             "variable": f"Time from the first session to {s['end_label']}, on its exact day",
-            "events": [("Intercurrent event: Death, another treatment", "competing event")],
+            "events": [
+                ("Intercurrent event: Death, another treatment", "competing event"),
+                ("Intercurrent event: Booster, rescue medication", "treatment policy"),
+            ],
             "summary": "Cumulative incidence, and its difference between strata",
         }
     if result.question == "response_at_visits":

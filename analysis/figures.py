@@ -174,6 +174,8 @@ def _curve(axes: Axes, result: Result, stratum: dict[str, Any], style: Any, last
         pl.col("stratum") == code, pl.col("quantity") == _quantity(result), pl.col("time_day") <= last
     )
     months = band["time_day"].to_numpy() / _DAYS_A_MONTH
+    # What the numbers do not tell no line shows.
+    last = float(band.drop_nulls("estimate")["time_day"].max() or 0.0)  # type: ignore[arg-type]
     # Inside a wide rectangle the curve is anywhere: a band around a convention would claim to know more.
     inside = pl.lit(False)
     for left, right in result.regions.filter(pl.col("stratum") == code).select("left_day", "right_day").iter_rows():
@@ -187,16 +189,19 @@ def _curve(axes: Axes, result: Result, stratum: dict[str, Any], style: Any, last
         return float(band["estimate"].drop_nulls()[-1])
     regions = result.regions.filter(pl.col("stratum") == code, pl.col("left_day") < last)
     left, right = (regions[c].to_numpy() / _DAYS_A_MONTH for c in ("left_day", "right_day"))
+    cut = right > last / _DAYS_A_MONTH
+    right = np.minimum(right, last / _DAYS_A_MONTH)
     low, high = regions["low"].to_numpy(), regions["high"].to_numpy()
     # One collection of rectangles and one line with gaps: a large registry has hundreds of them.
     corners = np.stack([[left, low], [right, low], [right, high], [left, high]]).transpose(2, 0, 1)
     axes.add_collection(PolyCollection(list(corners), facecolor=colour, alpha=0.42, linewidth=0), autolim=False)
     starts, stops = np.concatenate([[0.0], right]), np.concatenate([left, [last / _DAYS_A_MONTH]])
-    heights = np.concatenate([[0.0], high])
+    heights = np.concatenate([[0.0], np.where(cut, np.nan, high)])
     gaps = np.full(len(starts), np.nan)
     x, y = np.stack([starts, stops, gaps], axis=1).ravel(), np.stack([heights, heights, gaps], axis=1).ravel()
     axes.plot(x, y, color=colour, linewidth=1.7, linestyle=style)
-    return float(heights[-1])
+    known_heights = heights[np.isfinite(heights)]
+    return float(known_heights[-1])
 
 
 def _direct_labels(axes: Axes, labels: list[tuple[float, str, str]], x: float) -> None:

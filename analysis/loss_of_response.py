@@ -35,7 +35,8 @@ from analysis.loss_rows import (
     share_contrasts,
     share_rows,
 )
-from analysis.multistate_rows import Fitted, checks_of, fit_cohort, under_observation, weighed
+from analysis.multistate_checks import checks_of
+from analysis.multistate_rows import Fitted, fit_cohort, under_observation, weighed
 from analysis.reduction import Reduction
 from analysis.result import Result, diagnostics_of, frame_of
 from registry import Courses
@@ -246,6 +247,12 @@ def _fitted(
     if not reduction.strata:
         raise NotEstimable(f"No course is left to analyse. {reduction.why_nobody()}")
     moves, patterns, shares = weighed(*(reduction.frames[name] for name in PANEL))
+    if not (moves["kind"] == "visit").any():
+        watched = int(moves.filter(pl.col("start_day") == 0)["n"].sum())
+        left = [f"{watched} without a visit that could be judged"] * (watched > 0) + [reduction.why_nobody()]
+        raise NotEstimable(
+            f"No course can be judged by {reduction.settings['definition']}. {'; '.join(filter(None, left))}"
+        )
     fitted = fit_cohort(list(reduction.strata), moves, patterns, shares, points, confidence)
     settings = {
         **reduction.settings,

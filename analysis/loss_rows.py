@@ -24,7 +24,7 @@ from analysis.multistate_rows import (
 from analysis.numerics.exact import exact_share
 from analysis.numerics.laws import chi2_above, hotelling_above, normal_quantile
 from analysis.numerics.share_limits import logit_interval
-from analysis.proportional_loss import Proportional, proportional_loss
+from analysis.proportional_loss import Proportional, proportional_loss, wald
 from analysis.result import check, row
 
 Floats = NDArray[np.float64]
@@ -105,6 +105,13 @@ def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
             note = f"{code} and {codes[0]} show losses in different days: no ratio is told"
             rows.append(row(f"{code} - {codes[0]}", "loss_intensity_ratio", denominator=n, note=note))
             continue
+        if spread <= 1e-6:
+            note = f"patients have the same losses in {code} and {codes[0]}: the ratio has no error"
+            rows.append(
+                row(f"{code} - {codes[0]}", "loss_intensity_ratio", estimate=float(np.exp(log)), denominator=n,
+                    note=note)
+            )  # fmt: skip
+            continue
         with np.errstate(over="ignore"):  # so little is known that no ratio is too large
             low, high = np.exp(log - z * spread), np.exp(log + z * spread)
         note = f"ratio of {code} to {codes[0]} at all times"
@@ -117,6 +124,9 @@ def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
     note = (
         f"Wald test of equal loss intensities on {found.df} df, chi-squared {found.statistic:.2f}, clustered by patient"
     )
+    if not found.df:
+        note = "patients have the same losses in all strata: nothing varies between them"
+        return [*rows, row("all", "test", denominator=sum(map(fitted.courses, codes)), note=note)]
     compared = [codes[0], *(c for c, log in zip(codes[1:], found.log_ratio, strict=True) if not np.isnan(log))]
     if len(compared) < len(fitted.strata):
         note += f"; only strata with losses in the same days: {', '.join(compared)}"
@@ -173,8 +183,10 @@ def mean_rows(fitted: Fitted, code: str, horizon: float) -> list[dict[str, Any]]
         why = fitted.why_not.get(code, f"nobody was followed beyond day {fitted.last_day(code):.0f}")
         return [row(code, "mean_days_in_response", time_day=horizon, denominator=n, note=why)]
     value, _, low, high = _mean_judged(fitted, code, horizon)
+    loose = fitted.fits[code].undetermined
+    note = "an intensity is not determined by the visits: limits are those of a share of as many" if loose else None
     return [row(code, "mean_days_in_response", time_day=horizon, estimate=float(value[0]), low=float(low[0]),
-                high=float(high[0]), denominator=n)]  # fmt: skip
+                high=float(high[0]), denominator=n, note=note)]  # fmt: skip
 
 
 def _responses(fitted: Fitted, code: str) -> int:
@@ -190,7 +202,12 @@ def _mean_judged(fitted: Fitted, code: str, horizon: float) -> Judged:
     told_by = followed(fitted.of(code), np.array([horizon]))
     # How long a response lasts is told by those who had one: their number is what the error is an estimate from.
     responses = max(_responses(fitted, code), 2)
-    low, high = logit_interval(mean, fitted.error(slope, code), horizon, fitted.confidence, responses)
+    error = fitted.error(slope, code)
+    low, high = logit_interval(mean, error, horizon, fitted.confidence, responses)
+    if fitted.fits[code].undetermined:
+        # Without an error of its own: no better told than a share of as many courses.
+        least, most = share_limits(mean / horizon, error / horizon, told_by, fitted.confidence, responses)
+        low, high = horizon * least, horizon * most
     # Where nobody was seen in response: as if those who may have been were so for the whole time.
     most = horizon * share_limits(np.zeros(1), np.zeros(1), told_by, fitted.confidence)[1]
     return mean, slope, np.where(mean <= 0, 0.0, low), np.where(mean <= 0, most, high)
@@ -232,7 +249,8 @@ def share_contrasts(fitted: Fitted, days: Floats) -> list[dict[str, Any]]:
 
 def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
     """Wald test that the mean times in response are the same in all strata fitted."""
-    codes = [c for c in fitted.fits if fitted.fits[c].fit is not None and horizon <= fitted.last_day(c)]
+    fits = fitted.fits.items()
+    codes = [c for c, f in fits if f.fit is not None and not f.undetermined and horizon <= fitted.last_day(c)]
     value, gradients = np.zeros(len(codes)), np.zeros((len(codes), len(fitted.variance)))
     for i, code in enumerate(codes):
         found, gradient = mean_days(fitted.fits[code].fit, horizon)
@@ -240,14 +258,16 @@ def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
         gradients[i, fitted.at[code] : fitted.at[code] + gradient.shape[1]] = gradient[RESPONSE]
     spread = gradients @ fitted.variance @ gradients.T
     if len(codes) < 2 or not np.isfinite(spread).all() or (np.diag(spread) <= 0).sum() > 1:
-        return row("all", "test", note="mean times can be compared between two strata that have them")
+        return row("all", "test", note="two strata with a mean time that has an error are needed")
     contrast = np.column_stack([-np.ones(len(codes) - 1), np.eye(len(codes) - 1)])
     d = contrast @ value
-    statistic = float(d @ np.linalg.solve(contrast @ spread @ contrast.T, d))
+    statistic, df = wald(d, contrast @ spread @ contrast.T, float(np.diag(spread).mean()))
+    if df == 0:
+        return row("all", "test", note="patients have the same course in all strata: nothing varies between them")
     # How long a response lasts is told by those who had one, in the stratum that has fewest.
     fewest = min(_responses(fitted, code) for code in codes)
-    note = f"Wald test of equal mean days in response on {len(d)} df, chi-squared {statistic:.2f}, clustered by patient"
-    p = hotelling_above(statistic, len(d), fewest - 1)
+    note = f"Wald test of equal mean days in response on {df} df, chi-squared {statistic:.2f}, clustered by patient"
+    p = hotelling_above(statistic, df, fewest - 1)
     if np.isnan(p):
         return row("all", "test", note=f"{note}: {fewest} responses in a stratum are too few")
     return row("all", "test", estimate=p, denominator=sum(map(fitted.courses, codes)), note=note)

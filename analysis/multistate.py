@@ -1,9 +1,10 @@
 """Five states of a course seen at visits: which intensities can be told, their fit, and what follows from it.
 
 States: 0 no response yet, 1 in response, 2 response lost, 3 ended, 4 dead. Intensities are constant within bands of
-time since treatment (Kalbfleisch & Lawless 1985, JASA 80:863): response, loss and return have their own in each band
-that can tell it; the end has one while in response and one outside it; death has one for all. Strata are
-fitted apart, which is the model with every effect of the stratum; what they share is patients: the covariance knows.
+time since treatment (Kalbfleisch & Lawless 1985, JASA 80:863): each way has its own in each band that can tell it.
+The ways are response, loss, return, the end while in response and outside it, and death, the same from all states.
+Strata are fitted apart, which is the model with every effect of the stratum; what they share is patients: the
+covariance knows.
 """
 
 from __future__ import annotations
@@ -32,7 +33,18 @@ FEWEST_MOVES = 2.0
 # So far below the rate of all days (1/400) an intensity that is not determined is zero, rather than not told apart.
 _NONE_LOG = -6.0
 
-_WAYS = ((WAITING, RESPONSE), (RESPONSE, LOST), (LOST, RESPONSE))
+# The transitions of a way have one intensity in a band: who waits and who lost a response end alike, all die alike.
+_WAYS: dict[str, tuple[tuple[int, int], ...]] = {
+    "no_response_yet → in_response": ((WAITING, RESPONSE),),
+    "in_response → response_lost": ((RESPONSE, LOST),),
+    "response_lost → in_response": ((LOST, RESPONSE),),
+    "end while in response": ((RESPONSE, ENDED),),
+    "end outside response": ((WAITING, ENDED), (LOST, ENDED)),
+    "death": ((WAITING, DEAD), (RESPONSE, DEAD), (LOST, DEAD)),
+}
+_NAMES = tuple(_WAYS)
+# Seen on their day; the others between two visits.
+_EXACT = 3
 _NO_COVARIATES = np.zeros((1, 0))
 
 
@@ -51,6 +63,11 @@ class StratumFit:
     likelihood: Likelihood | None
     bands: Ints
     notes: tuple[str, ...]
+
+    @property
+    def undetermined(self) -> int:
+        """Number of intensities that the data leave without an error."""
+        return 0 if self.fit is None else int(np.isnan(np.diag(self.fit.covariance)).sum())
 
     @property
     def n_parameters(self) -> int:
@@ -75,18 +92,17 @@ def fit_stratum(moves: PanelMoves, change_points: Floats) -> StratumFit:
     shown, watched = _moves_by_band(moves, inside), _time_by_band(moves, inside)
     groups, notes = _groups(shown, watched, inside)
     rates = np.log(np.maximum(shown.sum(axis=1), 1e-300) / np.maximum(watched.sum(axis=1), 1e-300))
-    left_out: frozenset[str] = frozenset()
     last: PanelFit | None = None
     while True:
-        model, names = _model(moves, groups, inside, left_out)
+        model, names = _model(groups, inside)
         if model is None:
             return StratumFit(None, None, np.full(len(change_points) + 1, -1), ("nothing was seen to happen",))
         fit = last = fit_panel_markov(model, moves, _NO_COVARIATES, start=_start(model, last))
         undetermined = np.flatnonzero(np.isnan(np.diag(fit.covariance)))
-        simpler = _simplify(groups, left_out, names, fit, undetermined, rates)
+        simpler = _simplify(groups, names, fit, undetermined, rates)
         if simpler is None:
             break
-        groups, left_out, why = simpler
+        groups, why = simpler
         notes += (why,)
     row = np.flatnonzero((model.transitions == (RESPONSE, LOST)).all(axis=1))
     bands = model.base_map[row[0]] if len(row) else np.full(len(inside) + 1, -1)
@@ -109,65 +125,59 @@ def _start(model: PanelModel, last: PanelFit | None) -> Floats | None:
 
 
 def _simplify(
-    groups: Ints, left_out: frozenset[str], names: list[tuple[int, int] | str], fit: PanelFit, undetermined: Ints,
-    rates: Floats,
-) -> tuple[Ints, frozenset[str], str] | None:  # fmt: skip
+    groups: Ints, names: list[tuple[int, int]], fit: PanelFit, undetermined: Ints, rates: Floats
+) -> tuple[Ints, str] | None:
     """Return a model with fewer parameters where the data do not determine them, or None if all is told."""
-    ways = [names[j] for j in undetermined]
-    zero = [name for j, name in zip(undetermined, ways, strict=True)
-            if not isinstance(name, str) and fit.theta[j] < rates[name[0]] + _NONE_LOG]  # fmt: skip
+    fewer = groups.copy()
+    unknown = [(names[j], float(fit.theta[j])) for j in undetermined]
+    zero = [(way, group) for (way, group), theta in unknown if theta < rates[way] + _NONE_LOG]
     if zero:
-        fewer = groups.copy()
-        for way in {way for way, _ in zero}:
+        ways = sorted({way for way, _ in zero})
+        for way in ways:
             gone = np.isin(groups[way], [group for w, group in zero if w == way])
             left = np.unique(groups[way][~gone & (groups[way] >= 0)])
             fewer[way] = np.where(gone | (groups[way] < 0), -1, np.searchsorted(left, groups[way]))
-        told = "; ".join(" → ".join(STATES[i] for i in _WAYS[way]) for way in sorted({way for way, _ in zero}))
-        return (
-            fewer,
-            left_out,
-            f"{told}: the likelihood is highest with none in some bands of days; taken as none there",
-        )
-    for name in ways:
-        if isinstance(name, str):
-            why = f"{name}: the likelihood is highest without it; left out of the model"
-            return groups, left_out | {name}, why
-        way, group = name
+        told = "; ".join(_NAMES[way] for way in ways)
+        return fewer, f"{told}: the likelihood is highest with none in some bands of days; taken as none there"
+    for (way, group), _ in unknown:
         if groups[way].max() > 0:
-            fewer = groups.copy()
             fewer[way] = np.where(groups[way] >= max(group, 1), groups[way] - 1, groups[way])
-            r, s = (STATES[i] for i in _WAYS[way])
-            return (
-                fewer,
-                left_out,
-                f"{r} → {s}: a band that the data do not tell apart shares its neighbour's intensity",
-            )
+            return fewer, f"{_NAMES[way]}: a band that the data do not tell apart shares its neighbour's intensity"
+        if way >= _EXACT:
+            fewer[way] = -1
+            return fewer, f"{_NAMES[way]}: the likelihood is highest without it; left out of the model"
     return None
 
 
 def _moves_by_band(moves: PanelMoves, change_points: Floats) -> Floats:
-    """Count response, loss and return in the band of the middle of the visit interval that shows it, (3, B)."""
+    """Count moves by way and band, (6, B): of the day of an end, else of the middle of the visit interval."""
     middle = np.searchsorted(change_points, (moves.start + moves.stop) / 2)
-    seen = moves.kind == Kind.PANEL
+    on_day = np.searchsorted(change_points, moves.stop)
+    seen, end = moves.kind == Kind.PANEL, moves.kind == Kind.DEATH
+    ended, inside = end & (moves.to_state == ENDED), moves.from_state == RESPONSE
     shows = (
         seen & (moves.from_state == WAITING) & (moves.to_state != WAITING),
         seen & (moves.from_state != LOST) & (moves.to_state == LOST),
         seen & (moves.from_state == LOST) & (moves.to_state == RESPONSE),
+        ended & inside,
+        ended & ~inside,
+        end & (moves.to_state == DEAD),
     )
     n_bands = len(change_points) + 1
-    return np.array([np.bincount(middle[s], moves.count[s], n_bands) for s in shows])
+    bands = [middle] * _EXACT + [on_day] * (len(shows) - _EXACT)
+    return np.array([np.bincount(b[s], moves.count[s], n_bands) for s, b in zip(shows, bands, strict=True)])
 
 
 def _time_by_band(moves: PanelMoves, change_points: Floats) -> Floats:
-    """Return the days for which somebody was last seen waiting, in response, or lost, by band, (3, B)."""
+    """Return the days for which somebody was last seen where a way begins, by way and band, (6, B)."""
     edges = np.array([0.0, *change_points, np.inf])
     inside = np.minimum(moves.stop[:, None], edges[1:]) - np.maximum(moves.start[:, None], edges[:-1])
     days = np.maximum(inside, 0.0) * moves.count[:, None]
-    return np.array([days[moves.from_state == origin].sum(axis=0) for origin, _ in _WAYS])
+    return np.array([days[np.isin(moves.from_state, [r for r, _ in ways])].sum(axis=0) for ways in _WAYS.values()])
 
 
 def _groups(shown: Floats, watched: Floats, change_points: Floats) -> tuple[Ints, tuple[str, ...]]:
-    """Number the intensities of each way, (3, B); -1 where it is zero. Say which bands share one and which show none.
+    """Number the intensities of each way, (6, B); -1 where it is zero. Say which bands share one and which show none.
 
     From the left, a band is closed once it has shown enough or was watched enough; what is left over at the end joins
     the last one closed.
@@ -187,53 +197,40 @@ def _groups(shown: Floats, watched: Floats, change_points: Floats) -> tuple[Ints
                 number, seen, due = number + 1, 0.0, 0.0
         place = np.minimum(place, max(number - 1, 0))
         held = np.bincount(place, counts)
-        r, s = _WAYS[way]
         groups[way] = np.where(held > 0, np.cumsum(held > 0) - 1, -1)[place]
         empty = [days[b] for b in range(len(counts)) if held[place[b]] == 0]
         if empty:
-            notes.append(f"{STATES[r]} → {STATES[s]}: none seen in days {', '.join(empty)}, where some were expected; "
+            notes.append(f"{_NAMES[way]}: none seen in days {', '.join(empty)}, where some were expected; "
                          "taken as none")  # fmt: skip
         shared = [days[b] for b in range(len(counts)) if (place == place[b]).sum() > 1]
         if shared:
-            notes.append(f"{STATES[r]} → {STATES[s]}: fewer than {FEWEST_MOVES:g} moves seen or expected in some of "
+            notes.append(f"{_NAMES[way]}: fewer than {FEWEST_MOVES:g} moves seen or expected in some of "
                          f"days {', '.join(shared)}; they share one intensity")  # fmt: skip
     return groups, tuple(notes)
 
 
-def _model(
-    moves: PanelMoves, groups: Ints, change_points: Floats, left_out: frozenset[str]
-) -> tuple[PanelModel | None, list[tuple[int, int] | str]]:
-    """Return the model of the transitions seen, None if none was, and what each parameter is: (way, group) or name."""
-    ended, died = ((moves.kind == Kind.DEATH) & (moves.to_state == s) for s in (ENDED, DEAD))
-    inside = moves.from_state == RESPONSE
-    happens = {
-        "end while in response": bool((ended & inside).any()),
-        "end outside response": bool((ended & ~inside).any()),
-        "death": bool(died.any()),
-    }
-    ways, rows, names = [], [], list[tuple[int, int] | str]()
-    for k, (way, group) in enumerate(zip(_WAYS, groups, strict=True)):
-        if group.max() >= 0:
-            ways.append(way)
-            rows.append(np.where(group >= 0, len(names) + group, -1))
-            names += [(k, g) for g in range(int(group.max()) + 1)]
+def _model(groups: Ints, change_points: Floats) -> tuple[PanelModel | None, list[tuple[int, int]]]:
+    """Return the model of the ways that have an intensity, None if none has, and what each parameter is: way, group."""
     entered = {WAITING: True, RESPONSE: groups[0].max() >= 0, LOST: groups[1].max() >= 0}
-    for name, of in zip(happens, ((RESPONSE,), (WAITING, LOST), (WAITING, RESPONSE, LOST)), strict=True):
-        if happens[name] and name not in left_out:
-            to = DEAD if name == "death" else ENDED
-            ways += [(r, to) for r in of if entered[r]]
-            rows += [np.full(groups.shape[1], len(names)) for r in of if entered[r]]
-            names.append(name)
-    if not ways:
+    transitions, rows, names = [], [], list[tuple[int, int]]()
+    for k, (ways, group) in enumerate(zip(_WAYS.values(), groups, strict=True)):
+        held = [way for way in ways if entered[way[0]]]
+        if group.max() < 0 or not held:
+            continue
+        transitions += held
+        rows += [np.where(group >= 0, len(names) + group, -1)] * len(held)
+        names += [(k, g) for g in range(int(group.max()) + 1)]
+    if not transitions:
         return None, names
     sets = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 0]], dtype=bool)
-    effects = np.zeros((len(ways), 0), dtype=np.int64)
-    return PanelModel(STATES, np.array(ways), np.array(rows), effects, change_points, sets), names
+    effects = np.zeros((len(transitions), 0), dtype=np.int64)
+    return PanelModel(STATES, np.array(transitions), np.array(rows), effects, change_points, sets), names
 
 
 def _never_seen(model: PanelModel, moves: PanelMoves) -> tuple[str, ...]:
     held = {tuple(t) for t in model.transitions.tolist()}
-    wanted = [*_WAYS, (WAITING, ENDED), (RESPONSE, ENDED), (WAITING, DEAD)]
+    wanted = [(WAITING, RESPONSE), (RESPONSE, LOST), (LOST, RESPONSE), (WAITING, ENDED), (RESPONSE, ENDED),
+              (WAITING, DEAD)]  # fmt: skip
     absent = [f"{STATES[r]} → {STATES[s]}" for r, s in wanted if (r, s) not in held]
     return (f"never seen and left out of the model: {', '.join(absent)}",) if absent else ()
 
@@ -249,13 +246,14 @@ def joint_variance(fits: list[StratumFit], rows: list[Ints], content: sparse.csr
     Notes
     -----
     Two knees of one patient may be of different stages: the blocks between strata are not zero. No small-sample factor.
+    What the data do not determine is held where it is, without an error: the others have theirs given it.
     """
     influence = np.zeros((content.shape[1], sum(f.n_parameters for f in fits)))
     at = 0
     for f, cells in zip(fits, rows, strict=True):
         if f.fit is not None and f.likelihood is not None:
             scores = f.likelihood.log_terms(f.fit.theta)[1]
-            influence[cells, at : at + f.n_parameters] = scores @ f.fit.covariance
+            influence[cells, at : at + f.n_parameters] = scores @ np.nan_to_num(f.fit.covariance)
             at += f.n_parameters
     total = np.zeros((influence.shape[1], influence.shape[1]))
     for start in range(0, content.shape[0], 50_000):  # patterns at a time, for memory

@@ -23,7 +23,6 @@ from analysis.multistate import (
     StratumFit,
     fit_stratum,
     joint_variance,
-    live_pearson,
 )
 from analysis.multistate_limits import share_limits
 from analysis.numerics.panel_markov import PanelFit
@@ -31,7 +30,7 @@ from analysis.numerics.panel_markov_likelihood import Kind, PanelMoves
 from analysis.numerics.panel_markov_prediction import mix, restricted_mean_time, row_probabilities
 from analysis.numerics.share_limits import difference_limits
 from analysis.reduction import gathered
-from analysis.result import check, row
+from analysis.result import row
 from registry.errors import NotEstimable
 
 Floats = NDArray[np.float64]
@@ -79,8 +78,11 @@ class Fitted:
         return count_of(self.of(code).filter(pl.col("start_day") == 0))
 
     def last_day(self, code: str) -> float:
-        """Return the last day on which anybody of a stratum was seen."""
-        return float(self.of(code).filter(pl.col("kind") != "alive")["stop_day"].max() or 0)  # type: ignore[arg-type]
+        """Return the last day on which anybody of a stratum was seen; infinite where all are known to the end."""
+        mine = self.of(code)
+        if mine.height and count_of(mine.filter(pl.col("kind") == "end")) >= self.courses(code):
+            return float("inf")
+        return float(mine.filter(pl.col("kind") != "alive")["stop_day"].max() or 0)  # type: ignore[arg-type]
 
     def error(self, gradient: Floats, code: str) -> Floats:
         """Return standard errors (...,) of quantities of a stratum with gradients (..., p)."""
@@ -92,7 +94,8 @@ class Fitted:
         gradient = np.zeros((*first.shape[:-1], len(self.variance)))
         gradient[..., self.at[code] : self.at[code] + first.shape[-1]] = first
         gradient[..., self.at[other] : self.at[other] + second.shape[-1]] -= second
-        return np.asarray(np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance, gradient)))
+        # Patients with the same course in both leave nothing but rounding.
+        return np.asarray(np.sqrt(np.maximum(np.einsum("...p,pq,...q->...", gradient, self.variance, gradient), 0.0)))
 
 
 def count_of(moves: pl.DataFrame) -> int:
@@ -331,45 +334,3 @@ def under_observation(
             n = count_of(mine.filter(pl.col("stop_day") >= at, pl.col("start_day") < at))
             rows.append(row(s.code, "at_risk", time_day=day, n=n, denominator=fitted.courses(s.code)))
     return rows
-
-
-def checks_of(fitted: Fitted) -> list[dict[str, Any]]:
-    """Return the certificate of each fit, what was seen, and how far the fit is from what was seen."""
-    checks = []
-    for s in fitted.strata:
-        if s.code not in fitted.fits:
-            checks.append(check(f"fit of {s.code}", None, "fitted", False, fitted.why_not[s.code]))
-            continue
-        f, moves = fitted.fits[s.code], fitted.of(s.code)
-        if f.fit is not None:
-            note = "; ".join(f.notes) or "every transition was seen"
-            checks.append(check(f"certificate of {s.code}", f.fit.newton_decrement, "<= 1e-8", f.fit.converged, note))
-            told = int(np.isnan(np.diag(f.fit.covariance)).sum())
-            checks.append(
-                check(f"undetermined in {s.code}", told, "0", told == 0, "intensities without a finite error")
-            )
-            pearson = live_pearson(f)
-            note = f"chi-squared {pearson.statistic:.1f}, df between {pearson.df_low} and {pearson.df_high}"
-            checks.append(check(f"Pearson of {s.code}", pearson.p_high, ">= 0.01", pearson.p_high >= 0.01, note))
-            distance = _distance(fitted, s.code)
-            checks.append(check(f"prevalence of {s.code}", distance, "<= 0.1", distance <= 0.1,
-                                "largest gap of fitted and seen share in response at a planned visit"))  # fmt: skip
-        for name, to in (("responses", "in_response"), ("losses", "response_lost")):
-            entered = moves.filter(pl.col("to_state") == to, pl.col("from_state") != to)
-            n = count_of(entered)
-            checks.append(check(f"{name} in {s.code}", n, ">= 10", n >= 10, "fewer leave wide intervals"))
-    return checks
-
-
-def _distance(fitted: Fitted, code: str) -> float:
-    mine = fitted.shares.filter(pl.col("stratum") == code).with_columns(pl.col("n").cast(pl.Float64))
-    seen = mine.group_by("target_day").agg(
-        total=pl.col("n").sum(), held=pl.col("n").filter(pl.col("state") == "in_response").sum()
-    )
-    # Twenty seen: below that the gap is chance.
-    seen = seen.filter(pl.col("total") >= 20).sort("target_day")
-    if seen.height == 0:
-        return 0.0
-    days = seen["target_day"].to_numpy().astype(float)
-    share = (seen["held"] / seen["total"]).to_numpy()
-    return float(np.abs(occupation(fitted.fits[code].fit, days)[0][:, RESPONSE] - share).max())

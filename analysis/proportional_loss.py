@@ -19,8 +19,9 @@ class Proportional:
     """Loss intensities as a common course over the bands times one factor a stratum.
 
     Attributes: `log_ratio` (S-1,) against the first stratum and its `covariance` (S-1, S-1), nan where losses in other
-    days than those of the others tell no ratio; `statistic`, Wald chi-squared of the ratios told being 1 on `df`; `p`;
-    `lack_of_fit` and `lack_df`, chi-squared of what the factors leave.
+    days than those of the others tell no ratio; `statistic`, Wald chi-squared of the ratios told being 1 on `df`, fewer
+    where patients have the same course in two strata, and `p`, nan on none; `lack_of_fit` and `lack_df`, chi-squared of
+    what the factors leave.
     """
 
     log_ratio: Floats
@@ -33,10 +34,12 @@ class Proportional:
 
 
 def proportional_loss(fits: list[StratumFit], variance: Floats) -> Proportional:
-    """Summarise loss intensities by one factor a stratum: minimum distance with the joint covariance.
+    """Summarise loss intensities by one factor a stratum: minimum distance with the covariance within strata as weight.
 
-    Generalised least squares of the log intensities on bands and strata is asymptotically the fit that constrains them
-    (Ferguson 1958), and unlike a likelihood ratio it stays right when courses of a patient are correlated. An intensity
+    Least squares of the log intensities on bands and strata, weighted so, is asymptotically the fit that constrains
+    them (Ferguson 1958); its errors are of the joint covariance, since a patient's courses may be in two strata.
+    Weighted by that itself, what two strata share would count without end where patients have the same course in both.
+    An intensity
     counts where every band that it stands for has one in another stratum too: days in which only one stratum shows
     losses say nothing of a ratio. One intensity of several bands is their mean by time in response.
 
@@ -45,30 +48,42 @@ def proportional_loss(fits: list[StratumFit], variance: Floats) -> Proportional:
     if len({s for s, f in enumerate(fits) if (f.bands >= 0).any()}) < len(fits) or len(fits) < 2:
         raise ValueError("two strata with losses are needed")
     kept = _comparable(fits)
-    at, y, index, design = 0, [], [], []
+    at, y, index, design, of = 0, [], [], [], []
     for s, f in enumerate(fits):
         for j in np.unique(f.bands[kept[s]]):
             assert f.fit is not None
+            if np.isnan(f.fit.covariance[j, j]):
+                raise ValueError("a loss intensity is not determined by the data")
+            of.append(s)
             y.append(f.fit.theta[j])
             index.append(at + j)
             design.append(np.concatenate([_share_of_bands(f, int(j)), np.arange(1, len(fits)) == s]))
         at += f.n_parameters
     v, x, ratios = variance[np.ix_(index, index)], np.array(design, dtype=float), len(fits) - 1
-    if not np.isfinite(v).all():
-        raise ValueError("a loss intensity is not determined by the data")
     told = _estimable(x, ratios)
     if not told.any():
         raise ValueError("the strata show losses in different days")
-    weight = np.linalg.pinv(v)
-    covariance = np.linalg.pinv(x.T @ weight @ x)
-    beta = covariance @ x.T @ weight @ np.array(y)
-    rest = np.array(y) - x @ beta
+    weight = np.linalg.pinv(np.where(np.equal.outer(of, of), v, 0.0), hermitian=True)
+    into = np.linalg.pinv(x.T @ weight @ x, hermitian=True) @ x.T @ weight
+    beta, covariance = into @ np.array(y), into @ v @ into.T
+    left = np.eye(len(y)) - x @ into
+    scale = float(np.diag(v).mean())
     ratio, own = beta[-ratios:], covariance[-ratios:, -ratios:]
-    df, lack_df = int(told.sum()), len(y) - int(np.linalg.matrix_rank(x))
-    statistic = float(ratio[told] @ np.linalg.solve(own[np.ix_(told, told)], ratio[told]))
+    statistic, df = wald(ratio[told], own[np.ix_(told, told)], scale)
+    lack, lack_df = wald(left @ np.array(y), left @ v @ left.T, scale)
     both = told[:, None] & told
-    return Proportional(np.where(told, ratio, np.nan), np.where(both, own, np.nan), statistic, df,
-                        float(chi2_above(statistic, df)), float(rest @ weight @ rest), lack_df)  # fmt: skip
+    p = float(chi2_above(statistic, df)) if df else float("nan")
+    return Proportional(np.where(told, ratio, np.nan), np.where(both, own, np.nan), statistic, df, p, lack, lack_df)
+
+
+def wald(value: Floats, covariance: Floats, scale: float) -> tuple[float, int]:
+    """Return chi-squared of `value` (k,) being zero and its degrees of freedom: directions that vary.
+
+    What varies by less than 1e-9 of `scale`, a variance of what the values are made of, is rounding.
+    """
+    variances, directions = np.linalg.eigh(covariance)
+    vary = variances > 1e-9 * scale
+    return float(((value @ directions[:, vary]) ** 2 / variances[vary]).sum()), int(vary.sum())
 
 
 def _comparable(fits: list[StratumFit]) -> list[Bools]:

@@ -14,8 +14,10 @@ from analysis.cohort import (
     By,
     Days,
     Stratum,
+    check_confidence,
     check_days,
     check_one,
+    check_resamples,
     common_settings,
     end_label,
     patient_clusters,
@@ -23,11 +25,12 @@ from analysis.cohort import (
     reduce,
 )
 from analysis.exposure import exposure_note
-from analysis.follow_up import settled_to
+from analysis.follow_up import followed_through, settled_to
 from analysis.numerics.clustered_log_rank import clustered_log_rank
 from analysis.numerics.competing import cumulative_incidence
 from analysis.numerics.laws import chi2_above
 from analysis.numerics.resampling import Clusters, interval_of_probability, resampled_incidence
+from analysis.numerics.share_limits import difference_limits, unfollowed
 from analysis.numerics.survival_counts import count_events, log_rank
 from analysis.reduction import Reduction
 from analysis.response import HORIZON_DAYS
@@ -63,20 +66,22 @@ def joint_replacement(
     Returns
     -------
     Result
-        Quantities ``end``, ``death``, ``switch`` (shares of 1 by day) by stratum, and the log-rank ``test`` of the
-        cause-specific hazard of the end. Limits are Greenwood's on the complementary log-log scale when every patient
-        has one course, else from a bootstrap of patients.
+        Quantities ``end``, ``death``, ``switch`` (shares of 1 by day) by stratum, the ``difference`` of ``end`` from
+        the first stratum that has anybody, and the log-rank ``test`` of the cause-specific hazard of the end. Limits
+        are Greenwood's on the complementary log-log scale when every patient has one course, else from a bootstrap of
+        patients; they allow for what those no longer followed may have had. Those of differences come from those of
+        the two sides, as if no patient had a course in both.
 
     Raises
     ------
     NotEstimable
         When no course has any follow-up, or nothing ends the target of the programme.
     UsageError
-        When the courses are of programmes with different ends.
+        When the courses are of programmes with different ends, or an option cannot be.
 
     References
     ----------
-    Aalen & Johansen 1978; Kalbfleisch & Prentice 1980, ch. 7.
+    Aalen & Johansen 1978; Kalbfleisch & Prentice 1980, ch. 7; Newcombe 1998 Stat Med 17:873 (differences).
 
     Examples
     --------
@@ -129,6 +134,8 @@ def answer_replacement(
     cells, patterns = reduction.frames["end_cell"], reduction.frames["end_cluster"]
     if cells.height == 0:
         raise NotEstimable(f"No course is left to analyse. {reduction.why_nobody() or 'None was selected.'}")
+    check_confidence(confidence)
+    check_resamples(resamples)
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     grid = np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 5.0)]))
     single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())
@@ -145,6 +152,7 @@ def answer_replacement(
         every = incidence_rows(s.code, mine, None if drawn is None else drawn[:, here], grid, confidence, _CAUSES)
         rows += [r for r in every if r["time_day"] in days]
         curves += [r for r in every if r["quantity"] == "end"]
+    rows += _contrasts([s.code for s in strata], rows)
     rows.append(_test(strata, cells, patients))
     return Result(
         question="joint_replacement",
@@ -192,13 +200,15 @@ def incidence_rows(
     last_event, last_free = (day[m].max(initial=-1.0) for m in (cause > 0, cause == 0))
     latest = np.inf if last_event > last_free else last_free
     settled = settled_to(day, cause == 0, count)
+    told_by = followed_through(day, cause == 0, count, days)
     for k, name in enumerate(causes.values()):
         if not np.any(cause == k + 1) and k > 0:
             continue
         if again is None:
-            low, high = _log_log(estimate[:, k], spread[:, k], confidence, n)
+            low, high = _log_log(estimate[:, k], spread[:, k], confidence, told_by)
         else:
-            low, high = interval_of_probability(estimate[:, k], again[:, :, k], confidence, n)
+            low, high = interval_of_probability(estimate[:, k], again[:, :, k], confidence, n, told_by)
+        high = unfollowed(estimate[:, k], high, told_by, n, confidence)
         for i, d in enumerate(days):
             late = d > min(latest, settled)
             beyond = f"nobody was followed beyond day {latest:.0f}"
@@ -225,16 +235,33 @@ def _incidence(
     return estimate[:, 1:], spread[:, 1:]
 
 
-def _log_log(estimate: Floats, spread: Floats, confidence: float, n: int) -> tuple[Floats, Floats]:
-    """Limits from standard errors on the complementary log-log scale; exact binomial where nothing happened."""
+def _log_log(estimate: Floats, spread: Floats, confidence: float, n: Floats) -> tuple[Floats, Floats]:
+    """Limits from errors on the complementary log-log scale; binomial of the `n` followed where nothing happened."""
     inside = (estimate > 0) & (estimate < 1)
     safe = np.where(inside, estimate, 0.5)
     width = special.ndtri(0.5 + confidence / 2) * spread / ((1 - safe) * -np.log1p(-safe))
     centre = np.log(-np.log1p(-safe))
-    least = 1 - ((1 - confidence) / 2) ** (1 / max(n, 1))
+    least = 1 - ((1 - confidence) / 2) ** (1 / n)
     low = np.where(inside, -np.expm1(-np.exp(centre - width)), np.where(estimate > 0, 1 - least, 0.0))
     high = np.where(inside, -np.expm1(-np.exp(centre + width)), np.where(estimate > 0, 1.0, least))
     return low, high
+
+
+def _contrasts(codes: list[str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return differences of the incidence of the end from the first stratum that has anybody."""
+    ends = {(r["stratum"], r["time_day"]): r for r in rows if r["quantity"] == "end" and r["denominator"]}
+    present = [code for code in codes if any(code == stratum for stratum, _ in ends)]
+    out = []
+    for code, day in ((c, d) for c in present[1:] for s, d in ends if s == c):
+        one, other = ends[code, day], ends[present[0], day]
+        told: dict[str, Any] = {"note": "not known in both"}
+        if one["estimate"] is not None and other["estimate"] is not None:
+            sides = [tuple(np.array([r[k]]) for k in ("estimate", "low", "high")) for r in (one, other)]
+            low, high = difference_limits(sides[0], sides[1])  # type: ignore[arg-type]
+            told = {"estimate": one["estimate"] - other["estimate"], "low": float(low[0]), "high": float(high[0])}
+        out.append(row(f"{code} - {present[0]}", "difference", time_day=day,
+                       denominator=one["denominator"] + other["denominator"], **told))  # fmt: skip
+    return out
 
 
 def _test(strata: list[Stratum], cells: pl.DataFrame, patients: Clusters | None) -> dict[str, Any]:
@@ -245,16 +272,20 @@ def _test(strata: list[Stratum], cells: pl.DataFrame, patients: Clusters | None)
     day, count = cells["day"].to_numpy().astype(float), cells["n"].to_numpy().astype(float)
     if len(np.unique(group)) < 2 or not event.any():
         return row("all", "test", note="a test needs two strata and at least one end")
-    if patients is None:
-        test = log_rank(day, event, group, count=count)
-        p, note = (
-            test.p_value,
-            f"log-rank of the cause-specific hazard on {test.df} df, chi-squared {test.statistic:.4f}",
-        )
-    else:
-        chi, df = clustered_log_rank(day, event, group, count, patients)
-        p = float(chi2_above(chi, df))
-        note = f"log-rank of the cause-specific hazard, clustered by patient on {df} df, chi-squared {chi:.4f}"
+    how = ""
+    try:
+        if patients is None:
+            test = log_rank(day, event, group, count=count)
+            chi, df = test.statistic, test.df
+        else:
+            how = ", clustered by patient"
+            chi, df = clustered_log_rank(day, event, group, count, patients)
+    except ValueError as error:
+        return row("all", "test", note=str(error))
+    if df == 0:
+        return row("all", "test", note="ends came only where strata do not differ in who was at risk")
+    p = float(chi2_above(chi, df))
+    note = f"log-rank of the cause-specific hazard{how} on {df} df, chi-squared {chi:.4f}"
     return row("all", "test", estimate=p, denominator=int(count.sum()), note=note)
 
 

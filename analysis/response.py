@@ -21,6 +21,7 @@ from analysis.cohort import (
     EndPolicy,
     check_confidence,
     check_days,
+    check_resamples,
     common_settings,
     definition_of,
     patient_clusters,
@@ -164,18 +165,14 @@ def answer_response(
 ) -> Result:
     """Estimate the incidence of response from counted intervals; arguments as :func:`time_to_response`."""
     check_confidence(confidence)
-    if resamples < 20 and resamples != 0:
-        raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more, or 0 for none.")
+    check_resamples(resamples, none=True)
     strata, settings = list(reduction.strata), reduction.settings
     cells = reduction.frames["response_cell"]
     if resamples and "response_cluster" not in reduction.frames:
         raise UsageError("These intervals were not counted by patient: only resamples = 0 can be answered from them.")
     patterns = reduction.frames["response_cluster"] if resamples else None
     if cells.height == 0:
-        raise NotEstimable(
-            f"No course can be judged by {settings['definition']}: its scales were not measured at baseline and after. "
-            f"{reduction.why_nobody()}"
-        )
+        raise NotEstimable(f"No course can be judged by {settings['definition']}. {reduction.why_nobody()}")
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     fits = {s.code: fit_intervals(cells.filter(pl.col("stratum") == s.code)) for s in strata}
     samples = None if patterns is None else bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
@@ -187,7 +184,7 @@ def answer_response(
         settings={**settings, **asked},
         attrition=reduction.flow,
         diagnostics=diagnostics(strata, fits, cells),
-        curves=curves(strata, fits, samples, grid_of(days), confidence),
+        curves=curves(strata, fits, cells, samples, grid_of(days), confidence),
         at_risk=at_risk(strata, cells, days),
         regions=regions(fits),
         notes=(*reduction.notes, *(() if resamples else (QUICK,))),

@@ -9,11 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.cohort import Stratum
-from analysis.follow_up import settled_to
+from analysis.follow_up import followed_through, settled_to
 from analysis.numerics.interval import NPMLE, IntervalData
 from analysis.numerics.interval_test import interval_test
 from analysis.numerics.resampling import interval_of_probability
-from analysis.numerics.share_limits import difference_limits
+from analysis.numerics.share_limits import difference_limits, unfollowed
 from analysis.result import REGIONS, check, diagnostics_of, frame_of, row
 
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ def numbers(
             ends = fit.end_incidence(days)
             second = None if drawn is None else drawn[1]
             rows += _incidence_rows(s.code, "end_before_response", ends, second, days, mine, confidence)
-        rows.append(_median(s.code, fit, n))
+        rows.append(_median(s.code, fit, n, followed_to(mine)))
     rows += _contrasts(strata, fits, cells, samples, days, confidence)
     return frame_of(rows if patterns is None else rows + _tests(strata, cells, patterns))
 
@@ -73,7 +73,7 @@ def _incidence_rows(
     confidence: float,
 ) -> list[dict[str, Any]]:  # fmt: skip
     n = int(cells["n"].sum())
-    low, high = _limits(estimate, replicates, confidence, n)
+    low, high = _limits(estimate, replicates, confidence, n, followed_through(*_last_day(cells), days))
     kind = "response" if quantity == "response" else "end"
     happened = cells.filter(pl.col("kind") == kind)
     latest = followed_to(cells)
@@ -92,28 +92,39 @@ def _incidence_rows(
     return rows
 
 
-def _limits(estimate: Floats, replicates: Floats | None, confidence: float, n: float) -> tuple[Floats, Floats]:
-    """Return limits of shares, each of the shape of `estimate`; not known (nan) where nothing was resampled."""
+def _limits(
+    estimate: Floats, replicates: Floats | None, confidence: float, n: float, followed: Floats
+) -> tuple[Floats, Floats]:
+    """Return limits of incidences, each of the shape of `estimate`; not known (nan) where nothing was resampled."""
     if replicates is None:
         return np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
-    return interval_of_probability(estimate, replicates, confidence, n)
+    low, high = interval_of_probability(estimate, replicates, confidence, n, followed)
+    return low, unfollowed(estimate, high, followed, n, confidence)
+
+
+def _last_day(cells: pl.DataFrame) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Return the last day of each cell, whether its courses were lost from sight then, and how many they are."""
+    lost = (cells["kind"] == "censored").to_numpy()
+    last = np.where(lost, cells["left_day"].to_numpy(), cells["right_day"].to_numpy()).astype(float)
+    return last, lost, cells["n"].to_numpy().astype(float)
 
 
 def followed_to(cells: pl.DataFrame) -> float:
     """Return the last day up to which the estimate is determined; infinite if most are known to the end."""
-    lost = (cells["kind"] == "censored").to_numpy()
-    last = np.where(lost, cells["left_day"].to_numpy(), cells["right_day"].to_numpy()).astype(float)
-    settled = settled_to(last, lost, cells["n"].to_numpy().astype(float))
+    last, lost, count = _last_day(cells)
+    settled = settled_to(last, lost, count)
     censored, event = (float(last[m].max(initial=-1.0)) for m in (lost, ~lost))
     return settled if event > censored else min(settled, censored)
 
 
-def _median(code: str, fit: NPMLE, n: int) -> dict[str, Any]:
+def _median(code: str, fit: NPMLE, n: int, latest: float) -> dict[str, Any]:
     total = np.cumsum(fit.mass)
     k = int(np.searchsorted(total, 0.5 - 1e-12))
     if len(total) == 0 or total[-1] < 0.5 - 1e-12:
         return row(code, "median_day", denominator=n, note="fewer than half are known to have responded")
     left, right = float(fit.left[k]), float(fit.right[k])
+    if right > latest:
+        return row(code, "median_day", denominator=n, note=f"settled up to day {latest:.0f} only")
     note = f"half had responded in ({left:.0f}, {right:.0f}]; where inside, the visits do not say"
     # The last day of that intersection: by then at least half have certainly responded.
     return row(code, "median_day", estimate=right, denominator=n, note=note)
@@ -126,14 +137,16 @@ def _contrasts(
     """Differences of incidence from the first stratum that has anybody, with limits from those of the two sides."""
     present = [s for s in strata if fits[s.code] is not None]
     at = np.searchsorted(grid_of(days), days)
-    latest = {s.code: followed_to(cells.filter(pl.col("stratum") == s.code)) for s in present}
+    by_code = {s.code: cells.filter(pl.col("stratum") == s.code) for s in present}
+    latest = {code: followed_to(mine) for code, mine in by_code.items()}
     sides = {}
     for s in present:
         fit = fits[s.code]
         assert fit is not None
         estimate = fit.incidence(days)
         drawn = None if samples is None else samples[s.code][0][:, at]
-        sides[s.code] = (estimate, *_limits(estimate, drawn, confidence, fit.n)), fit.n
+        seen = followed_through(*_last_day(by_code[s.code]), days)
+        sides[s.code] = (estimate, *_limits(estimate, drawn, confidence, fit.n, seen)), fit.n
     rows = []
     for s in present[1:]:
         one, n_one = sides[s.code]
@@ -173,19 +186,23 @@ def _tests(strata: list[Stratum], cells: pl.DataFrame, patterns: pl.DataFrame) -
 
 
 def curves(
-    strata: list[Stratum], fits: dict[str, NPMLE | None], samples: dict[str, Floats] | None, grid: Floats,
-    confidence: float,
+    strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.DataFrame, samples: dict[str, Floats] | None,
+    grid: Floats, confidence: float,
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the incidence with its limits on the grid of days, for figures."""
+    """Return the incidence with its limits on the grid of days up to which it is settled, for figures."""
     rows = []
     for s in strata:
         fit = fits[s.code]
         if fit is None:
             continue
+        mine, n = cells.filter(pl.col("stratum") == s.code), int(fit.n)
         drawn = None if samples is None else samples[s.code][0]
-        low, high = _limits(fit.incidence(grid), drawn, confidence, fit.n)
-        n = int(fit.n)
+        seen = followed_through(*_last_day(mine), grid)
+        low, high = _limits(fit.incidence(grid), drawn, confidence, n, seen)
+        last = followed_to(mine)
         for day, estimate, lo, hi in zip(grid, fit.incidence(grid), low, high, strict=True):
+            if day > last:
+                break
             rows.append(row(s.code, "response", time_day=day, estimate=estimate, low=lo, high=hi, denominator=n))
     return frame_of(rows)
 
@@ -228,7 +245,12 @@ def diagnostics(strata: list[Stratum], fits: dict[str, NPMLE | None], cells: pl.
         checks.append(
             check(f"certificate of {s.code}", fit.gap, "<= 1e-10", fit.gap <= 1e-10, "log-likelihood within n × gap")
         )
-        responses = int(cells.filter(pl.col("stratum") == s.code, pl.col("kind") == "response")["n"].sum())
+        mine = cells.filter(pl.col("stratum") == s.code)
+        nothing = mine.filter(pl.col("kind") == "censored", pl.col("left_day") == 0)
+        silent = int(nothing["n"].sum()) / int(mine["n"].sum())
+        note = "judged once, without response, and not again: they tell nothing yet"
+        checks.append(check(f"courses without a settled visit in {s.code}", silent, "<= 0.5", silent <= 0.5, note))
+        responses = int(mine.filter(pl.col("kind") == "response")["n"].sum())
         checks.append(
             check(f"responses in {s.code}", responses, ">= 10", responses >= 10, "fewer leave wide intervals")
         )

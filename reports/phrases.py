@@ -209,7 +209,7 @@ _WITHHELD = (
     N_("The programme has no response definition."),
     N_("No course is selected."),
     N_("No course is selected: there is nothing to judge."),
-    N_("No course can be judged by %(definition)s: its scales were not measured at baseline and after. %(reasons)s"),
+    N_("No course can be judged by %(definition)s. %(reasons)s"),
     N_("No course is left to analyse. %(reasons)s"),
     N_("No course is selected, or its programme names no scale. Name one: scale='…'."),
     N_("No course has a baseline of %(scale)s: a change from it cannot be estimated."),

@@ -72,7 +72,9 @@ def resampled_incidence(day: Floats, cause: Ints, drawn: Floats, at: Floats, cau
     return np.asarray(np.moveaxis(reached[:, :, np.searchsorted(days, at, "right")], 0, 2))
 
 
-def interval_of_probability(estimate: Floats, replicates: Floats, confidence: float, n: float) -> tuple[Floats, Floats]:
+def interval_of_probability(
+    estimate: Floats, replicates: Floats, confidence: float, n: float, followed: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Return limits for probabilities from bootstrap replicates.
 
     Percentiles, not a multiple of the standard deviation: where the curve jumps, replicates fall on either side of the
@@ -89,6 +91,8 @@ def interval_of_probability(estimate: Floats, replicates: Floats, confidence: fl
         Shape (times, m); a replicate in which the stratum was empty is nan, and says nothing.
     n
         Observations behind the estimate.
+    followed
+        How many of them were followed to each day, (m,): what the exact limits are of. All, unless it is said.
     """
     alpha = 1 - confidence
     # The (R + 1) p-th of R replicates in order, not the one between: of 100 that would cover 93 of 100 (Davison &
@@ -101,7 +105,7 @@ def interval_of_probability(estimate: Floats, replicates: Floats, confidence: fl
     # Nor do n say more than n do, where hardly anything happened and replicates hardly vary.
     least, most = wilson(estimate, np.fmin(told_by, max(n, 1)), confidence)
     low, high = np.fmin(low, least), np.fmax(high, most)
-    least = 1 - (alpha / 2) ** (1 / max(n, 1))
+    least = 1 - (alpha / 2) ** (1 / np.maximum(n if followed is None else followed, 1))
     nothing, everything = estimate <= 1e-6, estimate >= 1 - 1e-6
     low = np.where(nothing, 0.0, np.where(everything, 1 - least, np.minimum(low, estimate)))
     high = np.where(nothing, np.maximum(least, high), np.where(everything, 1.0, np.maximum(high, estimate)))

@@ -46,6 +46,20 @@ def limits_of_replicates(
     return min(float(low), share), max(float(high), share)
 
 
+def unfollowed(estimate: Floats, high: Floats, followed: Floats, n: float, confidence: float) -> Floats:
+    """Return upper limits of incidences that allow for what those lost from sight may have had; (T,).
+
+    A curve stays flat after its last event, and so does its error, however few are left. Of `followed` courses without
+    an event so much is possible as their exact limit says; its distance is added in squares to that of `high`, on the
+    scale of the log of what is free of the event (the last factor of the product of Fay, Brittain & Proschan 2013
+    Biostatistics 14:723). Where all `n` were followed nothing is added.
+    """
+    safe = np.minimum(estimate, 1 - 1e-12)
+    reach = np.log1p(-safe) - np.log1p(-np.clip(high, safe, 1 - 1e-12))
+    lost = np.log(2 / (1 - confidence)) ** 2 * np.maximum(1 / followed**2 - 1 / max(n, 1) ** 2, 0.0)
+    return np.where((estimate <= 0) | (estimate >= 1), high, -np.expm1(np.log1p(-safe) - np.sqrt(reach**2 + lost)))
+
+
 def difference_limits(
     one: tuple[Floats, Floats, Floats], other: tuple[Floats, Floats, Floats], correlation: Floats | float = 0.0
 ) -> tuple[Floats, Floats]:

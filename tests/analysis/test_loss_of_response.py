@@ -11,8 +11,9 @@ from analysis.cohort import Stratum
 from analysis.figures import png
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.loss_rows import loss_rows, mean_rows, share_rows
+from analysis.multistate_checks import checks_of
 from analysis.multistate_figures import occupation
-from analysis.multistate_rows import checks_of, fit_cohort
+from analysis.multistate_rows import fit_cohort
 from analysis.trajectories import trajectories
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError

@@ -13,6 +13,7 @@ class Told:
 
     def __init__(self, theta):
         self.theta = np.array(theta, dtype=float)
+        self.covariance = np.eye(len(theta))
 
 
 def stratum(bands, theta):

@@ -17,7 +17,6 @@ from analysis.multistate_rows import (
     count_of,
     difference_rows,
     first_response,
-    mean_days,
     occupation,
     state_rows,
 )
@@ -197,7 +196,7 @@ def _responses(fitted: Fitted, code: str) -> int:
 
 def _mean_judged(fitted: Fitted, code: str, horizon: float) -> Judged:
     """Return the mean days with limits on the logit scale of their share of the horizon."""
-    value, gradient = mean_days(fitted.fits[code].fit, horizon)
+    value, gradient = fitted.mean_days(code, horizon)
     mean, slope = value[[RESPONSE]], gradient[[RESPONSE]]
     told_by = followed(fitted.of(code), np.array([horizon]))
     # How long a response lasts is told by those who had one: their number is what the error is an estimate from.
@@ -253,7 +252,7 @@ def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
     codes = [c for c, f in fits if f.fit is not None and not f.undetermined and horizon <= fitted.last_day(c)]
     value, gradients = np.zeros(len(codes)), np.zeros((len(codes), len(fitted.variance)))
     for i, code in enumerate(codes):
-        found, gradient = mean_days(fitted.fits[code].fit, horizon)
+        found, gradient = fitted.mean_days(code, horizon)
         value[i] = found[RESPONSE]
         gradients[i, fitted.at[code] : fitted.at[code] + gradient.shape[1]] = gradient[RESPONSE]
     spread = gradients @ fitted.variance @ gradients.T

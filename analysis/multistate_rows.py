@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,13 @@ class Fitted:
     variance: Floats
     at: dict[str, int]
     confidence: float
+    _means: dict[tuple[str, float], tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def mean_days(self, code: str, horizon: float) -> tuple[Floats, Floats]:
+        """Return :func:`mean_days` of a stratum; numbers, contrasts and the test ask for the same."""
+        if (code, horizon) not in self._means:
+            self._means[code, horizon] = mean_days(self.fits[code].fit, horizon)
+        return self._means[code, horizon]
 
     def of(self, code: str) -> pl.DataFrame:
         """Return the moves of a stratum."""

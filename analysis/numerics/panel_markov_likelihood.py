@@ -243,7 +243,8 @@ class Likelihood:
             first, last = np.searchsorted(band, [b, b + 1])
             new = np.flatnonzero((self.design[:, b] != 0).any(axis=(0, 1)))
             weight = of[first:last, leaving, None] * self.design[cell[first:last], b][:, leaving][:, :, new]
-            slopes.append((new, np.einsum("gimk,gmp->gipk", along[first:last], weight, optimize=True), int(first)))
+            slope = along[first:last].transpose(0, 1, 3, 2) @ weight[:, None]
+            slopes.append((new, slope.transpose(0, 1, 3, 2), int(first)))
         return step, slopes
 
     def _walk(self, step: Floats, row: Floats) -> tuple[list[Floats], Floats]:

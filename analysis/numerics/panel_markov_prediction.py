@@ -88,7 +88,7 @@ def row_probabilities(
         for i, b in enumerate(band):
             rows[i + 1] = rows[i] @ step[i]
             if derivatives:
-                along = np.einsum("ai,imj,mp->ajp", rows[i], slope[i], q[i][:, None] * design[b], optimize=True)
+                along = np.tensordot(rows[i], slope[i], (1, 0)).transpose(0, 2, 1) @ (q[i][:, None] * design[b])
                 drows[i + 1] = np.einsum("aip,ij->ajp", drows[i], step[i]) + along
         at = np.searchsorted(knots, times)
         return rows[at], drows[at]

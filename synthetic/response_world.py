@@ -229,7 +229,8 @@ def truth(scenario: Scenario, courses: int = 2_000_000) -> dict[str, Floats]:
 
     ``response``: has responded by day 365; ``shown``: a visit on that day or a planned one before it would have shown a
     response, had nobody missed any; ``loss``: of those in response on day LANDMARK, lost within AFTER days, ends
-    competing; ``share``: in response on day HORIZON; ``mean_days``: mean days in response up to HORIZON.
+    competing; ``share``: in response on day HORIZON; ``mean_days``: mean days in response up to HORIZON; ``end``: ended
+    by then, deaths competing.
     """
     world = make(scenario, courses, 987_654_321)
     over = np.minimum(world.end, world.death)
@@ -248,6 +249,7 @@ def truth(scenario: Scenario, courses: int = 2_000_000) -> dict[str, Floats]:
         "loss": (lost <= LANDMARK + AFTER) & (lost < over),
         "share": then == 1,
         "mean_days": np.where(np.isfinite(held), held, 0.0).sum(axis=1),
+        "end": then == 3,
     }
     groups = [world.stage == s for s in range(len(STAGES))]
     return {
@@ -257,7 +259,7 @@ def truth(scenario: Scenario, courses: int = 2_000_000) -> dict[str, Floats]:
 
 
 def reductions(world: World) -> dict[str, pl.DataFrame]:
-    """Return the rows of ``reduction.response_course``, ``panel_visit`` and ``panel_watch`` as each visit shows."""
+    """Return the rows of ``reduction.response_course``, ``panel_visit``, ``panel_watch`` and ``end_course``."""
     course, number = np.nonzero(world.seen)
     state = world.state(world.visit)[course, number]
     visits = pl.DataFrame({"course_id": course, "day": world.visit[course, number].astype(int), "now": state})
@@ -323,4 +325,8 @@ def reductions(world: World) -> dict[str, pl.DataFrame]:
         "response_course": response,
         "panel_visit": panel,
         "panel_watch": watch.select("course_id", "patient_id", "stratum", "watched_to_day", "ended_as", "last_day"),
-    }
+        "end_course": watch.select(
+            "course_id", "patient_id", "stratum", day="last_day",
+            cause=pl.col("ended_as").replace({"ended": "end", "dead": "death"}).fill_null("censored"),
+        ),
+    }  # fmt: skip

@@ -23,6 +23,8 @@ from analysis.loss_of_response import CHANGE_DAYS
 from analysis.loss_rows import loss_contrasts, loss_rows, mean_rows, share_contrasts, share_rows
 from analysis.multistate_rows import fit_cohort
 from analysis.numerics.interval import NPMLE
+from analysis.reduction import Reduction
+from analysis.replacement import answer_replacement
 from analysis.response import bootstrap_incidence, fit_intervals
 from analysis.response_rows import numbers
 from registry import sqlmodels
@@ -51,8 +53,14 @@ QUANTITIES = {
     "loss within 12 months of response at 12 months": ("response_lost", "difference", "loss"),
     "in response at 24 months": ("share_in_response", "difference", "share"),
     "mean days in response to 24 months": ("mean_days_in_response", "difference_mean_days", "mean_days"),
+    "ended by 24 months (Aalen-Johansen)": ("end", "difference", "end"),
+    "ended by 24 months (multi-state)": ("end", None, "end"),
 }
-_MODELS = ("response_cell", "response_cluster", "panel_move", "panel_cell", "panel_cluster")
+_MODELS = (
+    "response_cell", "response_cluster", "panel_move", "panel_cell", "panel_cluster", "end_cell", "end_cluster",
+)  # fmt: skip
+# What is asked of the exact days of ends alone.
+_ENDS = "Aalen-Johansen"
 _NO_SHARES = pl.DataFrame(
     schema={"stratum": pl.String, "planned_visit": pl.String, "target_day": pl.Int64, "state": pl.String, "n": pl.Int64}
 )
@@ -85,10 +93,12 @@ def one(task: tuple[Scenario, int, int, int, tuple[str, ...]]) -> dict[str, Any]
     made = reduce_sample(world)
     rows: dict[str, list[dict[str, Any]]] = {}
     seen = _nonparametric(made, resamples, seed) if any("NPMLE" in q for q in wanted) else []
-    ever, lost, held = _multistate(made) if any("NPMLE" not in q for q in wanted) else ([], [], [])
-    for name, found in zip(QUANTITIES, (seen, seen, ever, lost, held, held), strict=True):
+    ends = _ends(made, resamples, seed) if any(_ENDS in q for q in wanted) else []
+    modelled = any("NPMLE" not in q and _ENDS not in q for q in wanted)
+    ever, lost, held = _multistate(made) if modelled else ([], [], [])
+    for name, found in zip(QUANTITIES, (seen, seen, ever, lost, held, held, ends, held), strict=True):
         rows[name] = found
-    out: dict[str, Any] = {"naive": naive(world)}
+    out: dict[str, Any] = {"naive": naive(world), "complete": complete_case(world)}
     for name in wanted:
         quantity, contrast, _ = QUANTITIES[name]
         of = [(s, quantity) for s in STAGES] + [(c, contrast) for c in CONTRASTS if contrast]
@@ -105,6 +115,17 @@ def _nonparametric(made: dict[str, pl.DataFrame], resamples: int, seed: int) -> 
     days = np.array([RESPONSE])
     samples = bootstrap_incidence(cells, patterns, fits, days, resamples, seed)
     return numbers(STRATA, fits, cells, patterns, samples, days, 0.95).rows(named=True)
+
+
+def _ends(made: dict[str, pl.DataFrame], resamples: int, seed: int) -> Rows:
+    """Return rows of the incidence of ends on exact days, as :func:`analysis.joint_replacement` has them."""
+    counts = {name: made[name] for name in ("end_cell", "end_cluster")}
+    flow = pl.DataFrame({"reason": ["courses", "selected"], "n": [0, 0]})
+    reduction = Reduction(
+        "joint_replacement", {"by": "stage"}, tuple(STRATA), counts, flow, {"end_label": "end", "by": "stage"}
+    )
+    found = answer_replacement(reduction, horizon_day=(int(HORIZON),), resamples=resamples, seed=seed)
+    return found.frame.rows(named=True)
 
 
 def _multistate(made: dict[str, pl.DataFrame]) -> tuple[Rows, Rows, Rows]:
@@ -130,17 +151,19 @@ def _numbers_of(rows: list[dict[str, Any]], stratum: str, quantity: str | None) 
 
 
 def naive(world: World) -> dict[str, list[float]]:
-    """Return what a simple table shows by stage: Kaplan-Meier of visit dates, and shares of those who came."""
+    """Return Kaplan-Meier by stage, visits' dates taken for the events': ends censor, of ends deaths do."""
     state = np.where(world.seen, world.state(world.visit), -1)
     day = np.where(world.seen, world.visit, np.inf)
     held = state == 1
     first = np.where(held, day, np.inf).min(axis=1)
     last = np.where(world.seen, world.visit, 0.0).max(axis=1)
     at = {name: k for k, name in enumerate(("1 month", "3 months", "6 months", "12 months", "24 months", "36 months"))}
-    start, later = at["12 months"], at["24 months"]
+    start = at["12 months"]
     stayed = held[:, start]
     lost = np.where((state == 2) & (np.arange(state.shape[1]) > start), day, np.inf).min(axis=1)
-    out: dict[str, list[float]] = {"response": [], "loss": [], "share": []}
+    out: dict[str, list[float]] = {"response": [], "loss": [], "end": []}
+    over = np.minimum(world.end, world.death)
+    watched, ended = np.minimum(np.ceil(over), world.watched), (world.end <= world.death) & (over <= world.watched)
     for s in range(len(STAGES)):
         here = world.stage == s
         out["response"].append(1 - kaplan_meier(np.minimum(first, last)[here], np.isfinite(first)[here], RESPONSE))
@@ -151,8 +174,25 @@ def naive(world: World) -> dict[str, list[float]]:
             if mine.any()
             else np.nan
         )
-        came = here & world.seen[:, later]
-        out["share"].append(float(held[came, later].mean()) if came.any() else np.nan)
+        out["end"].append(1 - kaplan_meier(watched[here], ended[here], HORIZON))
+    return {**out, "shown": out["response"]}
+
+
+def complete_case(world: World) -> dict[str, list[float]]:
+    """Return shares by stage of those who came to the visit in question; of ends, of all who were treated."""
+    state = np.where(world.seen, world.state(world.visit), -1)
+    held, start, later = state == 1, 3, 4
+    responded = held[:, : start + 1].any(axis=1)
+    over = np.minimum(world.end, world.death)
+    ended = (world.end <= world.death) & (over <= np.minimum(world.watched, HORIZON))
+    out: dict[str, list[float]] = {"response": [], "loss": [], "share": [], "end": []}
+    for s in range(len(STAGES)):
+        here = world.stage == s
+        came, both = here & world.seen[:, start], here & held[:, start] & world.seen[:, later]
+        again = here & world.seen[:, later]
+        for name, of, what in (("response", came, responded), ("loss", both, state[:, later] == 2),
+                               ("share", again, held[:, later]), ("end", here, ended)):  # fmt: skip
+            out[name].append(float(what[of].mean()) if of.any() else np.nan)
     return {**out, "shown": out["response"]}
 
 
@@ -191,11 +231,24 @@ def study(
             "coverage": (np.where(answered, inside, False).sum(axis=0) / n).round(4).tolist(),
             "answered": answered.mean(axis=0).round(4).tolist(),
         }  # fmt: skip
-        if called in found[0]["naive"]:
-            simple = np.array([f["naive"][called] for f in found], dtype=float)
-            row["naive_bias"] = (np.nanmean(simple, axis=0) - true[: len(STAGES)]).round(4).tolist()
+        row |= simple_biases([(f["naive"], f["complete"]) for f in found], called, true)
         rows.append(row)
     return rows
+
+
+Simple = dict[str, list[float]]
+
+
+def simple_biases(found: list[tuple[Simple, Simple]], called: str, true: np.ndarray) -> dict[str, list[float]]:
+    """Return the biases of Kaplan-Meier and of complete cases over samples, of strata and, if asked, of differences."""
+    out = {}
+    for k, key in enumerate(("naive_bias", "complete_bias")):
+        if called in found[0][k]:
+            values = np.array([f[k][called] for f in found], dtype=float)
+            if len(true) > len(STAGES):
+                values = np.hstack([values, values[:, 1:] - values[:, :1]])
+            out[key] = (np.nanmean(values, axis=0) - true).round(4).tolist()
+    return out
 
 
 def page(made: dict[str, Any]) -> str:
@@ -210,23 +263,23 @@ def page(made: dict[str, Any]) -> str:
         "jitter about 1, 3, 6, 12, 24 and 36 months. *At visits*: response that a visit at 12 months or a planned one "
         "before it would have shown, had nobody missed any; *seen or not*: those too that came and went between two "
         "visits. Coverage is of 95 % limits among the samples that gave a number "
-        "(`answered`); its Monte-Carlo error is 0.7 points at 1,000 samples. Naive: "
-        "Kaplan–Meier with the visit's date as the event's date (ends censored), and the share in response of those "
-        "who came.",
+        "(`answered`); its Monte-Carlo error is 0.7 points at 1,000 samples. Beside them, bias of Kaplan–Meier with "
+        "the visit's date as the event's date (ends censored; of ends, deaths), and of complete cases: shares of those "
+        "who came to the visit, of those who came to both, of ends of all treated.",
         "",
         "| scenario | courses | samples | quantity | stratum | truth | bias (MC error) | SD | coverage | answered "
-        "| naive bias |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| bias of Kaplan–Meier | bias of complete cases |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in made["rows"]:
         digits = 1 if "days" in r["quantity"] else 3
         for k, stratum in enumerate(r["strata"]):
-            simple = f"{r['naive_bias'][k]:.{digits}f}" if "naive_bias" in r and k < len(STAGES) else ""
+            simple = [f"{r[key][k]:.{digits}f}" if key in r else "" for key in ("naive_bias", "complete_bias")]
             true, bias, error, sd = (r[key][k] for key in ("truth", "bias", "error_of_bias", "sd"))
             lines.append(
                 f"| {r['scenario']} | {r['courses']:,} | {r['seeds']:,} | {r['quantity']} | {stratum} "
                 f"| {true:.{digits}f} | {bias:.{digits}f} ({error:.{digits}f}) | {sd:.{digits}f} "
-                f"| {100 * r['coverage'][k]:.1f} % | {100 * r['answered'][k]:.0f} % | {simple} |"
+                f"| {100 * r['coverage'][k]:.1f} % | {100 * r['answered'][k]:.0f} % | {' | '.join(simple)} |"
             )
     return "\n".join([*lines, ""])
 

@@ -1,5 +1,6 @@
 """Clinical questions, each answered from SQL reductions by numerics on small arrays."""
 
+from analysis.adjusted_replacement import adjusted_replacement
 from analysis.adjusted_response import adjusted_response
 from analysis.booster import booster_effect
 from analysis.counts_file import read_counts, write_counts
@@ -33,6 +34,7 @@ __all__ = [
     "Description",
     "Reduction",
     "Result",
+    "adjusted_replacement",
     "adjusted_response",
     "answer",
     "booster_effect",

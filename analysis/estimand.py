@@ -107,7 +107,8 @@ def _of_question(result: Result) -> dict[str, Any]:
             ],
             "summary": "Probability of being in response by day, and mean days in response up to the last",
         }
-    if result.question == "joint_replacement":
+    if result.question in ("joint_replacement", "adjusted_replacement"):
+        adjusted = result.question == "adjusted_replacement"
         return {
             "treatment": given,
             "variable": f"Time from the first session to {s['end_label']}, on its exact day",
@@ -115,7 +116,8 @@ def _of_question(result: Result) -> dict[str, Any]:
                 ("Intercurrent event: Death, another treatment", "competing event"),
                 ("Intercurrent event: Booster, rescue medication", "treatment policy"),
             ],
-            "summary": "Cumulative incidence, and its difference between strata",
+            "summary": "Cumulative incidence, and its difference between strata"
+            + (f", standardised for {', '.join(s['covariates'])}" if adjusted else ""),
         }
     if result.question == "response_at_visits":
         return {

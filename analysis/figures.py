@@ -248,7 +248,7 @@ def with_mark(when: str, result: Result, shown: list[dict[str, Any]]) -> str:
 
 
 def _quantity(result: Result) -> str:
-    return "end" if result.question == "joint_replacement" else "response"
+    return "end" if result.question in ("joint_replacement", "adjusted_replacement") else "response"
 
 
 def _event(result: Result) -> str:

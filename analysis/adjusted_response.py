@@ -30,6 +30,7 @@ from analysis.cohort import (
     Confirmation,
     Days,
     EarlyVisits,
+    RescuePolicy,
     Stratum,
     allowed,
     check_confidence,
@@ -63,6 +64,7 @@ def adjusted_response(
     confirmation: Confirmation = "confirmed",
     early_visits: EarlyVisits = "ignored",
     booster_policy: BoosterPolicy = "treatment_policy",
+    rescue_policy: RescuePolicy = "treatment_policy",
     horizon_day: Days = HORIZON_DAYS,
     confidence: float = 0.95,
 ) -> Result:
@@ -74,7 +76,7 @@ def adjusted_response(
 
     Parameters
     ----------
-    courses, definition, by, confirmation, early_visits, booster_policy, horizon_day
+    courses, definition, by, confirmation, early_visits, booster_policy, rescue_policy, horizon_day
         As :func:`analysis.time_to_response`.
     covariates
         What was known at the first session, one or several; default: age, sex and baseline. Courses lacking one
@@ -117,7 +119,7 @@ def adjusted_response(
     chosen = definition_of(courses, definition)
     strata, kept = place(
         courses, by, chosen, confirmation=confirmation, early_visits=early_visits, end_policy="censor",
-        booster_policy=booster_policy,
+        booster_policy=booster_policy, rescue_policy=rescue_policy,
     )  # fmt: skip
     (rows,) = reduce(kept, "reduction.response_covariate")
     kept = kept.exclude(lacking(kept, rows, covariates))
@@ -142,6 +144,7 @@ def adjusted_response(
         "confirmation": confirmation,
         "early_visits": early_visits,
         "booster_policy": booster_policy,
+        "rescue_policy": rescue_policy,
         "end_policy": "censor",
         "covariates": list(covariates),
         "cut_day": [round(k, 1) for k in cuts],

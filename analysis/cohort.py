@@ -31,6 +31,7 @@ Confirmation = Literal["confirmed", "first"]
 EarlyVisits = Literal["ignored", "counted"]
 EndPolicy = Literal["competing", "censor"]
 BoosterPolicy = Literal["treatment_policy", "censor"]
+RescuePolicy = Literal["treatment_policy", "censor", "composite"]
 # One day, or several.
 Days = tuple[int, ...] | int
 _Name = TypeVar("_Name", bound=str)
@@ -222,6 +223,7 @@ def place(
     early_visits: str = "ignored",
     end_policy: str = "competing",
     booster_policy: str = "treatment_policy",
+    rescue_policy: str = "treatment_policy",
 ) -> tuple[list[Stratum], Courses]:
     """Write ``cohort.course`` and ``cohort.question`` for the reductions; derive the definition if it is not yet.
 
@@ -231,11 +233,12 @@ def place(
     choose(early_visits, allowed(EarlyVisits), "early_visits =")
     choose(end_policy, allowed(EndPolicy), "end_policy =")
     choose(booster_policy, allowed(BoosterPolicy), "booster_policy =")
+    choose(rescue_policy, allowed(RescuePolicy), "rescue_policy =")
     con = courses.registry.con
     ensure_definition(courses, definition.definition)
     strata, kept = place_courses(courses, by)
-    question = [definition.definition, confirmation, early_visits, end_policy, booster_policy]
-    names = ("definition", "confirmation", "early_visits", "end_policy", "booster_policy")
+    question = [definition.definition, confirmation, early_visits, end_policy, booster_policy, rescue_policy]
+    names = ("definition", "confirmation", "early_visits", "end_policy", "booster_policy", "rescue_policy")
     marks = ", ".join(f"? as {n}" for n in names)
     con.execute(f"create or replace table cohort.question as select {marks}", question)
     return strata, kept

@@ -17,9 +17,16 @@ _STRATEGY = {
     ("end_policy", "treatment_policy"): "treatment policy: scores after it count",
     ("booster_policy", "treatment_policy"): "treatment policy: part of the treatment as given",
     ("booster_policy", "censor"): "hypothetical: as if none had been given, watched to the first",
+    ("rescue_policy", "treatment_policy"): "treatment policy: whatever rescue was given",
+    ("rescue_policy", "censor"): "hypothetical: as if none had been needed, watched to the first",
+    ("rescue_policy", "composite"): "composite: an end of the target, no response can follow",
     ("booster_policy", "hypothetical"): "hypothetical: as if none had been given, scores after the first set aside",
 }
-_NAMES = {"end_policy": "End of the target, death, another treatment in its place", "booster_policy": "Booster"}
+_NAMES = {
+    "end_policy": "End of the target, death, another treatment in its place",
+    "booster_policy": "Booster",
+    "rescue_policy": "Rescue treatment",
+}
 # Nobody has a score after death, whatever the policy for other ends. The models of scores take it as one more score not
 # seen, so that the mean is that of all courses and not of those still alive (Kurland et al. 2009 Stat Sci 24:211).
 _NAMES_OF_SCORES = {**_NAMES, "end_policy": "End of the target, another treatment in its place"}
@@ -65,7 +72,7 @@ def _of_question(result: Result) -> dict[str, Any]:
         return {
             "treatment": given,
             "variable": f"Time from the first session to response: {response}; known to an interval between visits",
-            "events": _events(s, ("end_policy", "booster_policy")),
+            "events": _events(s, ("end_policy", "booster_policy", "rescue_policy")),
             "summary": f"Cumulative incidence at {days} days, and its difference between strata",
         }
     if result.question in ("adjusted_response", "subgroups"):
@@ -73,7 +80,7 @@ def _of_question(result: Result) -> dict[str, Any]:
         return {
             "treatment": given,
             "variable": f"Time from the first session to response: {response}; known to an interval between visits",
-            "events": _events(s, ("end_policy", "booster_policy")),
+            "events": _events(s, ("end_policy", "booster_policy", "rescue_policy")),
             "summary": f"Share by {', '.join(str(d) for d in s['horizon_day'])} days, standardised over the cohort "
             f"for {', '.join(s['covariates'])}{pooled}",
         }
@@ -82,7 +89,7 @@ def _of_question(result: Result) -> dict[str, Any]:
             "treatment": f"The courses as given, each dose of {', '.join(f'{d:g}' for d in s['at_million'])} million "
             f"viable cells ({s['dose'].replace('_', ' ')}) for all of them",
             "variable": f"Time from the first session to response: {response}; known to an interval between visits",
-            "events": _events(s, ("end_policy", "booster_policy")),
+            "events": _events(s, ("end_policy", "booster_policy", "rescue_policy")),
             "summary": f"Share by {', '.join(str(d) for d in s['horizon_day'])} days, standardised over the stratum "
             f"for {', '.join(s['covariates']) or 'nothing'}; difference between doses",
         }
@@ -93,7 +100,7 @@ def _of_question(result: Result) -> dict[str, Any]:
             f"{s['landmark_day']}; response: {response}",
             "events": [
                 ("Intercurrent event: End of the target, death", "competing event: after it nothing can be lost"),
-                *_events(s, ("booster_policy",)),
+                *_events(s, ("booster_policy", "rescue_policy")),
             ],
             "summary": "Cumulative incidence of loss by day since the landmark, and its difference between strata",
         }
@@ -103,7 +110,7 @@ def _of_question(result: Result) -> dict[str, Any]:
             "variable": f"State on each day: in response by {response}, until lost by rule {s['loss']}",
             "events": [
                 ("Intercurrent event: End of the target, death", "composite: not in response from then on"),
-                *_events(s, ("booster_policy",)),
+                *_events(s, ("booster_policy", "rescue_policy")),
             ],
             "summary": "Probability of being in response by day, and mean days in response up to the last",
         }
@@ -125,7 +132,7 @@ def _of_question(result: Result) -> dict[str, Any]:
             "variable": f"State at each planned visit: in response by {response}, until lost by rule {s['loss']}",
             "events": [
                 ("Intercurrent event: End of the target, death", "composite: not in response from then on"),
-                *_events(s, ("booster_policy",)),
+                *_events(s, ("booster_policy", "rescue_policy")),
             ],
             "summary": "Share of courses in response by visit, and its difference between strata",
         }

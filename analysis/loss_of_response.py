@@ -13,6 +13,7 @@ from analysis.cohort import (
     By,
     Confirmation,
     Days,
+    RescuePolicy,
     check_confidence,
     check_day,
     check_days,
@@ -57,6 +58,7 @@ def loss_of_response(
     by: By = "stage",
     confirmation: Confirmation = "confirmed",
     booster_policy: BoosterPolicy = "treatment_policy",
+    rescue_policy: RescuePolicy = "treatment_policy",
     landmark_day: int = 183,
     after_day: Days = (183, 365),
     change_day: Days = CHANGE_DAYS,
@@ -82,6 +84,8 @@ def loss_of_response(
         ``confirmed``: a change of state holds when the next visit shows it too; ``first``: as each visit shows.
     booster_policy
         ``treatment_policy``: whatever boosters were given; ``censor``: stop at the first booster.
+    rescue_policy
+        The same of rescue treatments; ``composite``: rescue is a failure, and counts as an end of the target.
     landmark_day
         Day since treatment on which the course is in response; the clock of the loss starts there.
     after_day
@@ -115,7 +119,7 @@ def loss_of_response(
     """
     reduction = reduce_states(
         courses, question="loss_of_response", definition=definition, loss=loss, by=by, confirmation=confirmation,
-        booster_policy=booster_policy,
+        booster_policy=booster_policy, rescue_policy=rescue_policy,
     )  # fmt: skip
     return answer_loss(
         reduction, landmark_day=landmark_day, after_day=after_day, change_day=change_day, confidence=confidence
@@ -161,6 +165,7 @@ def time_in_response(
     by: By = "stage",
     confirmation: Confirmation = "confirmed",
     booster_policy: BoosterPolicy = "treatment_policy",
+    rescue_policy: RescuePolicy = "treatment_policy",
     horizon_day: Days = HORIZON_DAYS,
     change_day: Days = CHANGE_DAYS,
     confidence: float = 0.95,
@@ -169,7 +174,7 @@ def time_in_response(
 
     Parameters
     ----------
-    courses, definition, loss, by, confirmation, booster_policy, change_day, confidence
+    courses, definition, loss, by, confirmation, booster_policy, rescue_policy, change_day, confidence
         As :func:`loss_of_response`.
     horizon_day
         Days since treatment at which the probabilities are reported; the mean time runs to the last of them.
@@ -199,7 +204,7 @@ def time_in_response(
     """
     reduction = reduce_states(
         courses, question="time_in_response", definition=definition, loss=loss, by=by, confirmation=confirmation,
-        booster_policy=booster_policy,
+        booster_policy=booster_policy, rescue_policy=rescue_policy,
     )  # fmt: skip
     return answer_time(reduction, horizon_day=horizon_day, change_day=change_day, confidence=confidence)
 
@@ -273,18 +278,19 @@ def reduce_states(
     by: By = "stage",
     confirmation: Confirmation = "confirmed",
     booster_policy: BoosterPolicy = "treatment_policy",
+    rescue_policy: RescuePolicy = "treatment_policy",
 ) -> Reduction:
     """Count the moves between states that visits and ends show, or run the reductions `names` over these states.
 
     Arguments as :func:`loss_of_response`.
     """
     chosen = definition_of(courses, definition)
-    strata, kept = place(courses, by, chosen, confirmation=confirmation, booster_policy=booster_policy)
+    policies = {"confirmation": confirmation, "booster_policy": booster_policy, "rescue_policy": rescue_policy}
+    strata, kept = place(courses, by, chosen, **policies)
     rule = _rule(kept, loss)
     wanted = names or PANEL
     found = reduce(kept, *(f"reduction.{name}" for name in wanted))
     kept = kept.exclude(_not_followed(kept))
-    policies = {"confirmation": confirmation, "booster_policy": booster_policy}
     settings = {
         **common_settings(kept, strata, question, by),
         **chosen.settings,

@@ -19,6 +19,7 @@ from analysis.cohort import (
     Definition,
     EarlyVisits,
     EndPolicy,
+    RescuePolicy,
     check_confidence,
     check_days,
     check_resamples,
@@ -57,6 +58,7 @@ def time_to_response(
     early_visits: EarlyVisits = "ignored",
     end_policy: EndPolicy = "competing",
     booster_policy: BoosterPolicy = "treatment_policy",
+    rescue_policy: RescuePolicy = "treatment_policy",
     horizon_day: Days = HORIZON_DAYS,
     confidence: float = 0.95,
     resamples: int = 200,
@@ -84,6 +86,9 @@ def time_to_response(
         happened had nothing ended it, if ends were unrelated to response.
     booster_policy
         ``treatment_policy``: whatever boosters were given; ``censor``: stop at the last visit before the first booster.
+    rescue_policy
+        ``treatment_policy``: whatever rescue was given; ``censor``: stop at the last visit before the first, as if none
+        had been needed; ``composite``: rescue is a failure, and counts as an end of the target.
     horizon_day
         Days at which the incidence is reported.
     resamples, seed
@@ -115,7 +120,8 @@ def time_to_response(
     """
     reduction = reduce_response(
         courses, definition=definition, by=by, confirmation=confirmation, early_visits=early_visits,
-        end_policy=end_policy, booster_policy=booster_policy, clusters=resamples > 0,
+        end_policy=end_policy, booster_policy=booster_policy, rescue_policy=rescue_policy,
+        clusters=resamples > 0,
     )  # fmt: skip
     return answer_response(reduction, horizon_day=horizon_day, confidence=confidence, resamples=resamples, seed=seed)
 
@@ -129,6 +135,7 @@ def reduce_response(
     early_visits: EarlyVisits = "ignored",
     end_policy: EndPolicy = "competing",
     booster_policy: BoosterPolicy = "treatment_policy",
+    rescue_policy: RescuePolicy = "treatment_policy",
     clusters: bool = True,
 ) -> Reduction:
     """Count the intervals in which courses responded; arguments as :func:`time_to_response`.
@@ -138,7 +145,7 @@ def reduce_response(
     chosen = definition_of(courses, definition)
     placed = {
         "by": by, "confirmation": confirmation, "early_visits": early_visits, "end_policy": end_policy,
-        "booster_policy": booster_policy,
+        "booster_policy": booster_policy, "rescue_policy": rescue_policy,
     }  # fmt: skip
     strata, kept = place(courses, definition=chosen, **placed)
     names = ("response_cell", "response_cluster") if clusters else ("response_cell",)

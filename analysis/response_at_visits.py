@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis import trajectory_figures
-from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum, allowed, check_confidence
+from analysis.cohort import BoosterPolicy, By, Confirmation, RescuePolicy, Stratum, allowed, check_confidence
 from analysis.exposure import exposure_note
 from analysis.loss_of_response import reduce_states
 from analysis.numerics.exact import exact_share
@@ -70,6 +70,7 @@ def response_at_visits(
     by: By = "stage",
     confirmation: Confirmation = "confirmed",
     booster_policy: BoosterPolicy = "treatment_policy",
+    rescue_policy: RescuePolicy = "treatment_policy",
     working: Working = "independence",
     unseen: Unseen | None = None,
     confidence: float = 0.95,
@@ -83,7 +84,7 @@ def response_at_visits(
 
     Parameters
     ----------
-    courses, definition, loss, by, confirmation, booster_policy
+    courses, definition, loss, by, confirmation, booster_policy, rescue_policy
         As :func:`analysis.loss_of_response`.
     working
         Working correlation of answers of one patient: under ``independence`` estimates are shares, under
@@ -127,7 +128,7 @@ def response_at_visits(
         raise UsageError("Weights for being seen stand in the place of a working correlation: working='independence'.")
     placed = reduce_states(
         courses, "state_visit", "state_pattern", question="response_at_visits", definition=definition, loss=loss, by=by,
-        confirmation=confirmation, booster_policy=booster_policy,
+        confirmation=confirmation, booster_policy=booster_policy, rescue_policy=rescue_policy,
     )  # fmt: skip
     visit_rows, patterns, strata = placed.frames["state_visit"], placed.frames["state_pattern"], list(placed.strata)
     if visit_rows.height == 0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from analysis import state_figures as figures
-from analysis.cohort import BoosterPolicy, By, Confirmation, Stratum, check_day
+from analysis.cohort import BoosterPolicy, By, Confirmation, RescuePolicy, Stratum, check_day
 from analysis.exposure import exposure_note
 from analysis.loss_of_response import reduce_states
 from analysis.multistate import STATES
@@ -32,6 +32,7 @@ def states_by_visit(
     by: By = "stage",
     confirmation: Confirmation = "confirmed",
     booster_policy: BoosterPolicy = "treatment_policy",
+    rescue_policy: RescuePolicy = "treatment_policy",
     until_day: int = 730,
 ) -> Result:
     """Count the courses in each state at each planned visit, and those who go from one to another, by stage.
@@ -41,7 +42,7 @@ def states_by_visit(
 
     Parameters
     ----------
-    courses, definition, loss, by, confirmation, booster_policy
+    courses, definition, loss, by, confirmation, booster_policy, rescue_policy
         As :func:`analysis.loss_of_response`.
     until_day
         Planned visits up to this day.
@@ -64,7 +65,7 @@ def states_by_visit(
     >>> states.say("at_in_response", "early", 365)  # of the courses due, seen or not
     '... %'
     """
-    seen = _seen(courses, definition, loss, by, confirmation, booster_policy, "panel_flow")
+    seen = _seen(courses, definition, loss, by, confirmation, booster_policy, rescue_policy, "panel_flow")
     flows, settings = seen.frames["panel_flow"], seen.settings
     check_day(until_day, "until_day")
     flows = flows.filter(pl.col("target_day") <= until_day)
@@ -121,6 +122,7 @@ def swimmer(
         by,
         confirmation,
         "treatment_policy",
+        "treatment_policy",
         "panel_watch",
         "panel_visit",
     )
@@ -145,11 +147,11 @@ def swimmer(
 
 def _seen(
     courses: Courses, definition: str | None, loss: str, by: By, confirmation: Confirmation,
-    booster_policy: BoosterPolicy, *reductions: str,
+    booster_policy: BoosterPolicy, rescue_policy: RescuePolicy, *reductions: str,
 ) -> Reduction:  # fmt: skip
     seen = reduce_states(
         courses, *reductions, question="states_by_visit", definition=definition, loss=loss, by=by,
-        confirmation=confirmation, booster_policy=booster_policy,
+        confirmation=confirmation, booster_policy=booster_policy, rescue_policy=rescue_policy,
     )  # fmt: skip
     if next(iter(seen.frames.values())).height == 0:
         raise NotEstimable("No course was followed after its first session: there is no visit to show.")

@@ -48,6 +48,7 @@ class Knee:
     end: int | None = None
     death: int | None = None
     booster: int | None = None
+    rescue: int | None = None
 
 
 _GRADE = {"early": 2, "moderate": 3, "bone_on_bone": 4}
@@ -86,6 +87,8 @@ def hand_made(folder: Path, knees: list[Knee]) -> Registry:
         tables["measurements"] += [f"{knee},{on(day)},KOOS,pain,{value},{{score}}" for day, value in scores.items()]
         if k.end is not None:
             tables["events"].append(f"{knee},{on(k.end)},TKA,record")
+        if k.rescue is not None:
+            tables["events"].append(f"{knee},{on(k.rescue)},corticosteroid_rescue,record")
         if k.death is not None:
             tables["events"].append(f"{patient},,,{on(k.death)},death,record")
     tables["patients"] = list(dict.fromkeys(tables["patients"]))

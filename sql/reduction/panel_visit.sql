@@ -1,6 +1,6 @@
 -- title: The states in which the cohort was seen, and the last, unconfirmed change that nobody could confirm
 -- grain: course_id, day
--- source: endpoint.loss_state; cohort.course, cohort.question (one row), cohort.loss (one row)
+-- source: endpoint.loss_state; reduction.policy_stop; cohort.course, cohort.question (one row), cohort.loss (one row)
 -- agreed: whether the next visit showed the change too; null where there was none to show it. open_state is then the state
 -- that was shown, and how often such a change holds is counted in reduction.panel_agreement.
 select
@@ -11,8 +11,8 @@ inner join endpoint.loss_state as visit on cohort.course_id = visit.course_id
 inner join cohort.question as question
     on visit.definition = question.definition and visit.confirmation = question.confirmation
 inner join cohort.loss as wanted on visit.loss = wanted.loss
-left join endpoint.intercurrent as booster on cohort.course_id = booster.course_id and booster.role = 'booster'
+left join reduction.policy_stop as stop on cohort.course_id = stop.course_id
 left join endpoint.end_event as ending on cohort.course_id = ending.course_id
 where
-    (question.booster_policy = 'treatment_policy' or booster.day is null or visit.day <= booster.day)
+    visit.day <= coalesce(stop.stop_day - case when stop.stop_as = 'ended' then 1 else 0 end, 100000)
     and visit.day < coalesce(ending.day, 100000)

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from knee_files import KNEE_PAIN_10, Knee, hand_made
 
-from analysis import joint_replacement, loss_of_response, time_in_response, time_to_response
+from analysis import estimand, joint_replacement, loss_of_response, time_in_response, time_to_response
 from analysis.figures import png
 from analysis.replacement import incidence_rows
 from registry.errors import NotEstimable, UsageError
@@ -175,6 +175,36 @@ def ends(tmp_path_factory):
     knees += [Knee({90: YES, 730: YES}, "moderate", end=100 + 20 * i if i < 12 else None) for i in range(20)]
     with hand_made(tmp_path_factory.mktemp("ends"), knees) as registry:
         yield registry.courses()
+
+
+class TestRescue:
+    """Ten of forty knees are rescued on day 200, in response at 6 months and at 12."""
+
+    @pytest.fixture
+    def rescued(self, made):
+        seen = dict.fromkeys((90, 180, 365, 730), YES)
+        return made([Knee(seen, rescue=200 if i < 10 else None) for i in range(40)])
+
+    @pytest.mark.parametrize(
+        ("policy", "ended", "held"), [("treatment_policy", 0, 1), ("censor", 0, 1), ("composite", 0.25, 0.75)]
+    )
+    def test_it_counts_as_the_question_says(self, rescued, policy, ended, held):
+        found = time_in_response(rescued, definition=KNEE_PAIN_10, rescue_policy=policy, horizon_day=(365,))
+        assert value(found, "end", day=365)["estimate"] == pytest.approx(ended, abs=0.01)
+        assert value(found, "share_in_response", day=365)["estimate"] == pytest.approx(held, abs=0.01)
+        watched = found.at_risk.filter(stratum="early", time_day=365)["n"].item()
+        assert watched == (40 if policy == "treatment_policy" else 30)
+        said = dict(estimand(found).iter_rows())["Intercurrent event: Rescue treatment"]
+        assert said.startswith(policy.replace("_", " ") if policy != "censor" else "hypothetical")
+
+    def test_of_a_response_before_it_nothing_changes(self, rescued):
+        for policy in ("censor", "composite"):
+            found = time_to_response(
+                rescued, definition=KNEE_PAIN_10, rescue_policy=policy, horizon_day=(365,), resamples=0
+            )
+            assert value(found, "response", day=365)["estimate"] == 1
+        with pytest.raises(UsageError, match="rescue_policy = "):
+            time_to_response(rescued, definition=KNEE_PAIN_10, rescue_policy="ignored")
 
 
 class TestJointReplacement:

@@ -237,7 +237,7 @@ class Given:
     def _question(self, row: Row) -> None:
         plain = {
             "definition": "OO-2004", "confirmation": "first", "early_visits": "ignored", "end_policy": "competing",
-            "booster_policy": "treatment_policy",
+            "booster_policy": "treatment_policy", "rescue_policy": "treatment_policy",
         }  # fmt: skip
         asked = {k: row.get(k) or v for k, v in plain.items()}
         self.con.execute(f"create table cohort.question ({', '.join(f'{k} varchar' for k in asked)})")

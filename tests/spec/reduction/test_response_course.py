@@ -3,7 +3,8 @@
 import pytest
 
 
-def counted(given, expected: str, *, visits=(), question: str = "", events: str = "", booster: str = "") -> None:
+def counted(given, expected: str, *, visits=(), question: str = "", events: str = "", booster: str = "",
+            rescue: str = "") -> None:  # fmt: skip
     """Reduce one course; at a visit with pain 80 the definition is met, at one with pain 45 it is not."""
     rows = "\n".join(f"        Anna | left | {day} | {pain} | 50 | 60" for day, pain in ((0, 40), *visits))
     given(f"""
@@ -25,8 +26,8 @@ def counted(given, expected: str, *, visits=(), question: str = "", events: str 
         Anna left 1
 
         question
-        end_policy | booster_policy | early_visits
-        {question or "- | - | -"}
+        end_policy | booster_policy | early_visits | rescue_policy
+        {question or "- | - | -"} | {rescue or "-"}
     """).derives(
         "reduction.response_course",
         f"""
@@ -127,3 +128,22 @@ def test_a_second_knee_and_a_second_course_are_counted_each_with_its_own_interva
         Anna right 1 | Anna    | moderate | response | 90       | 180
     """,
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("treatment_policy", "response | 90 | 180"), ("censor", "censored | 90 | 90"), ("composite", "end | 90 | 120")],
+)
+def test_a_response_after_rescue_counts_is_not_looked_for_or_cannot_be_as_the_question_says(given, policy, expected):
+    rescued = "Anna | left | 120 | corticosteroid_rescue"
+    counted(given, expected, visits=((90, 45), (180, 80)), events=rescued, rescue=policy)
+
+
+def test_rescue_after_the_response_or_when_nobody_watched_any_more_changes_nothing(given):
+    late = "Anna | left | 200 | corticosteroid_rescue"
+    counted(given, "response | 90 | 180", visits=((90, 45), (180, 80)), events=late, rescue="composite")
+
+
+def test_rescue_reported_after_the_course_was_no_longer_watched_is_no_failure(given):
+    late = "Anna | left | 211 | corticosteroid_rescue"
+    counted(given, "censored | 90 | 210", visits=((90, 45),), events=late, rescue="composite")

@@ -23,6 +23,7 @@ from analysis.cohort import (
     allowed,
     check_confidence,
     check_days,
+    check_resampling,
     common_settings,
     definition_of,
     end_label,
@@ -130,7 +131,8 @@ def booster_effect(
     if design is None:
         design = "clone_censor" if outcome in OUTCOMES and estimand == "per_protocol" else "sequential"
     covariates, horizon_day = several(covariates), check_days(horizon_day, "horizon_day", "the decision")
-    _check(estimand, situation, design, covariates, grace_day, horizon_day, confidence, resamples)
+    check_resampling(seed, resamples)
+    _check(estimand, situation, design, covariates, grace_day, horizon_day, confidence)
     asking = Asked(outcome, estimand, situation, design, by, definition, grace_day, horizon_day, covariates)
     trial = trial_of(courses, asking)
     strata, kept, chosen, asked = trial.strata, trial.kept, trial.chosen, trial.asked
@@ -223,7 +225,7 @@ def trial_of(courses: Courses, a: Asked) -> Trial:
 
 def _check(
     estimand: str, situation: str, design: str, covariates: tuple[str, ...], grace_day: int,
-    horizon_day: tuple[int, ...], confidence: float, resamples: int,
+    horizon_day: tuple[int, ...], confidence: float,
 ) -> None:  # fmt: skip
     choose(estimand, allowed(Estimand), "estimand =")
     choose(situation, allowed(Situation), "situation =")
@@ -235,8 +237,6 @@ def _check(
     if not 0 <= grace_day < min(horizon_day):
         raise UsageError(f"grace_day = {grace_day} must be 0 or more and less than the first of horizon_day.")
     check_confidence(confidence)
-    if resamples < 20:
-        raise UsageError(f"resamples = {resamples}: at least 20 are needed for an interval, 200 for a report.")
 
 
 def _prepared(

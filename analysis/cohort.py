@@ -88,19 +88,19 @@ def check_confidence(confidence: float) -> None:
         raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
 
 
-def check_resamples(resamples: int, *, none: bool = False) -> None:
-    """Refuse fewer resamples than an interval needs; with `none`, 0 asks for no interval.
+def check_resampling(seed: int, resamples: int = 200, *, or_none: bool = False) -> None:
+    """Refuse a seed below 0, or resamples that are too few for limits; `or_none`: 0 gives none.
 
     Raises
     ------
     UsageError
-        When it is no whole number, or fewer than 20.
+        With how many are needed.
     """
-    if isinstance(resamples, bool) or not isinstance(resamples, int):
-        raise UsageError(f"resamples = {resamples!r} must be a whole number.")
-    if resamples < 20 and not (none and resamples == 0):
-        spared = ", or 0 for none" if none else ""
-        raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more{spared}.")
+    if seed < 0:
+        raise UsageError(f"seed = {seed} must be 0 or more.")
+    if resamples < 20 and not (or_none and resamples == 0):
+        none = ", or 0 for none" if or_none else ", 200 for a report"
+        raise UsageError(f"resamples = {resamples} is too few for an interval: give 20 or more{none}.")
 
 
 def check_courses(courses: object) -> None:

@@ -11,7 +11,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis import imputation_figures
-from analysis.cohort import By, allowed, check_confidence, common_settings, place_courses, reduce, several
+from analysis.cohort import (
+    By,
+    allowed,
+    check_confidence,
+    check_resampling,
+    common_settings,
+    place_courses,
+    reduce,
+    several,
+)
 from analysis.imputed_model import assumptions, plan_of, under, under_pairs
 from analysis.imputed_rows import (
     DELTAS,
@@ -90,8 +99,11 @@ def imputed_change(
         What is added to scores after the last visit seen, none above 0; default: 0 to -50 points of 100, in the unit.
     own_delta
         What is added in each stratum, as one assumption more: ``{"early": -5, "moderate": -10}``; others have none.
-    imputations, seed
-        The same random numbers serve every assumption, so that they differ by what is assumed alone.
+    imputations
+        How often the missing scores are drawn, 10 or more.
+    seed
+        Where random numbers start from. The same ones serve every assumption, so that they differ by what is assumed
+        alone.
 
     Returns
     -------
@@ -125,6 +137,7 @@ def imputed_change(
     """
     choose(end_policy, allowed(IntercurrentPolicy), "end_policy =")
     check_confidence(confidence)
+    check_resampling(seed)
     adjust = several(adjust)
     check_adjust(adjust, by)
     if imputations < 10:

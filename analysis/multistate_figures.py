@@ -36,6 +36,10 @@ _LAYERS = tuple(
         ("share_dead", "dead"),
     )
 )
+# States that are not told apart, since the share of one of them is hidden or was not estimated.
+_REST = ("rest", "Other states", "#ffffff", "black", "xxxx")
+_Layer = tuple[str, str, str, str, str | None]
+_Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def share_in_response(result: Result) -> Figure:
@@ -59,20 +63,34 @@ def loss_after_response(result: Result) -> Figure:
 
 
 def occupation(result: Result) -> Figure:
-    """Draw for each stratum of a `time_in_response` result the shares in all states by day, stacked to one."""
+    """Draw for each stratum of a `time_in_response` result the shares in all states by day, stacked to one.
+
+    Where the share of a state is hidden, those above "in response" that it could be found from are one layer.
+
+    Raises
+    ------
+    NotEstimable
+        When the result is of another question, or every share is hidden.
+    """
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import PercentFormatter
 
     shown = _shown(result, "share_in_response")
+    if result.question != "time_in_response" or not shown:
+        why = (
+            "every share is hidden" if result.question == "time_in_response" else "states by day are time_in_response's"
+        )
+        raise NotEstimable(f"There are no states to draw: {why}; the numbers are in .frame.")
     last = max(result.settings["horizon_day"])
+    stacks = {s["code"]: _shares(result, s["code"], last) for s in shown}
     style: Any = {**_STYLE, "hatch.linewidth": 0.5}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(1.2 + 2.5 * max(len(shown), 2), 3.6), layout=ConstrainedLayoutEngine(wspace=0.06))
         panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
         for panel, stratum in zip(panels, shown, strict=True):
-            _stack(panel, result, stratum["code"], last)
+            _stack(panel, *stacks[stratum["code"]])
             panel.set_title(stratum["label"], loc="left", fontsize=9, fontweight="bold")
             panel.set_xlabel("Months since the first session")
             panel.set_xlim(0, last / _DAYS_A_MONTH)
@@ -81,8 +99,9 @@ def occupation(result: Result) -> Figure:
             panel.xaxis.set_major_formatter(lambda x, _: f"{x:.0f}")
         panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         panels[0].set_ylabel("Share of courses")
-        _key(figure, result)
-    ends = [f"{s['label']}: {_states_at(result, s['code'], last)}" for s in shown]
+        used = {layer for _, stack in stacks.values() for layer, _ in stack}
+        _key(figure, result, [layer for layer in (*_LAYERS[:2], _REST, *_LAYERS[2:]) if layer in used])
+    ends = [f"{s['label']}: {_states_at(stacks[s['code']][1])}" for s in shown]
     text = f"State of the courses over {last / _DAYS_A_MONTH:.0f} months. At the end, {'; '.join(ends)}."
     figure.alt_text = text  # type: ignore[attr-defined]
     return figure
@@ -135,10 +154,9 @@ def _line(axes: Axes, result: Result, stratum: dict[str, Any], quantity: str, st
     return float(curve["estimate"][-1])
 
 
-def _stack(axes: Axes, result: Result, code: str, last: float) -> None:
-    day, shares = _shares(result, code, last)
+def _stack(axes: Axes, day: _Floats, stack: list[tuple[_Layer, _Floats]]) -> None:
     months, floor = day / _DAYS_A_MONTH, np.zeros(len(day))
-    for share, (_, label, colour, ink, hatch) in zip(shares, _LAYERS, strict=True):
+    for (_, label, colour, ink, hatch), share in stack:
         top = floor + share
         axes.fill_between(months, floor, top, facecolor=colour, edgecolor="#555555", hatch=hatch, linewidth=0.0)
         axes.plot(months, top, color="white", linewidth=0.8)
@@ -155,33 +173,37 @@ def _stack(axes: Axes, result: Result, code: str, last: float) -> None:
         floor = top
 
 
-def _shares(result: Result, code: str, last: float) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
-    mine = result.curves.filter(pl.col("stratum") == code, pl.col("time_day") <= last, pl.col("estimate").is_not_null())
+def _shares(result: Result, code: str, last: float) -> tuple[_Floats, list[tuple[_Layer, _Floats]]]:
+    """Return the days and, from the bottom, the layers with their shares by day, which add up to 1."""
+    mine = result.curves.filter(pl.col("stratum") == code, pl.col("time_day") <= last)
     wide = mine.filter(pl.col("quantity").is_in([name for name, *_ in _LAYERS])).pivot(
         "quantity", index="time_day", values="estimate"
     )
-    wide = wide.sort("time_day")
-    rest = 1 - pl.sum_horizontal(pl.exclude("time_day"))
-    wide = wide.with_columns(rest.clip(0, 1).alias("share_no_response_yet"))
-    return wide["time_day"].to_numpy(), [wide[name].to_numpy() for name, *_ in _LAYERS]
+    wide = wide.drop_nulls("share_in_response").sort("time_day")
+    told = [la for la in _LAYERS if la[0] in wide.columns and wide[la[0]].null_count() == 0]
+    stack = [(layer, wide[layer[0]].to_numpy()) for layer in told]
+    rest = np.clip(1 - np.sum([share for _, share in stack], axis=0), 0, 1)
+    # Who is in none of the others has no response yet: only where all of the others are told.
+    middle = _LAYERS[2] if len(told) == len(_LAYERS) - 1 else _REST
+    at = sum(layer in _LAYERS[:2] for layer in told)
+    return wide["time_day"].to_numpy(), [*stack[:at], (middle, rest), *stack[at:]]
 
 
-def _key(figure: Figure, result: Result) -> None:
+def _key(figure: Figure, result: Result, layers: list[_Layer]) -> None:
     from matplotlib.patches import Patch
 
     ended = str(result.settings.get("end_label", "ended"))
-    names = [f"Ended ({ended})" if name == "end" else label for name, label, *_ in _LAYERS]
     handles = [
-        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, hatch=hatch, label=name)
-        for name, (_, _, colour, _, hatch) in zip(names, _LAYERS, strict=True)
-    ]
+        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, hatch=hatch,
+              label=f"Ended ({ended})" if name == "end" else label)
+        for name, label, colour, _, hatch in layers
+    ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=8, handlelength=1.4,
                   columnspacing=1.2)  # fmt: skip
 
 
-def _states_at(result: Result, code: str, last: float) -> str:
-    shares = _shares(result, code, last)[1]
-    return ", ".join(f"{label.lower()} {100 * s[-1]:.0f} %" for s, (_, label, *_) in zip(shares, _LAYERS, strict=True))
+def _states_at(stack: list[tuple[_Layer, _Floats]]) -> str:
+    return ", ".join(f"{label.lower()} {100 * share[-1]:.0f} %" for (_, label, *_), share in stack)
 
 
 def _shown(result: Result, quantity: str) -> list[dict[str, Any]]:

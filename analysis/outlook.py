@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.cohort import check_confidence, common_settings, definition_of, place, reduce
+from analysis.cohort import check_confidence, check_resampling, common_settings, definition_of, place, reduce
 from analysis.numerics.exact import exact_share
 from analysis.numerics.resampling import interval_of_probability
 from analysis.numerics.weighting import effective_sample_size
@@ -30,7 +30,7 @@ from analysis.outlook_support import quality_note, refusal, visits_without, why_
 from analysis.outlook_validation import validate
 from analysis.result import Result, diagnostics_of, frame_of, row
 from registry import Courses
-from registry.errors import NotEstimable, UsageError
+from registry.errors import NotEstimable
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -74,10 +74,24 @@ def outlook(
         From :meth:`registry.Registry.courses`.
     stage
         Severity stage at baseline, as in ``catalogue.stage``; the one thing that must be the same.
-    age, sex, diagnosis, baseline, product, tissue, donor, dose_million, route
-        What is known of the course. `baseline` is the score at the first session in points of 100, 0 best, of pain or
-        of the programme's first domain; `product` the clinic's name of it; `tissue` a cell source (``adipose_SVF``) or
-        what its name begins with (``adipose``); `dose_million` viable cells of the first session.
+    age
+        Age in years.
+    sex
+        ``female`` or ``male``.
+    diagnosis
+        Diagnosis of the target: courses with another one count less (a selection of courses leaves them out).
+    baseline
+        Score at the first session in points of 100, 0 best, of pain or of the programme's first domain.
+    product
+        The clinic's name of it.
+    tissue
+        A cell source (``adipose_SVF``), or what its name begins with (``adipose``).
+    donor
+        Relation of the donor, e.g. ``autologous``.
+    dose_million
+        Viable cells of the first session, millions.
+    route
+        Route of the first session, e.g. ``intra_articular``.
     definition
         Response definition; default: the programme's own.
     others
@@ -113,8 +127,7 @@ def outlook(
     ['stratum', 'quantity', 'time_day', 'estimate']
     """
     check_confidence(confidence)
-    if resamples < 20:
-        raise UsageError(f"resamples = {resamples}: at least 20 are needed for an interval, 200 for a report.")
+    check_resampling(seed, resamples)
     chosen = definition_of(courses, definition)
     strata, kept = place(courses, "stage", chosen, confirmation="first")
     con = kept.registry.con

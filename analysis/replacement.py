@@ -17,7 +17,7 @@ from analysis.cohort import (
     check_confidence,
     check_days,
     check_one,
-    check_resamples,
+    check_resampling,
     common_settings,
     end_label,
     patient_clusters,
@@ -130,12 +130,12 @@ def answer_replacement(
     seed: int = 20040312,
 ) -> Result:
     """Estimate the incidence of the end from counted ends; arguments as :func:`joint_replacement`."""
+    check_confidence(confidence)
+    check_resampling(seed, resamples)
     strata = list(reduction.strata)
     cells, patterns = reduction.frames["end_cell"], reduction.frames["end_cluster"]
     if cells.height == 0:
         raise NotEstimable(f"No course is left to analyse. {reduction.why_nobody() or 'None was selected.'}")
-    check_confidence(confidence)
-    check_resamples(resamples)
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     grid = np.unique(np.concatenate([days, np.arange(0, days.max() + 1, 5.0)]))
     single = bool((patterns.group_by("pattern").agg(pl.col("n_courses").sum())["n_courses"] == 1).all())

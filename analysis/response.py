@@ -22,7 +22,7 @@ from analysis.cohort import (
     RescuePolicy,
     check_confidence,
     check_days,
-    check_resamples,
+    check_resampling,
     common_settings,
     definition_of,
     patient_clusters,
@@ -172,7 +172,7 @@ def answer_response(
 ) -> Result:
     """Estimate the incidence of response from counted intervals; arguments as :func:`time_to_response`."""
     check_confidence(confidence)
-    check_resamples(resamples, none=True)
+    check_resampling(seed, resamples, or_none=True)
     strata, settings = list(reduction.strata), reduction.settings
     cells = reduction.frames["response_cell"]
     if resamples and "response_cluster" not in reduction.frames:

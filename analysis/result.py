@@ -145,6 +145,28 @@ class Result:
         at_home_in_a_cell()
         return attrition(self)
 
+    def plot_states(self) -> Figure:
+        """Draw what became of everybody: the shares in all states by day, stacked, a panel a stratum.
+
+        Of a result of :func:`analysis.time_in_response`; of one with small cells hidden, states that are not told
+        apart are one layer.
+
+        Raises
+        ------
+        NotEstimable
+            When the result is of another question, or every share is hidden.
+
+        Examples
+        --------
+        >>> time_in_response(knees, horizon_day=(365,)).plot_states().alt_text
+        'State of the courses over 12 months. At the end, Early: in response ... %, response lost ... %, ...
+        """
+        from analysis.figures import at_home_in_a_cell
+        from analysis.multistate_figures import occupation
+
+        at_home_in_a_cell()
+        return occupation(self)
+
     def suppress(self, smallest: int = POLICY.smallest_cell) -> Result:
         """Return the result with numbers of small cells withheld: null and marked as suppressed, never zero.
 

@@ -17,6 +17,7 @@ from analysis.cohort import (
     check_courses,
     check_days,
     check_left,
+    check_resampling,
     common_settings,
     place_courses,
     reduce,
@@ -106,6 +107,7 @@ def safety(
     """
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     check_confidence(confidence)
+    check_resampling(seed)
     strata, kept = place_harm(courses, by, category, least_grade, serious, related_to)
     rows, happened, cells, patterns = reduce_harm(kept, "harm_event", "harm_first_cell", "harm_first_cluster")
     frame, curves = harm_rows(rows, happened, cells, patterns, strata, days, confidence, seed)

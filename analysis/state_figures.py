@@ -148,6 +148,7 @@ def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, setti
     with matplotlib.rc_context({**_STYLE, "hatch.linewidth": 0.4}):
         figure = Figure(figsize=(7.2, 1.4 + 0.14 * lanes.height), layout="constrained")
         axes = figure.subplots()
+        ring: Any = {"markeredgecolor": "white", "markeredgewidth": 0.6}
         for lane, last, ended in lanes.select("lane", "last_day", "ended_as").iter_rows():
             visits = seen.filter(lane=lane)
             # Between two visits the state is not known: the bar is drawn where two visits agree, a line elsewhere.
@@ -160,14 +161,17 @@ def swimmer(lanes: pl.DataFrame, seen: pl.DataFrame, boosts: pl.DataFrame, setti
                               hatch=hatch, edgecolor="#555555", linewidth=0.2, zorder=2)  # fmt: skip
             for state in set(states[1:]):
                 at = [d / _DAYS_A_MONTH for d, s in zip(days[1:], states[1:], strict=True) if s == state]
+                # A white ring around each circle: on a bar of its own colour it would not be seen.
+                axes.plot(at, [lane] * len(at), "o", color="white", markersize=5.6, zorder=3)
                 axes.plot(at, [lane] * len(at), "o", color=STATE_STYLE[state][1], markeredgecolor="black",
-                          markeredgewidth=0.4, markersize=3.6, zorder=3)  # fmt: skip
+                          markeredgewidth=0.4, markersize=3.6, zorder=4)  # fmt: skip
             given = [d / _DAYS_A_MONTH for d in boosts.filter(lane=lane)["day"]]
-            axes.plot(given, [lane] * len(given), "^", color="black", markersize=4.5, zorder=4)
+            axes.plot(given, [lane] * len(given), "^", color="black", markersize=5.5, zorder=5, **ring)
             if ended is not None:
                 axes.plot(
-                    last / _DAYS_A_MONTH, lane, "X" if ended == "ended" else "s", color="black", markersize=5, zorder=4
-                )
+                    last / _DAYS_A_MONTH, lane, "X" if ended == "ended" else "s", color="black", markersize=6, zorder=5,
+                    **ring,
+                )  # fmt: skip
         label = {s["code"]: s["label"] for s in settings["strata"]}
         for code, group in lanes.group_by("stratum", maintain_order=True):
             first, last_lane = int(group["lane"][0]), int(group["lane"][-1])

@@ -37,32 +37,6 @@ def write_figure(result: Any, path: Path) -> None:
         path.write_text(figures.svg(drawn, path.stem), encoding="utf-8")
 
 
-def options_of(question: Any, given: dict[str, Any], typed: set[str]) -> dict[str, Any]:
-    """Return the options that `question` takes; one that was typed and does not fit is an error, not ignored.
-
-    Raises
-    ------
-    UsageError
-        When a typed option is not one of `question`, or one that it needs is not given.
-    """
-    import inspect
-
-    from registry.errors import UsageError
-
-    takes, name_of = inspect.signature(question).parameters, question.__name__.replace("_", "-")
-    for name, value in given.items():
-        if name not in takes and value is not None and name in typed:
-            raise UsageError(f"--{name.replace('_', '-')} is not an option of {name_of}.")
-    missing = [n for n, p in takes.items() if p.default is p.empty and n in given and given[n] is None]
-    if missing:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
-        raise UsageError(f"{name_of} needs {options}; see --help.")
-    chosen = {name: value for name, value in given.items() if name in takes and value is not None}
-    if "," in str(chosen.get("by", "")):
-        chosen["by"] = tuple(part.strip() for part in str(chosen["by"]).split(","))
-    return chosen
-
-
 def typed(context: Context, names: Iterable[str]) -> set[str]:
     """Return which options the user typed; the others have their default."""
     sources = {name: context.get_parameter_source(name) for name in names}

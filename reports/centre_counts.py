@@ -46,6 +46,18 @@ class CentreCounts:
                 "cost_of_small_counts": costs, "not_counted": self.not_counted}  # fmt: skip
 
 
+def wanted(questions: Sequence[str] | None) -> list[str]:
+    """Return the questions to count for by the name of their function; None or none of them: all.
+
+    Raises
+    ------
+    UsageError
+        When counts cannot answer one.
+    """
+    named = [q.replace("-", "_") for q in questions or QUESTIONS]
+    return [choose(q, QUESTIONS, "Questions that counts can answer:") for q in named]
+
+
 def count_centre(
     courses: Courses,
     out: Path,
@@ -71,12 +83,9 @@ def count_centre(
     NotEstimable
         When none of the questions can be counted for.
     """
-    wanted = [
-        choose(q.replace("-", "_"), QUESTIONS, "Questions that counts can answer:") for q in questions or QUESTIONS
-    ]
     sent, notes, costs, not_counted = [], {}, {}, {}
     counted: dict[str, int] = {}
-    for question in wanted:
+    for question in wanted(questions):
         mine = {k: v for k, v in (how or {}).items() if k in takes(question)}
         try:
             exact = reduce_for(courses, question, **mine)

@@ -266,7 +266,7 @@ def _print_json(content: dict[str, Any]) -> None:
 
 
 for command in (*asking.COMMANDS, *leaving.COMMANDS, *keeping.COMMANDS):
-    app.command()(command)
+    app.command(cls=asking.ASKING.get(command))(command)
 app.add_typer(redcap_commands.app, name="redcap")
 
 

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _EM_STEPS = 30
+# What rounding may take off the largest gradient, as a share of n.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ class IntervalData:
     left
         Last day known to be without response.
     right
-        First day known with response; the day of the end for ends; for censored, the last day known without an end,
-        which may be later than `left` (an earlier one, such as 0, is read as `left`).
+        First day known with response, or infinity where there is none; the day of the end for ends; for censored, the
+        last day known without an end, which may be later than `left`, or infinite: never (an earlier one, such as 0, is
+        read as `left`).
     kind
         0 response in (left, right], 1 end at right, 2 censored at left.
     count
@@ -141,7 +144,8 @@ def npmle(
     Raises
     ------
     ValueError
-        When there is no observation, a response interval is empty, or the tolerance is not reached.
+        When there is no observation, a row is not what :class:`IntervalData` says (an unknown kind, a missing or
+        infinite day, an empty interval, a negative count), or the tolerance is not reached.
 
     References
     ----------
@@ -159,6 +163,9 @@ def npmle(
     for step in range(1, max_steps + 1):  # noqa: B007  (the number taken is reported)
         gradient = where.gradient(mass, seen)
         gap = float(gradient.max() / n - 1)
+        # The masses weighted by their gradients add up to n: no maximum of these lies below it but by rounding.
+        if not gap >= -max(tolerance, _ROUNDING):
+            raise ValueError(f"The certificate cannot be right: gap {gap:.1e} is below 0.")
         if gap <= tolerance:
             break
         mass, seen = _newton_step(where, mass, seen, gradient, n)
@@ -199,13 +206,22 @@ def coarse_ends(data: IntervalData, days: Floats) -> tuple[IntervalData, sparse.
 
 
 def _check(data: IntervalData) -> None:
+    if not all(np.shape(v) == np.shape(data.count) for v in (data.left, data.right, data.kind)):
+        raise ValueError("Every row needs left, right, kind and count.")
+    if not np.isfinite(data.count).all() or np.any(data.count < 0):
+        raise ValueError("A count is negative or missing.")
     if not float(np.sum(data.count)) > 0:
         raise ValueError("There is no observation to estimate from.")
+    if not np.isin(data.kind, (0, 1, 2)).all():
+        raise ValueError("kind must be 0 (response), 1 (end) or 2 (censored).")
     response = data.kind == 0
-    if np.any(data.right[response] <= data.left[response]):
-        raise ValueError("A response interval (left, right] is empty: right must be after left.")
-    if np.any(data.count < 0):
-        raise ValueError("A count is negative.")
+    if not np.isfinite(data.left).all() or not np.isfinite(data.right[data.kind == 1]).all():
+        raise ValueError("A day is missing or infinite: only the right of a response or of a censored row may be.")
+    if not np.all(data.right[data.kind == 2] > -np.inf):
+        raise ValueError("The last day known without an end is missing: give `left` again, or 0.")
+    # Said so that a missing end is refused too.
+    if not np.all(data.right[response] > data.left[response]):
+        raise ValueError("A response interval (left, right] is empty or an end is missing: right must be after left.")
 
 
 def _initial(where: Layout, start: NPMLE | None) -> Floats:

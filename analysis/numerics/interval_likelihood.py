@@ -34,6 +34,15 @@ _COLLINEAR = 1e-12
 # A parameter with less than this share of its own information left, given the others, is a matter of rounding.
 _FLAT = 1e-12
 _DIVERGES = "No maximum: rows with and without the event are separated (merge levels or pieces, or drop one) along "
+# Log-likelihood of a row below which it is predicted with certainty; at a decrement of 1e-8 nothing is left to gain.
+_CERTAIN = -1e-6
+# Near a maximum a step squares the decrement; along a direction without end it falls by about e a step, for ever.
+_LINEAR, _ROUNDING = 1e-3, 1e-13
+_BOUND = (
+    "No maximum: every interval can be predicted with certainty, as when all hold a time in common or a covariate "
+    "separates them. The likelihood comes ever closer to 1 along "
+)
+_ENDLESS = "No maximum: the likelihood grows without end, as when exact times are all alike."
 _VAGUE = "The data do not determine (there must be fewer knots or pieces than different visit times): "
 
 
@@ -224,6 +233,7 @@ def maximise(
 ) -> tuple[Floats, Floats, Convergence]:
     """Estimate, inverse information (q, q), certificate; ValueError if a parameter diverges or steps do not settle."""
     here, scale, reference, done, decrement = rows.loglik(theta), np.ones(theta.size), 0.0, False, np.inf
+    certain = _CERTAIN * float(rows.weight[0].sum()) if rows.weight[1].sum() == 0 else np.inf
     for iteration in range(max_steps + 1):
         scores, hessian = rows.derivatives(theta)
         diagonal = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
@@ -232,17 +242,25 @@ def maximise(
         flat = int(np.abs(values).argmin())
         listed = _listed(names, np.abs(vectors[:, flat]) / scale)
         refuse(not done and abs(values[flat]) < _COLLAPSE * reference, _DIVERGES + listed)
+        refuse(done and here > certain, _BOUND + listed)
         refuse(done and values[0] < _FLAT, _VAGUE + listed)
         reference = reference or max(float(values[0]), 0.0)
         # Curvature of the wrong sign, possible far from the maximum, is walked down instead of up.
-        inverse = (vectors / np.maximum(np.abs(values), 1e-14 * np.abs(values).max())) @ vectors.T
-        inverse, score = inverse / np.outer(scale, scale), scores.sum(axis=0)
-        step = inverse @ score
-        decrement = float(score @ step)
+        with np.errstate(all="ignore"):
+            inverse = (vectors / np.maximum(np.abs(values), 1e-14 * np.abs(values).max())) @ vectors.T
+            inverse, score = inverse / np.outer(scale, scale), scores.sum(axis=0)
+            step = inverse @ score
+        refuse(not np.isfinite(step).all(), _ENDLESS)
+        before, decrement = decrement, float(score @ step)
         if done:
+            endless = decrement > max(_LINEAR * before, _ROUNDING)
+            refuse(endless, _DIVERGES + _listed(names, np.abs(step)))
             return theta, inverse, Convergence(iteration, decrement, float(values[0]))
         done = decrement < _DECREMENT
         theta, here = _ascend(rows, theta, step, here)
+    refuse(
+        not np.isfinite(decrement), "No maximum: the likelihood grows without end, as when exact times are all alike."
+    )
     raise ValueError(f"No convergence after {max_steps} Newton steps: the last decrement is {decrement:.1e}.")
 
 

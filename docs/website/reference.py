@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from typer.models import OptionInfo
 
+from reports import options
 from website.catalogues import table
 
 # What is called by its module rather than from the package: `from registry import ingest; ingest.load(…)`.
@@ -100,13 +101,24 @@ def _package(package: str) -> str:
 
 
 def _command() -> str:
-    from reports import cli
+    from reports import asking, cli
 
     codes = "0 done, 1 failed, 2 usage, 3 rows rejected, 4 checks failed, 5 withheld by a gate, 75 busy"
     parts = ["# The command", "", f"Exit codes: {codes}. `--json` answers for machines.", ""]
     for path, called in _commands(cli.app):
         parts += [f"## catamnesis {path}", "", str(inspect.getdoc(called)), "", _arguments(called), ""]
+        if called in asking.ASKING:
+            parts += ["Options of the questions:", "", _of_questions(asking.ASKING[called].asks()), ""]
     return "\n".join(parts)
+
+
+def _of_questions(asked: options.Asked) -> str:
+    rows = []
+    for of in options.by_option(asked).values():
+        shown, said = options.explained(of, len(asked))
+        one = next(iter(of.values()))
+        rows.append((f"`{one.flag}`" if one.kind is bool else f"`{one.flag} {shown}`", said))
+    return table(("", "meaning"), rows)
 
 
 def _commands(app: Any) -> list[tuple[str, Callable[..., None]]]:

@@ -281,7 +281,7 @@ def test_all_courses_together_have_each_number_once(knees):
         ({"situation": "regress"}, "Did you mean 'regression'"),
         ({"grace_day": 400}, "less than the first of horizon_day"),
         ({"design": "clone_censor", "estimand": "intention_to_treat"}, "per_protocol"),
-        ({"resamples": 5}, "at least 20"),
+        ({"resamples": 5}, "give 20 or more"),
         ({"covariates": ("pain_after",)}, "covariates ="),
     ],
 )

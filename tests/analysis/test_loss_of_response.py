@@ -1,5 +1,7 @@
 """Loss of response and time in response: closed forms, the synthetic truth, and honest answers where data are thin."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,6 @@ from analysis.figures import png
 from analysis.loss_of_response import loss_of_response, time_in_response
 from analysis.loss_rows import loss_rows, mean_rows, share_rows
 from analysis.multistate_checks import checks_of
-from analysis.multistate_figures import occupation
 from analysis.multistate_rows import fit_cohort
 from analysis.trajectories import trajectories
 from registry import Registry, derive
@@ -315,10 +316,37 @@ def test_where_nobody_has_a_stage_every_question_says_that_this_is_why_nobody_is
 
 def test_figures_tell_the_same_without_being_seen_and_have_the_same_bytes(by_rule, lost):
     time = by_rule["confirmed"]
-    for draw in (time.plot, lost.plot, lambda: occupation(time)):
+    for draw in (time.plot, lost.plot, time.plot_states):
         once, twice = draw(), draw()
         assert "Bone-on-bone" in once.alt_text and "%" in once.alt_text
         assert png(once, 40) == png(twice, 40)
+
+
+def test_the_states_of_everybody_are_stacked_to_one_and_say_what_they_are(by_rule, lost):
+    time = by_rule["confirmed"]
+    figure = time.plot_states()
+    for stratum in time.settings["strata"]:
+        said = re.search(rf"{stratum['label']}: (.*?)[;.]", figure.alt_text)
+        if said:
+            shares = [int(n) for n in re.findall(r"(\d+) %", said[1])]
+            # Five numbers, each rounded.
+            assert len(shares) == 5 and abs(sum(shares) - 100) <= 2
+            told = time.frame.filter(stratum=stratum["code"], quantity="share_in_response", time_day=730.0)["estimate"]
+            assert shares[0] == round(100 * told.item())
+    with pytest.raises(NotEstimable, match="states by day are time_in_response's"):
+        lost.plot_states()
+
+
+def test_a_hidden_state_is_not_found_in_the_stack_of_the_others(by_rule):
+    time = by_rule["confirmed"]
+    hidden = pl.when(pl.col("quantity") == "end").then(None).otherwise(pl.col("estimate")).alias("estimate")
+    figure = replace(time, curves=time.curves.with_columns(hidden)).plot_states()
+    assert "ended" not in figure.alt_text and "no response" not in figure.alt_text and "other states" in figure.alt_text
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["In response", "Response lost", "Other states", "Dead"]
+    nothing = replace(time, curves=time.curves.with_columns(pl.lit(None, pl.Float64).alias("estimate")))
+    with pytest.raises(NotEstimable, match="every share is hidden"):
+        nothing.plot_states()
 
 
 # --- coverage --------------------------------------------------------------------------------------------------------

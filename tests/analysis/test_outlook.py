@@ -313,7 +313,7 @@ def test_its_figure_hides_what_is_of_few_and_nothing_else(knees):
         ({"stage": "early", "tissue": "adipos"}, "Did you mean 'adipose'"),
         ({"stage": "early", "age": 620}, "in years"),
         ({"stage": "early", "dose_million": 0}, "more than 0"),
-        ({"stage": "early", "resamples": 3}, "at least 20"),
+        ({"stage": "early", "resamples": 3}, "give 20 or more"),
         ({"stage": "early", "age": True}, "age = True must be in years"),
         ({"stage": "early", "baseline": 101}, "0 best to 100 worst"),
         ({"stage": "early", "product": "SFV"}, "product = 'SFV' is not known. Did you mean 'SVF'"),

@@ -16,6 +16,11 @@ curve <- function(f) list(time = f$time, n_risk = f$n.risk, surv = f$surv, se = 
 difference <- function(f) list(obs = rowSums(cbind(f$obs)), exp = rowSums(cbind(f$exp)), var = f$var, chisq = f$chisq)
 km <- list(
   truncated = curve(survfit(Surv(entry, time, cause > 0) ~ 1, d, conf.type = "log-log")),
+  # Follow-up: the status flipped, and with events half a day before the censored (and the entries) of their day.
+  reverse = list(
+    flipped = curve(survfit(Surv(entry, time, cause == 0) ~ 1, d, conf.type = "log-log")),
+    events_first = curve(survfit(Surv(entry + .5, time + (cause == 0) / 2, cause == 0) ~ 1, d, conf.type = "log-log"))
+  ),
   weighted = curve(survfit(Surv(time, cause > 0) ~ 1, d, weights = weight, robust = FALSE, conf.type = "log")),
   rho_half = difference(survdiff(Surv(time, cause > 0) ~ group, d, rho = .5)),
   stratified = difference(survdiff(Surv(time, cause > 0) ~ group + strata(stratum), d))

@@ -123,6 +123,13 @@ class TestAgainstR:
         martingale, score = score_residuals(rows, likelihood_state(rows, fit.coefficients))
         np.testing.assert_allclose(martingale[:10], theirs["martingale_head"], **CLOSE)
         np.testing.assert_allclose((score @ fit.covariance)[:3], theirs["dfbeta_head"]["values"], **CLOSE)
+        # Schoenfeld's residuals: the covariates of each death less their mean over those at risk, ties by Efron.
+        state, at, dead = likelihood_state(rows, fit.coefficients), rows.dead_at, rows.dead
+        mean = (state.s1 * state.a[0][:, None] - state.d1 * state.a[1][:, None]) / np.bincount(at)[:, None]
+        first = np.argsort(rows.stop[dead], kind="stable")[:3]
+        schoenfeld = (rows.x[dead] - mean[at])[first]
+        assert [str(int(t)) for t in rows.stop[dead][first]] == theirs["schoenfeld_head"]["rows"]
+        np.testing.assert_allclose(schoenfeld, theirs["schoenfeld_head"]["values"], **CLOSE)
         hazard = step_values(rows.time, baseline_hazard(rows, fit), theirs["basehaz_first"]["time"], before=0.0)
         np.testing.assert_allclose(hazard, theirs["basehaz_first"]["hazard"], **CLOSE)
         survival, error = predict_survival(rows, fit, [60, 1, 1], theirs["surv_new"]["time"])

@@ -7,7 +7,7 @@ import pytest
 from interval_rows import REFERENCES, breast_cosmesis, data
 
 from analysis.numerics.competing import cumulative_incidence
-from analysis.numerics.intersections import layout
+from analysis.numerics.intersections import Layout, layout
 from analysis.numerics.interval import IntervalData, coarse_ends, npmle
 from analysis.numerics.survival_counts import count_events
 
@@ -117,11 +117,41 @@ def test_one_patient_and_all_censored_have_an_answer():
 
 @pytest.mark.parametrize(
     ("rows", "words"),
-    [([(5, 5, 0)], "empty"), ([(0, 1, 0, 0.0)], "no observation"), ([(0, 1, 0, -1.0), (0, 1, 0, 2.0)], "negative")],
+    [
+        ([(5, 5, 0)], "empty"),
+        ([(0, 1, 0, 0.0)], "no observation"),
+        ([(0, 1, 0, -1.0), (0, 1, 0, 2.0)], "negative"),
+        ([(0, 1, 0, np.nan), (0, 1, 0, 2.0)], "negative or missing"),
+        ([(0, 1, 0), (np.nan, 3, 0)], "missing or infinite"),
+        ([(0, 1, 0), (-np.inf, 3, 0)], "missing or infinite"),
+        ([(0, 1, 0), (np.inf, 0, 2)], "missing or infinite"),
+        ([(0, 1, 0), (0, np.inf, 1)], "missing or infinite"),
+        ([(0, 1, 0), (0, np.nan, 1)], "missing or infinite"),
+        ([(0, 1, 0), (2, np.nan, 0)], "an end is missing"),
+        ([(0, 1, 0), (2, np.nan, 2)], "without an end is missing"),
+        ([(0, 1, 0), (5, 6, 3)], "kind must be"),
+        ([(0, 1, 0), (5, 6, -1)], "kind must be"),
+    ],
 )
 def test_impossible_data_are_refused_with_the_reason(rows, words):
     with pytest.raises(ValueError, match=words):
         npmle(data(rows))
+
+
+def test_an_infinite_right_is_a_response_after_the_last_day_known_or_no_end_ever():
+    # Half respond in (1, 3]; of the other it is known only that it is after day 5. Without ends, "never" says nothing.
+    late = npmle(data([(1, 3, 0), (5, np.inf, 0)]))
+    assert (late.right.tolist(), late.mass.tolist()) == ([3.0, np.inf], [0.5, 0.5])
+    never, unknown = (npmle(data([(0, 4, 0), (3, 6, 0), (2, right, 2)])) for right in (np.inf, 2))
+    np.testing.assert_allclose([never.mass, unknown.mass], [[1.0], [1.0]], atol=1e-12)
+
+
+def test_a_gap_below_zero_is_no_certificate(monkeypatch):
+    # What half a gradient would give: no mass could be moved with gain, and yet they do not add up to n.
+    whole = Layout.gradient
+    monkeypatch.setattr(Layout, "gradient", lambda *arguments: whole(*arguments) / 2)
+    with pytest.raises(ValueError, match=r"gap -5\.0e-01 is below 0"):
+        npmle(data([(0, 4, 0), (2, 6, 0), (3, 5, 0)]))
 
 
 def test_a_start_from_similar_data_ends_at_the_same_place():

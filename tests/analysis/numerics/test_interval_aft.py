@@ -12,7 +12,13 @@ from scipy.stats import norm
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_aft import fit_accelerated_failure_time, time_quantiles
 from analysis.numerics.interval_likelihood import split_rows
-from analysis.numerics.interval_regression import absolute_risk, likelihood_ratio_test, wald_test
+from analysis.numerics.interval_regression import (
+    SplineBaseline,
+    absolute_risk,
+    fit_proportional_hazards,
+    likelihood_ratio_test,
+    wald_test,
+)
 
 TESTS = Path(__file__).parents[2]
 REFERENCES = Path(os.environ.get("CATAMNESIS_REFERENCES", TESTS.parents[1] / "shared" / "references"))
@@ -102,6 +108,22 @@ class TestReferences:
         }[dist]
         # 1e-5 is the tolerance the reference states for icenReg.
         np.testing.assert_allclose(ours, list(theirs["coef"].values()), rtol=1e-5)
+
+    def test_no_law_does_better_than_the_semiparametric_maximum_of_icenreg(self):
+        # Whatever the baseline, ic_sp's likelihood is the most that proportional hazards (odds) reach on these rows.
+        data, x = breast_cosmesis()
+        best = published()["ic_sp"]
+        hazards = [fit_accelerated_failure_time(data, x, "weibull"),
+                   fit_proportional_hazards(data, x, baseline=SplineBaseline((4.0, 12, 24, 40)))]  # fmt: skip
+        odds = fit_accelerated_failure_time(data, x, "loglogistic")
+        weibull, spline = hazards
+        ratios = [-weibull.coefficients[0] / np.exp(weibull.parameters[-1]), spline.coefficients[0]]
+        assert weibull.loglik < spline.loglik < best["ph"]["llk"] and odds.loglik < best["po"]["llk"]
+        # A smooth baseline takes little from the effect: within half of its standard error, 0.28 and 0.40 of icenReg.
+        theirs = best["ph"]["coef"]["treatmentRadChem"]
+        np.testing.assert_allclose(ratios, theirs, atol=0.14)
+        log_odds = -odds.coefficients[0] / np.exp(odds.parameters[-1])
+        assert -log_odds == pytest.approx(best["po"]["coef"]["treatmentRadChem"], abs=0.2)
 
     @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
     def test_weighted_rows_of_all_kinds_agree_with_survreg(self, distribution):
@@ -275,6 +297,47 @@ class TestRefusals:
         never = CENSORED.astype(float)
         with pytest.raises(ValueError, match=r"separated .* along never$"):
             fit_accelerated_failure_time(DATA, np.column_stack([X, never]), distribution, names=["a", "b", "never"])
+
+    @pytest.mark.parametrize("distribution", DISTRIBUTIONS[1:])
+    @pytest.mark.parametrize(
+        "ends",
+        [
+            # By hand: with scale to 0 and the mean inside what all share, every probability goes to 1.
+            (np.full(5, 3.0), np.full(5, 6.0)),
+            (np.zeros(5), np.array([6.0, 7, 8, 9, 10])),
+            (np.array([1.0, 2, 3, 3, 2]), np.array([6.0, 7, 8, np.inf, 5])),
+        ],
+        ids=["alike", "left-censored", "a day in common"],
+    )
+    def test_intervals_with_a_time_in_common_have_no_maximum(self, distribution, ends):
+        data = IntervalData(*ends, np.where(np.isinf(ends[1]), 2, 0), np.ones(5))
+        with pytest.raises(ValueError, match=r"^No maximum: "):
+            fit_accelerated_failure_time(data, np.zeros((5, 0)), distribution)
+        # One more that shares no time with the others, and there is one.
+        more = IntervalData(*(np.append(e, v) for e, v in zip(ends, (11.0, 14.0), strict=True)),
+                            np.append(data.kind, 0), np.ones(6))  # fmt: skip
+        assert (fit_accelerated_failure_time(more, np.zeros((6, 0)), distribution).std_error < 10).all()
+
+    @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+    def test_groups_that_are_told_apart_with_certainty_have_no_maximum(self, distribution):
+        left, right = np.array([1.0, 2, 3, 9, 9]), np.array([6.0, 7, 8, 9, 9])
+        data = IntervalData(left, right, np.array([0, 0, 0, 2, 2]), np.ones(5))
+        with pytest.raises(ValueError, match=r"^No maximum: "):
+            fit_accelerated_failure_time(data, [[1.0], [1], [1], [0], [0]], distribution)
+
+    @pytest.mark.parametrize("distribution", DISTRIBUTIONS[1:])
+    def test_the_scale_of_a_stratum_whose_intervals_are_alike_is_named(self, distribution):
+        # The other stratum has a maximum, so that the likelihood as a whole is far from 1.
+        left, right = np.array([3.0, 3, 3, 3, 0, 2, 4, 6, 1]), np.array([6.0, 6, 6, 6, 2, 4, 6, 9, 3])
+        data = IntervalData(left, right, np.zeros(9, int), np.ones(9))
+        b = (np.arange(9) > 3).astype(float)
+        with pytest.raises(ValueError, match=r"^No maximum: .*Log\(scale\) \[0"):
+            fit_accelerated_failure_time(data, b[:, None], distribution, stratum=b, names=["b"])
+
+    def test_exact_times_that_are_all_alike_have_no_maximum(self):
+        data = IntervalData(np.full(5, 6.0), np.full(5, 6.0), np.zeros(5, int), np.ones(5))
+        with pytest.raises(ValueError, match="grows without end"):
+            fit_accelerated_failure_time(data, np.zeros((5, 0)), "weibull")
 
     def test_an_exponential_model_has_no_scale_to_stratify(self):
         with pytest.raises(ValueError, match="no scale to stratify"):

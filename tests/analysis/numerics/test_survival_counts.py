@@ -190,6 +190,38 @@ class TestAgainstR:
             assert mean.estimate == pytest.approx(values[f"{key}_rmst"]["Est."], abs=1e-6)
             assert mean.variance == pytest.approx(values[f"{key}_var"], abs=1e-6)
 
+    def test_restricted_means_and_medians_of_survfit(self):
+        # print(survfit(Surv(time, status) ~ sex), rmean = 730): its limits of the median are those of log survival.
+        rows, theirs = table("survival_lung"), reference("rmst")["lung_rmean730"]
+        died = numbers(rows["status"]) == 2
+        for sex, told in zip(("1", "2"), theirs["values"], strict=True):
+            mine = rows["sex"] == sex
+            counts = count_events(numbers(rows["time"])[mine], died[mine])
+            mean, (median, low, high) = restricted_mean(counts, 730.0), quantile(kaplan_meier(counts, conf="log"))
+            expected = dict(zip(theirs["cols"], told, strict=True))
+            assert (mine.sum(), died[mine].sum()) == (expected["records"], expected["events"])
+            assert mean.estimate == pytest.approx(expected["rmean"], rel=1e-12)  # rounding
+            assert np.sqrt(mean.variance) == pytest.approx(expected["se(rmean)"], rel=1e-12)
+            assert (median, low, high) == (expected["median"], expected["0.95LCL"], expected["0.95UCL"])
+
+    def test_pseudo_values_of_the_share_alive_at_a_year(self):
+        # survival::pseudo: the estimate and n times its slope in the weight of each patient (infinitesimal jackknife).
+        rows = table("survival_lung")
+        time, died = numbers(rows["time"]), numbers(rows["status"]) == 2
+        theirs, step = np.ravel(reference("rmst")["pseudo_lung_365_head"]), 1e-5
+
+        def alive(weight):
+            curve = kaplan_meier(count_events(time, died, count=weight))
+            return float(step_values(curve.time, curve.estimate, 365.0, before=1.0))
+
+        def slope(i):
+            one = step * (np.arange(time.size) == i)
+            return (alive(1 + one) - alive(1 - one)) / (2 * step)
+
+        ours = [alive(np.ones(time.size)) + time.size * slope(i) for i in range(theirs.size)]
+        # The error of a central difference is of the order of its step squared.
+        np.testing.assert_allclose(ours, theirs, atol=1e-7)
+
     def test_left_truncated_curve_with_ties(self):
         theirs = OWN["survival_counts"]["truncated"]
         counts = count_events(ROWS["time"], ROWS["cause"] > 0, entry=ROWS["entry"])
@@ -198,6 +230,18 @@ class TestAgainstR:
             np.testing.assert_allclose(getattr(curve, name), numbers(theirs[key]), **CLOSE)
         np.testing.assert_allclose(hazard.estimate, theirs["cumhaz"], **CLOSE)
         np.testing.assert_allclose(hazard.std_error, theirs["se_cumhaz"], **CLOSE)
+
+    @pytest.mark.parametrize("case", ["flipped", "events_first"])
+    def test_reverse_curve_of_follow_up(self, case):
+        theirs = {k: numbers(v) for k, v in OWN["survival_counts"]["reverse"][case].items()}
+        counts = count_events(ROWS["time"], ROWS["cause"] > 0, entry=ROWS["entry"])
+        ours = reverse_kaplan_meier(counts, events_first=case == "events_first")
+        # In R the censored leave half a day later than the events of their day: at whole days they are counted by ours.
+        left = np.isin(ours.time, np.floor(theirs["time"][np.diff(theirs["surv"], prepend=1) < 0]))
+        there = np.searchsorted(theirs["time"], ours.time[left] + (case == "events_first") / 2)
+        for name, key in (("estimate", "surv"), ("lower", "lower"), ("upper", "upper"), ("std_error", "se")):
+            np.testing.assert_allclose(getattr(ours, name)[left], theirs[key][there], **CLOSE)
+        assert left.sum() > 5
 
     def test_curve_of_fractional_weights(self):
         theirs = OWN["survival_counts"]["weighted"]

@@ -32,7 +32,7 @@ _QUESTION = """
 create schema cohort;
 create table cohort.course (course_id bigint, patient_id bigint, stratum varchar);
 create table cohort.question (definition varchar, confirmation varchar, early_visits varchar, end_policy varchar,
-    booster_policy varchar);
+    booster_policy varchar, rescue_policy varchar);
 create table cohort.trajectory (domain varchar, scale varchar, unit varchar, end_policy varchar, booster_policy varchar,
     adjust_age boolean, adjust_sex boolean, adjust_bmi boolean, adjust_stage boolean);
 create table cohort.trajectory_visit (planned_visit varchar, position integer);

@@ -165,7 +165,7 @@ def test_status_and_check_answer(run, loaded):
 def test_an_answer_that_cannot_be_given_is_withheld_with_exit_code_5(run, loaded):
     code, out, _ = run("analyse", loaded, "time-to-response", "--definition", "IKDC-11.5", "--json")
     assert code == 5
-    assert "not measured" in json.loads(out)["withheld"][0]
+    assert "IKDC-11.5. 136 the definition could not be judged" in json.loads(out)["withheld"][0]
 
 
 def test_a_question_keeps_its_own_default_and_says_what_it_needs(run, loaded):

@@ -36,7 +36,7 @@ def derived(synthetic_file: Path) -> Iterator[Registry]:
         )
         con.execute(
             "create table cohort.question as select 'OO-2004' as definition, 'confirmed' as confirmation, "
-            "'ignored' as early_visits, 'competing' as end_policy, 'censor' as booster_policy"
+            "'ignored' as early_visits, 'competing' as end_policy, 'censor' as booster_policy, 'composite' as rescue_policy"
         )
         con.execute(
             "create table cohort.trajectory as select 'pain' as domain, null::varchar as scale, 'worse100' as unit, "

@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis import booster_figures as figures
 from analysis.booster_data import Plan, Prepared, prepare
+from analysis.booster_flow import decision_flow, origins, without_decision
 from analysis.booster_gate import Gate, judge, overlap
 from analysis.booster_model import bootstrap, estimate, sandwich_errors
 from analysis.booster_naive import explanation, naive_rows
@@ -107,7 +108,7 @@ def booster_effect(
         benefit for scores and response, negative for ends and loss), ``ratio``, ``mean_days_…`` in response or
         ``mean_days_free_…`` of loss, ``difference_of_differences`` between strata and their ``test``, ``e_value``; and
         ``naive_…``. `n` counts courses boosted at a decision, `denominator` the courses with an eligible decision.
-        ``withheld`` says which checks failed.
+        ``withheld`` says which checks failed; the attrition ends with the courses that had an eligible decision.
 
     Raises
     ------
@@ -160,8 +161,8 @@ def booster_effect(
         "confidence": confidence,
         "resamples": resamples,
         "seed": seed,
-        "risk_set": _origins(rows, data),
-        "decision_flow": _decision_flow(rows, data, situation),
+        "risk_set": origins(rows, data),
+        "decision_flow": decision_flow(rows, data, situation),
         **overlap(data, whole),
         "show_anyway": show_anyway,
         "end_label": end_label(kept),
@@ -171,7 +172,7 @@ def booster_effect(
         title=f"Effect of a booster by {by}: {settings['outcome_label']}, {estimand.replace('_', ' ')}",
         frame=table,
         settings=settings,
-        attrition=kept.flow(),
+        attrition=kept.exclude(without_decision(kept.ids, rows, data, situation)).flow(),
         diagnostics=diagnostics_of([*gate.checks, *_errors(data, whole, numbers)]),
         curves=frame_of([*(_curves(numbers, strata, gate, show_anyway) if open_gate else []), *gate.balance]),
         notes=_notes(chosen.verified, chosen.definition, chosen.source, settings, table, strata, plan, gate),
@@ -265,43 +266,16 @@ def _prepared(
     return data
 
 
-def _origins(rows: pl.DataFrame, data: Prepared) -> dict[str, int]:
-    """Return how many of the trials stand on a decision log, and how many on visits."""
-    held = rows.sort("course_id", "visit_day")["origin"].gather(data.start).value_counts().sort("origin")
-    return {str(origin): int(n) for origin, n in held.iter_rows()}
-
-
-def _decision_flow(rows: pl.DataFrame, data: Prepared, situation: str) -> list[dict[str, Any]]:
-    """Return the flow of visits to eligible decisions: what remains, and how many left for which reason."""
-    point = rows.filter(pl.col("met").is_not_null())
-    flow = [{"step": "visits judged since evaluation was due", "n": point.height}]
-    steps = [
-        ("in response", pl.col("situation").is_not_null()),
-        ("boosted before", pl.col("n_boosters_before") == 0),
-        ("no decision recorded at a centre that keeps a log", pl.col("asked")),
-    ]
-    if situation != "any":
-        steps.append((f"another situation than {situation}", pl.col("situation") == situation))
-    steps.append(
-        ("data cut too soon after",
-         pl.col("cut_day") - pl.col("zero_day") >= data.plan.days[-1])
-    )  # fmt: skip
-    for reason, keep in steps:
-        left = point.filter(keep)
-        flow.append({"step": f"left: {reason}", "n": point.height - left.height})
-        point = left
-    flow.append({"step": "eligible decisions", "n": point.height})
-    flow.append({"step": "boosted", "n": int(data.arm.sum())})
-    flow.append({"step": "not boosted", "n": int((~data.arm).sum())})
-    return flow
-
-
 def _curves(numbers: Numbers, strata: list[Stratum], gate: Gate, show_anyway: bool) -> list[dict[str, Any]]:
     rows = []
     for s, stratum in enumerate(strata):
         if numbers.why_not(s) or (stratum.code in gate.strata and not show_anyway):
             continue
         of = int(numbers.boosted[s] + numbers.waited[s])
+        if numbers.grid[0] > 0:
+            # Nothing has happened yet on the day of the decision.
+            rows += [row(stratum.code, name, time_day=0.0, estimate=0.0, low=0.0, high=0.0, n=int(numbers.boosted[s]),
+                         denominator=of) for name in ("boosted", "waiting", "difference")]  # fmt: skip
         for d, day in enumerate(numbers.grid):
             for name, value in (("boosted", numbers.level(s, d, 0)), ("waiting", numbers.level(s, d, 1)),
                                 ("difference", numbers.difference(s, d))):  # fmt: skip

@@ -32,6 +32,12 @@ COVARIATES = {
 }
 
 
+def covariate(name: str) -> str:
+    """Return a covariate, or ``covariate: level``, as a reader calls it."""
+    variable, colon, level = name.partition(": ")
+    return COVARIATES.get(variable, variable.replace("_", " ")) + colon + level
+
+
 def strategies(result: Result) -> Figure:
     """Draw the outcome under both strategies by stratum, and below it their difference with its interval."""
     import matplotlib
@@ -82,11 +88,12 @@ def love(result: Result) -> Figure:
         place = np.arange(table.height)
         before, after = table["balance_before"].abs().to_numpy(), table["balance_after"].abs().to_numpy()
         axes.hlines(place, np.minimum(before, after), np.maximum(before, after), color="#bbbbbb", linewidth=1)
-        axes.plot(before, place, "o", color="#777777", markerfacecolor="white", label="before weighting")
-        axes.plot(after, place, "o", color="#0b5394", label="after weighting")
+        # Balanced to nothing, a mark lies on the axis, and is drawn whole.
+        axes.plot(before, place, "o", color="#777777", markerfacecolor="white", label="before weighting", clip_on=False)
+        axes.plot(after, place, "o", color="#0b5394", label="after weighting", clip_on=False, zorder=3)
         axes.axvline(0.1, color="#a61c1c", linewidth=0.9, linestyle=(0, (4, 2)))
-        axes.set_yticks(place, [COVARIATES.get(name, name.replace("_", " ")) for name in table["note"]])
-        axes.set_xlabel("Absolute standardised difference, boosted against waiting (dashed: limit 0.1)")
+        axes.set_yticks(place, [covariate(name) for name in table["note"]])
+        axes.set_xlabel("Absolute standardised difference,\nboosted against waiting (dashed: limit 0.1)")
         axes.set_xlim(left=0)
         axes.legend(frameon=False, loc="lower right")
     worst = float(after.max(initial=0))
@@ -126,11 +133,12 @@ def weights(result: Result) -> Figure:
             q = result.settings["weight_quantiles"][label]
             if q:
                 right.plot([q[0], q[4]], [place, place], color="black", linewidth=1)
-                right.plot([q[1], q[3]], [place, place], color="#0b5394", linewidth=6, solid_capstyle="butt")
-                right.plot(q[2], place, "o", color="white", markeredgecolor="black", markersize=5)
+                right.barh(place, q[3] - q[1], 0.3, q[1], color="#9dbbd8", edgecolor="black", linewidth=0.8, zorder=2)
+                # A line, higher than the box: a dot would hide a narrow one.
+                right.plot([q[2], q[2]], [place - 0.25, place + 0.25], color="black", linewidth=1.7, zorder=3)
         right.set_yticks([0, 1], ["boosted", "waiting"])
         right.set_ylim(-0.6, 1.6)
-        right.set_xlabel("Weight (1st to 99th percentile,\nbox: quartiles, dot: median)")
+        right.set_xlabel("Weight (1st to 99th percentile;\nbox: quartiles, upright: median)")
     figure.alt_text = (  # type: ignore[attr-defined]
         "Overlap of the probability of a booster between boosted and waiting courses, and percentiles of the weights."
     )
@@ -138,11 +146,19 @@ def weights(result: Result) -> Figure:
 
 
 def flow(result: Result) -> Figure:
-    """Draw how judged visits became eligible decisions, with the number that left for each reason."""
+    """Draw how judged visits became eligible decisions, of how many courses, and who left for which reason."""
     steps = [(s["step"].capitalize(), s["n"]) for s in result.settings["decision_flow"]]
     first, rest, *arms = (s for s in steps if not s[0].startswith("Left: "))
     left = [(s["step"][6:], s["n"]) for s in result.settings["decision_flow"] if s["step"].startswith("left: ")]
-    return draw([(*first, left)], rest, arms, "Flow of decisions")
+    of = eligible_courses(result)
+    ends = rest[0] if of is None else f"{rest[0]} (of {of:,} courses)"
+    return draw([(*first, left)], (ends, rest[1]), [a for a in arms if a[1] is not None], "Flow of decisions")
+
+
+def eligible_courses(result: Result) -> int | None:
+    """Return how many courses had an eligible decision; None where it is hidden."""
+    found = result.frame.filter(pl.col("quantity") == "difference", pl.col("stratum") == "all")["denominator"]
+    return None if found.is_empty() or found[0] is None else int(found[0])
 
 
 def _pair(axes: Axes, result: Result, stratum: dict[str, Any]) -> None:

@@ -6,11 +6,22 @@ from typing import Any
 
 import polars as pl
 
+from analysis.booster_naive import is_about_naive
 from analysis.result import Result
 from registry.errors import UsageError
 
 # What the registry cannot know; an author fills it in.
 AUTHOR = "to be written by the authors"
+_DESIGNS = {
+    "sequential": "sequential trials",
+    "clone_censor": "clones that are censored when they deviate",
+    "g_formula": "outcome regression (g-formula)",
+}
+# How checks begin that answer an item.
+_BALANCE = ("largest standardised difference", "effective sample size")
+_FOLLOWED = ("share of follow-up artificially censored", "outcomes near", "ends in", "losses in")
+_CONTROL = ("negative control",)
+_NOT_RUN = "another design, estimand or definition was not run here"
 
 
 def target_trial(result: Result) -> pl.DataFrame:
@@ -65,7 +76,11 @@ def target_trial(result: Result) -> pl.DataFrame:
             + f" by {s['by']}, and between strata",
             "The same, over the eligible decisions of each stratum",
         ),
-        ("Statistical analysis", "Means or shares compared by arm", _analysis(s)),
+        (
+            "Statistical analysis",
+            "Risks compared by arm" if s["outcome"] in ("end", "loss") else "Means or shares compared by arm",
+            _analysis(s),
+        ),
     ]
     return pl.DataFrame(rows, schema=["component", "target_trial", "emulation"], orient="row")
 
@@ -73,17 +88,24 @@ def target_trial(result: Result) -> pl.DataFrame:
 def target_checklist(result: Result) -> pl.DataFrame:
     """Return the TARGET items in short words with where they are answered: ``item, topic, answer``.
 
+    What is said to have been done is read from the result; what it did not do is left to the authors.
+
     References
     ----------
     Cashin, Hansford, Hernán et al. 2025 JAMA 334:1084 (TARGET statement). Topics are ours; complete the official form
     for a submission.
     """
     s = _settings(result)
+    per_protocol = s["estimand"] == "per_protocol"
     protocol = {c: (t, e) for c, t, e in target_trial(result).iter_rows()}
     order = ("Eligibility", "Treatment strategies", "Assignment", "Follow-up", "Outcome", "Causal contrast")
     flow = {step["step"]: step["n"] for step in s["decision_flow"]}
     rows: list[tuple[str, str, str]] = [
-        ("1a", "study identified as an emulation", result.title + "; sequential emulation of a target trial"),
+        (
+            "1a",
+            "study identified as an emulation",
+            f"{result.title}; a target trial emulated by {_DESIGNS[s['design']]}",
+        ),
         ("1b", "data sources in the abstract", f"outcome registry, data cut {s['data_cut']}"),
         ("1c", "assumptions, methods, findings in the abstract", AUTHOR),
         ("2", "background", AUTHOR),
@@ -105,22 +127,29 @@ def target_checklist(result: Result) -> pl.DataFrame:
     rows += [
         (f"7{c}", f"emulation: {name.lower()}", protocol[name][1]) for c, name in zip("abcdef", order, strict=True)
     ]
-    checks = "; ".join(f"{r['check']} {_short(r['value'])}" for r in result.diagnostics.head(6).to_dicts())
     numbers = result.frame.filter(pl.col("quantity") == "difference")
     rows += [
         ("7g(i)", "emulation: identifying assumptions", assumed),
         ("7g(ii)", "variables of the assumptions", ", ".join(s["covariates"])),
         ("7h(i)", "emulation: analysis", protocol["Statistical analysis"][1]),
-        ("7h(ii)", "sensitivity analyses", "other designs (clone_censor, g_formula), estimand, definition; E-value"),
+        ("7h(ii)", "sensitivity analyses", _sensitivity(result)),
         ("8", "selection of participants", "; ".join(f"{k}: {_count(v)}" for k, v in flow.items())),
-        ("9", "baseline data by strategy", "love plot and balance in the diagnostics: " + checks),
-        ("10", "follow-up", f"share artificially censored and outcomes near each day, in the diagnostics; {AUTHOR}"),
-        ("11", "missing data", "outcomes weighted by being seen again; a missing covariate has its own indicator"),
+        (
+            "9",
+            "baseline data by strategy",
+            f"balance before and after weighting (love plot, table by strategy): {_told(result, _BALANCE)}",
+        ),
+        (
+            "10",
+            "follow-up",
+            f"{_told(result, _FOLLOWED)}{'' if per_protocol else '; nobody censored for a later booster'}; {AUTHOR}",
+        ),
+        ("11", "missing data", f"outcomes weighted by being seen again; {_missing(s)}"),
         ("12", "outcomes by strategy", "rows _boosted and _waiting of the results frame"),
         ("13", "effect estimates", "; ".join(_effect(r) for r in numbers.to_dicts())),
-        ("14", "additional analyses", "naive rows, E-value, negative control; repeat with other settings"),
+        ("14", "additional analyses", _additional(result)),
         ("15", "interpretation", AUTHOR),
-        ("16", "limitations", " ".join(result.notes)),
+        ("16", "limitations", " ".join(n for n in result.notes if not is_about_naive(n))),
         ("17", "ethics", AUTHOR),
         ("18", "registration", AUTHOR),
         ("19", "data and code", f"catamnesis {s['versions']['catamnesis']}; settings of the result; {AUTHOR}"),
@@ -155,9 +184,39 @@ def _analysis(s: dict[str, Any]) -> str:
         "clone_censor": "Each decision in both arms, censored when it deviates; inverse-probability weights",
         "g_formula": "Outcome regression with treatment by covariate terms, standardised: no weight of the decision",
     }
+    later = "boosters later and for " if s["estimand"] == "per_protocol" else ""
     return (
-        f"{designs[s['design']]}; weights for boosters later and for not being seen again; outcome model adjusted for "
+        f"{designs[s['design']]}; weights for {later}not being seen again; outcome model adjusted for "
         f"the same covariates and standardised; {s['resamples']} resamples of patients, all models refitted"
+    )
+
+
+def _told(result: Result, names: tuple[str, ...]) -> str:
+    """Return the checks whose names begin so, with their values; a check that was not made is not told."""
+    made = [r for r in result.checks_made().to_dicts() if r["check"].startswith(names)]
+    return "; ".join(f"{r['check']} {_short(r['value'])}" for r in made) or "not available"
+
+
+def _sensitivity(result: Result) -> str:
+    """Return what of this result speaks of how far its assumptions carry, and that nothing else ran."""
+    found = result.frame.filter(pl.col("quantity") == "e_value", pl.col("estimate").is_not_null())
+    values = ", ".join(f"{r['stratum']} {_short(r['estimate'])} at day {r['time_day']:.0f}" for r in found.to_dicts())
+    return f"E-value: {values or 'not available'}; {_told(result, _CONTROL)}; {_NOT_RUN}"
+
+
+def _additional(result: Result) -> str:
+    """Return the quantities beside the effect that the result holds."""
+    held = result.frame.filter(pl.col("estimate").is_not_null())["quantity"].unique(maintain_order=True)
+    beside = [q for q in held if q in ("ratio", "difference_of_differences", "test") or "naive" in q or "days" in q]
+    return f"rows {', '.join(beside)}" if beside else "none in this result"
+
+
+def _missing(s: dict[str, Any]) -> str:
+    marked = [name for name in s["covariates"] if name.endswith(": not recorded")]
+    if not marked:
+        return "no covariate was missing at a visit"
+    return (
+        f"a missing covariate is its mean, with an indicator of its own: {', '.join(m.split(':')[0] for m in marked)}"
     )
 
 

@@ -98,14 +98,18 @@ def quality_note(support: list[float], checks: list[dict[str, Any]]) -> str:
     )
     found = {c["check"]: c for c in checks}
     predicted, inside, gap = (found.get(c) for c in (PREDICTED, INSIDE, GAP))
-    if predicted is None or inside is None or gap is None:
+    if predicted is None or inside is None:
         return f"{rests}; too few can be predicted from those of other patients to say how well it predicts."
     text = (
         f"{rests}. Of {predicted['value']:.0f} at {predicted['note']} predicted from those of other patients, "
-        f"{100 * inside['value']:.0f} % were between failure and best case, where 80 % should be; response was "
-        f"predicted within {100 * gap['value']:.1f} points of what was seen."
+        f"{100 * inside['value']:.0f} % were between failure and best case, where 80 % should be; "
     )
-    if not (inside["passed"] and gap["passed"]):
+    text += (
+        "of too few is it known whether they respond to say how well that is predicted."
+        if gap is None
+        else f"response was predicted within {100 * gap['value']:.1f} points of what was seen."
+    )
+    if not (inside["passed"] and (gap is None or gap["passed"])):
         text += " That is outside what is accepted (70 to 90 %, 5 points)."
     if off := [name.removeprefix(f"{THIRDS}: ") for name, c in found.items() if THIRDS in name and not c["passed"]]:
         text += f" By thirds of what was predicted these were further off than chance: {', '.join(off)}."

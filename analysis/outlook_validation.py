@@ -71,6 +71,9 @@ def validate(known: dict[str, NDArray[Any]], seen: list[Seen], worse: float, con
     apart: list[dict[str, Any]] = []
     for name, (t, score) in zip(SHARES, zip(told, predicted.T, strict=True), strict=True):
         of = np.flatnonzero((t.stands > 0) & ~np.isnan(score))
+        # Scores without a judged response: of nobody, or of few, there is no share.
+        if len(of) < POLICY.smallest_cell:
+            continue
         event, weight = t.event[of].astype(float), t.stands[of]
         if name == "in response":
             gap = abs(float(np.average(score[of], weights=weight)) - float(np.average(event, weights=weight)))

@@ -64,7 +64,18 @@ def in_words(row: dict[str, Any], settings: dict[str, Any]) -> str:
     shown = {c: _number(row[c], unit) for c in ("estimate", "low", "high") if row[c] is not None}
     text = f"{shown['estimate']} {unit}".rstrip()
     what = "from" if quantity == "range" else f"{round(100 * settings.get('confidence', 0.95))} % CI"
-    return f"{text} ({what} {shown['low']} to {shown['high']})" if {"low", "high"} <= shown.keys() else text
+    text = f"{text} ({what} {shown['low']} to {shown['high']})" if {"low", "high"} <= shown.keys() else text
+    return f"naive: {text}; {why_naive(row)}" if is_naive(quantity) else text
+
+
+def is_naive(quantity: str) -> bool:
+    """Say whether a number is there to be distrusted: it is never told without its mark and its reason."""
+    return quantity.startswith("naive")
+
+
+def why_naive(row: dict[str, Any]) -> str:
+    """Return why a naive number is not what it seems, from its note."""
+    return str(row["note"] or "").removeprefix("NAIVE, ")
 
 
 def not_selected(flow: pl.DataFrame) -> pl.DataFrame:
@@ -174,6 +185,10 @@ def _block(quantity: str, rows: pl.DataFrame, unit: str, first: int) -> list[str
         for name, line in table.items():
             of = f"{courses[name]:,}" if courses[name] else ""
             out += _named(f"  {name}", of, [line.get(d, "").rjust(width[d]) for d in part], first)
+    if is_naive(quantity):
+        known = rows.filter(pl.col("estimate").is_not_null()).unique("note", maintain_order=True)
+        for r in known.iter_rows(named=True):
+            out += textwrap.wrap(f"naive: {why_naive(r)}", _WIDTH, initial_indent="  – ", subsequent_indent="    ")
     for note, at in why.items():
         out += textwrap.wrap(f"{note} ({', '.join(at)})", _WIDTH, initial_indent="  – ", subsequent_indent="    ")
     return out

@@ -90,10 +90,11 @@ def _row(
         return item["item"], item["topic"], f"{NOT_APPLICABLE}: {remark}", ""
     if asked == ["authors"]:
         return item["item"], item["topic"], f"{AUTHORS}: {remark}" if remark else AUTHORS, ""
-    if asked == ["this"]:
+    if asked[0] == "this":
         said = dict(target_checklist(found["booster_effect"]).select("item", "answer").iter_rows())[item["item"]]
         told = f"{IN_PART}: {said}; left to the authors: {remark}" if remark else f"{IN_PACKAGE}: {said}"
-        return item["item"], item["topic"], told, "checklists/target.csv"
+        also = [place for name in asked[1:] if (place := _place(name, found, stems))]
+        return item["item"], item["topic"], told, "; ".join(["checklists/target.csv", *also])
     places = [place for name in asked if (place := _place(name, found, stems))]
     if not places:
         missing = [left_out.get(name.partition(":")[2], "not asked") for name in asked]

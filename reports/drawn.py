@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from analysis import Result, figures
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def drawn(result: Result, prefix: str, words: Words) -> str:
-    """Return the figure of a result as inline SVG, its description too in the words given.
+def drawn(result: Result, prefix: str, words: Words, draw: Callable[[Result], Figure] = Result.plot) -> str:
+    """Return the figure of a result, or another that `draw` makes of it, as inline SVG, described in the words given.
 
     A description without a translation is marked as English.
     """
-    figure = result.plot()
+    figure = draw(result)
     if words.language == SOURCE:
         return figures.svg(_with_room(figure), prefix)
     told = str(getattr(figure, "alt_text", ""))

@@ -50,6 +50,7 @@ SAID = (
     N_("Products that few courses had."),
     N_("Curves, or parts of them, that rest on few courses are not drawn."),
     N_("Numbers at risk below the curves."),
+    N_("Small reasons why decisions were left out, and bins of few decisions, are one with others."),
 )  # fmt: skip
 _TOLD = N_("Of few, or what would give such a number away.")
 _JOINED = N_("Small reasons why courses were left out are one.")
@@ -82,7 +83,7 @@ class Hiding:
         shown = suppressed(result)
         place = f"{self.programme}/{key_of(result)}"
         # Why courses were left out is told of the response alone, as the flow.
-        self.entries += [e for e in log.of_result(result, shown, place) if e.done != "joined"]
+        self.entries += [e for e in log.of_result(result, shown, place) if e.unit != "reasons"]
         if result.question in _DRAWN:
             # A figure has its marks in itself, not in the numbers file.
             self.entries += [replace(e, n=None) for e in log.of_figure(result, shown, place, pixels=False)]

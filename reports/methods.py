@@ -10,6 +10,7 @@ from analysis.told import not_selected
 from registry import Registry, cut
 from registry.errors import UsageError
 from reports.readers import readable, readable_checks
+from reports.tables import naive_notes
 
 SETTING = "Setting and data"
 _DEFINED = {
@@ -108,7 +109,7 @@ def footnotes(result: Result) -> list[str]:
             + ("" if any(str(s["definition_source"]) in n for n in result.notes) else f"; {s['definition_source']}")
             + ")."
         )
-    return [*lines, *(readable(n, s["strata"]) for n in result.notes)]
+    return [*lines, *naive_notes(result), *(readable(n, s["strata"]) for n in result.notes)]
 
 
 def _setting(registry: Registry, programme: str) -> list[str]:

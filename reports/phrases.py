@@ -19,27 +19,13 @@ def NN_(one: str, many: str) -> tuple[str, str]:
 
 _REASONS = (
     N_("suppressed"), N_("information"), N_("not known"), N_("withheld"), N_("none due"), N_("few"), N_("none"),
-    N_("of few"),
-    N_("nobody in this stratum"),
-    N_("nobody was boosted"),
-    N_("nobody was left waiting"),
-    N_("no outcome was seen in one arm"),
-    N_("all or none were ever boosted"),
-    N_("not due for anybody yet"),
-    N_("too few like this one"),
-    N_("fewer than %(n)s courses were seen"),
-    N_("no visit before this one was judged"),
-    N_("a test needs two strata and at least one end"),
-    N_("never recorded"),
-    N_("%(n)s or more"),
-    N_("fewer than %(n)s"),
-    N_("suppressed: fewer than %(n)s"),
-    N_("over %(share)s"),
-    N_("under %(share)s"),
-    N_("settled up to day %(day)s only"),
-    N_("nobody was followed beyond day %(day)s"),
-    N_("none seen by then; %(n)s watched so long"),
-    N_("not known in %(strata)s"),
+    N_("of few"), N_("nobody in this stratum"), N_("nobody was boosted"), N_("nobody was left waiting"),
+    N_("no outcome was seen in one arm"), N_("all or none were ever boosted"), N_("not due for anybody yet"),
+    N_("too few like this one"), N_("fewer than %(n)s courses were seen"), N_("no visit before this one was judged"),
+    N_("a test needs two strata and at least one end"), N_("never recorded"), N_("%(n)s or more"),
+    N_("fewer than %(n)s"), N_("suppressed: fewer than %(n)s"), N_("over %(share)s"), N_("under %(share)s"),
+    N_("settled up to day %(day)s only"), N_("nobody was followed beyond day %(day)s"),
+    N_("none seen by then; %(n)s watched so long"), N_("not known in %(strata)s"),
     N_("generalised log-rank (Sun) on %(df)s df, chi-squared %(chi)s, variance clustered by patient; "
        "ends count as censored"),
     N_("log-rank of the cause-specific hazard on %(df)s df, chi-squared %(chi)s"),
@@ -68,29 +54,15 @@ _CHARACTERISTICS = (
 )  # fmt: skip
 
 _STATUS = (
-    N_("withdrawn"),
-    N_("not treated"),
-    N_("ended"),
-    N_("too early"),
-    N_("lost"),
-    N_("described only"),
-    N_("responding"),
-    N_("regressing"),
-    N_("not assessed"),
-    N_("no response"),
-    N_("insufficient"),
-    N_("consent withdrawn for all data: not in any analysis"),
-    N_("no session recorded"),
-    N_("replacement, death, other treatment, or a later course"),
-    N_("before the evaluation window"),
-    N_("the last due visit and at least one more were missed"),
-    N_("the programme has no response definition"),
-    N_("definition met, confirmed at the latest visits"),
-    N_("response confirmed, then lost: review"),
-    N_("evaluation due, nothing measured: contact"),
-    N_("never met within the evaluation window: review the plan"),
+    N_("withdrawn"), N_("not treated"), N_("ended"), N_("too early"), N_("lost"), N_("described only"),
+    N_("responding"), N_("regressing"), N_("not assessed"), N_("no response"), N_("insufficient"),
+    N_("consent withdrawn for all data: not in any analysis"), N_("no session recorded"),
+    N_("replacement, death, other treatment, or a later course"), N_("before the evaluation window"),
+    N_("the last due visit and at least one more were missed"), N_("the programme has no response definition"),
+    N_("definition met, confirmed at the latest visits"), N_("response confirmed, then lost: review"),
+    N_("evaluation due, nothing measured: contact"), N_("never met within the evaluation window: review the plan"),
     N_("not met so far, evaluation window open: review"),
-)
+)  # fmt: skip
 
 _SETTINGS = (
     N_("confirmed"),
@@ -165,12 +137,20 @@ _NOTES = (
        "situation='regression' or 'insufficient' asks of one."),
     N_("No unmeasured reason for the booster is assumed, given what was known at the decision. Not randomised: see the "
        "E-value, the negative control and docs/methods/booster.md."),
-    N_("%(stratum)s: courses ever boosted differed from those never boosted by %(naive)s points; compared at the "
+    N_("%(stratum)s: courses ever boosted differed from those never boosted by %(naive)s %(unit)s; compared at the "
        "decision, in like situations, the estimated difference is %(effects)s. The first number is not the effect: "
-       "those who were boosted were already losing, or had not responded."),
-    N_("%(stratum)s: courses ever boosted differed from those never boosted by %(naive)s percentage points; compared "
-       "at the decision, in like situations, the estimated difference is %(effects)s. The first number is not the "
-       "effect: those who were boosted were already losing, or had not responded."),
+       "%(reason)s."),
+    N_("%(stratum)s: courses ever boosted differed from those never boosted by %(naive)s %(unit)s. This is not the "
+       "effect, of which no number is shown: %(reason)s."),
+    N_("points"), N_("percentage points"),
+    N_("those who were boosted were already losing, or had not responded"),
+    N_("whoever ended or stayed away early could no longer be boosted and counts among the never boosted, so that the "
+       "boosted are those who lasted until then (immortal time)"),
+    N_("those who were boosted were already losing or had not responded, which makes a booster look worse, and had to "
+       "go without an end until then, which makes it look better (immortal time)"),
+    N_("that both agree is chance, since %(reason)s"),
+    N_("Before–after in the boosted (naive) is not the effect: they are boosted when they are at their worst, and what "
+       "is measured at its worst is better the next time even if nothing is done (regression to the mean)."),
     N_("%(value)s (%(low)s to %(high)s) at day %(day)s"),
     N_("An end counts whenever it was reported; a course without one is censored at its last contact. Where ends are "
        "reported also of those no longer seen, the incidence is overstated."),
@@ -325,6 +305,14 @@ _FIGURES = (
     N_("Cumulative incidence of %(event)s"),
     N_("Probability of being in response"),
     N_("Mean change from baseline\n(%(unit)s, up is better)"),
+    N_("before weighting"), N_("after weighting"), N_("Share of the arm"), N_("not boosted"), N_("boosted before"),
+    N_("Absolute standardised difference,\nboosted against waiting (dashed: limit 0.1)"),
+    N_("Probability of the booster, given what was known"), N_("eligible decisions"), N_("data cut too soon after"),
+    N_("Weight (1st to 99th percentile;\nbox: quartiles, upright: median)"),
+    N_("visits judged since evaluation was due"), N_("no decision recorded at a centre that keeps a log"),
+    N_("Balance of %(n)s covariates at the decision: largest absolute standardised difference %(high)s before "
+       "weighting and %(low)s after."),
+    N_("Overlap of the probability of a booster between boosted and waiting courses, and percentiles of the weights."),
     N_("Improvement since the decision\n(points of 100)"), N_("Difference\n(boosted − waiting)"),
     N_("Cumulative incidence of %(event)s over %(months)s months. At its end: %(ends)s."),
     N_("Probability of being in response over %(months)s months. At its end: %(ends)s."),

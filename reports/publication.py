@@ -12,6 +12,7 @@ from typing import Any
 from analysis import (
     Result,
     booster_effect,
+    booster_figures,
     booster_weights,
     describe,
     figures,
@@ -251,7 +252,8 @@ def _write_results(folder: Path, answers: _Answers, title: str, registry: Regist
             said = "Of few, or what would give such a number away."
             entry = log.Entry(f"{stem}.*", log.AGGREGATE, "threshold", "withheld", hidden, "cells", said)
             answers.entries.append(entry)
-        _write_figures(folder, name, result, answers, told)
+        for label, drawn in _figures(name, result, answers.found).items():
+            _write_figure(folder, label, drawn, (answers.before[name], result), answers, told)
     write_tables(folder / "tables" / "tables.docx", title, printed, registry.data_cut)
     hidden = sum(e.n or 0 for e in answers.entries if e.unit == "cells")
     if hidden:
@@ -263,11 +265,14 @@ def _write_results(folder: Path, answers: _Answers, title: str, registry: Regist
     return told
 
 
-def _write_figures(folder: Path, name: str, result: Result, answers: _Answers, told: dict[str, str]) -> None:
-    """Write the figure of a result for two columns and, where its words then stand apart, for one."""
-    drawn = _figure(result)
-    if drawn is None:
-        return
+def _write_figure(
+    folder: Path, name: str, drawn: Any, of: tuple[Result, Result], answers: _Answers, told: dict[str, str]
+) -> None:
+    """Write a figure of a result (before it was suppressed, and as it leaves) for two columns and, if it can, for one.
+
+    For one column it is written where its words then stand apart.
+    """
+    before, result = of
     file = f"figure_{sum(key.startswith('figures/figure_') for key in told) + 1}_{name}"
     told[f"figures/{file}"] = _draw(folder / "figures" / file, drawn, result.title)
     stems, pixels = [f"figures/{file}"], figures.pixels_only(drawn)
@@ -276,7 +281,7 @@ def _write_figures(folder: Path, name: str, result: Result, answers: _Answers, t
         _draw(folder / "figures" / NARROW / file, narrow, result.title)
         told[stems[-1]] = f"The same as figures/{file}, for one column of a journal ({WIDTH_MM} mm)"
     for stem in stems:
-        answers.entries.extend(log.of_figure(answers.before[name], result, f"{stem}.*", pixels=pixels))
+        answers.entries.extend(log.of_figure(before, result, f"{stem}.*", pixels=pixels))
 
 
 def _draw(stem: Path, drawn: Any, title: str) -> str:
@@ -298,9 +303,15 @@ def _stems(folder: Path, found: dict[str, Result]) -> dict[str, str]:
     return stems
 
 
-def _figure(result: Result) -> Any:
-    """Return the figure, or nothing where the question has none or its numbers are hidden."""
+def _figures(name: str, result: Result, found: dict[str, Result]) -> dict[str, Any]:
+    """Return the figures of a result by their names; none where it has none or its numbers are hidden."""
+    if name == "booster_balance":
+        effect = found["booster_effect"]
+        drawers = {name: booster_figures.love, "booster_weights": booster_figures.weights}
+        # Hidden with the sizes of the arms.
+        return {k: draw(effect) for k, draw in drawers.items()} if "overlap_edges" in effect.settings else {}
     try:
-        return result.plot()
+        drawn = {name: result.plot()}
     except NotEstimable:
-        return None
+        drawn = {}
+    return drawn | ({"booster_decisions": booster_figures.flow(result)} if name == "booster_effect" else {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from analysis.booster_figures import COVARIATES
+from analysis.booster_figures import covariate
 
 _STATES = re.compile(r"\b(?:in_response|response_lost|no_response_yet)\b")
 _OBSERVED = "share_in_response_observed is of those who came"
@@ -21,7 +21,7 @@ def readable(text: str, strata: list[dict[str, Any]]) -> str:
         text = re.sub(place, lambda m: labels[m[0]], text)
     before, known, names = text.partition(_KNOWN)
     if known:
-        text = before + known + ", ".join(_covariate(name) for name in names.split(", "))
+        text = before + known + ", ".join(covariate(name) for name in names.split(", "))
     text = text.replace(_OBSERVED, "The share seen in response is of those who came")
     return _STATES.sub(lambda m: m[0].replace("_", " "), text)
 
@@ -29,9 +29,3 @@ def readable(text: str, strata: list[dict[str, Any]]) -> str:
 def readable_checks(checks: list[dict[str, Any]], strata: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of diagnostics with their names as a reader knows them."""
     return [{**c, "check": readable(c["check"], strata)} for c in checks]
-
-
-def _covariate(name: str) -> str:
-    """Return a covariate, or ``covariate: level``, as a reader calls it."""
-    variable, colon, level = name.partition(": ")
-    return COVARIATES.get(variable, variable.replace("_", " ")) + colon + level

@@ -12,11 +12,14 @@ import polars as pl
 from analysis.cells import safe_for_spreadsheets
 from analysis.disclosure import HIDDEN, POLICY
 from analysis.result import Result
-from analysis.told import is_share
+from analysis.told import is_naive, is_share, why_naive
 
 _DAYS_A_MONTH = 30.4375
 # What papers call otherwise than the frame does.
 _PRINTED = {"e_value": "E-value", "median_day": "median, days"}
+_NAIVE = {"naive_ever_against_never": "naive: ever against never boosted",
+          "naive_before_after": "naive: before–after in the boosted",
+          "naive_at_decision": "naive: boosted against waiting, not weighted"}  # fmt: skip
 # Characters across an A4 page with margins of 20 mm, upright, in the size of a LaTeX table, and lines down it.
 _ACROSS, _DOWN = 104, 50
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -77,6 +80,15 @@ def marks(frame: pl.DataFrame) -> list[str]:
     return [f"{mark} {said}" for mark, said in told.items() if mark in cells]
 
 
+def naive_notes(result: Result) -> list[str]:
+    """Return a footnote for each naive number of a result: why it is not what it seems."""
+    shown = result.frame.filter(pl.col("estimate").is_not_null(), pl.col("quantity").is_in(list(_NAIVE)))
+    return [
+        f"{_NAIVE[r['quantity']][:1].upper()}{_NAIVE[r['quantity']][1:]}: {why_naive(r)}."
+        for r in shown.unique("quantity", maintain_order=True).iter_rows(named=True)
+    ]
+
+
 def wide(result: Result) -> pl.DataFrame:
     """Return a result as text: a row a quantity and stratum, a column a day, ``estimate (low to high)`` in each cell.
 
@@ -95,7 +107,8 @@ def wide(result: Result) -> pl.DataFrame:
             most[key] = max(most.get(key, 0), r["denominator"])
             line["courses"] = f"{most[key]:,}"
         column = "overall" if r["time_day"] is None else _day(r["time_day"])
-        line[column] = _cell(r, is_share(r["quantity"], result.settings))
+        cell = _cell(r, is_share(r["quantity"], result.settings))
+        line[column] = f"naive: {cell}" if is_naive(r["quantity"]) and r["estimate"] is not None else cell
     columns = [_day(d) for d in days]
     columns += ["overall"] if any("overall" in line for line in rows.values()) else []
     schema = dict.fromkeys(["quantity", "stratum", "courses", *columns], pl.String)
@@ -124,8 +137,8 @@ def _words(quantity: str, result: Result) -> str:
         return "p, strata alike"
     if quantity in _PRINTED:
         return _PRINTED[quantity]
-    unit = ", %" if not quantity.startswith("difference") else ", percentage points"
-    return quantity.replace("_", " ") + (unit if is_share(quantity, result.settings) else "")
+    unit = ", %" if not quantity.startswith(("difference", "naive")) else ", percentage points"
+    return _NAIVE.get(quantity, quantity.replace("_", " ")) + (unit if is_share(quantity, result.settings) else "")
 
 
 def _cell(r: dict[str, Any], share: bool) -> str:

@@ -80,6 +80,12 @@ def of_result(before: Result, after: Result, stem: str) -> list[Entry]:
     if FEW_REASONS in after.attrition["reason"] and FEW_REASONS not in before.attrition["reason"]:
         told = "Small reasons why courses were left out are one, in methods.md and the flow."
         add("counts in sentences", "joined", None, "reasons", told)
+    told_apart = ("decision_flow", "overlap_shares")
+    if any(
+        before.settings.get(k) != after.settings.get(k) for k in told_apart if not after.settings.get("round_counts")
+    ):
+        told = "Small reasons why decisions were left out, and bins of few decisions, are one with others."
+        add("threshold", "joined", None, "counts", told)
     if before.notes != after.notes and not after.settings.get("round_counts"):
         add("counts in sentences", "withheld", None, "notes", "Notes with a small count say few, or are left out.")
     if after.settings.get("round_counts"):

@@ -155,10 +155,15 @@ def _checks(diagnostics: pl.DataFrame, base: int) -> pl.DataFrame:
 
 def _settings(settings: dict[str, Any], base: int) -> dict[str, Any]:
     shown = {**settings, "round_counts": base}
-    if "decision_flow" in shown:
-        shown["decision_flow"] = [
-            {**s, "n": None if s["n"] is None else nearest(s["n"], base)} for s in shown["decision_flow"]
-        ]
+    if flow := shown.get("decision_flow"):
+        shown["decision_flow"] = [{**s, "n": None if s["n"] is None else nearest(s["n"], base)} for s in flow]
+        arms = {"boosted": flow[-2:][0]["n"], "waiting": flow[-1]["n"]}
+        if "overlap_shares" in shown:
+            # A share of the arm is one of whole rounded counts.
+            shown["overlap_shares"] = {
+                arm: [nearest(round(x * arms[arm]), base) / max(nearest(arms[arm], base), 1) for x in shares]
+                for arm, shares in shown["overlap_shares"].items()
+            }
     if "risk_set" in shown:
         shown["risk_set"] = {k: None if n is None else nearest(n, base) for k, n in shown["risk_set"].items()}
     return shown

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
+from analysis.booster_flow import NO_DECISION
 from analysis.disclosure.complementary import given_away_by_the_rest, hidden_note
 from analysis.disclosure.messages import FEW_REASONS, in_few
 from analysis.disclosure.policy import POLICY
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 Shown = TypeVar("Shown", bound="Result")
 # How the quantity begins that is the change of a pattern of visits at the last of these.
 LAST_CHANGE = "last change, "
+# The naive number that a note on its stratum quotes.
+TOLD_IN_NOTES = "naive_ever_against_never"
 _N, _OF = pl.col("n"), pl.col("denominator")
 
 
@@ -47,18 +50,29 @@ def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Sho
     small = few | in_tiny | prone_events | _says_more(result, few | in_tiny, main)
     small |= pl.Series(given_away_by_the_rest(result.frame, result.frame.select(small).to_series(), smallest))
     small |= _of_hidden_pattern(result.frame, result.frame.select(small).to_series())
+    # A note on a stratum tells its numbers, the naive one among them.
+    told = main + result.frame.filter(small, pl.col("quantity") == TOLD_IN_NOTES)["stratum"].to_list()
+    frame, attrition, diagnostics = _hide(result.frame, small, smallest), result.attrition, result.diagnostics
+    # Of decisions both arms are told in all, and courses: less the strata shown they would be those of the one hidden.
+    beside = "decision_flow" in result.settings and bool(set(main) & {s["code"] for s in result.settings["strata"]})
+    if beside:
+        one = pl.col("stratum").is_in([s["code"] for s in result.settings["strata"]])
+        frame = frame.with_columns(pl.when(one).then(_OF).alias("denominator"))
+        attrition = _with_those_without_decision(attrition)
+        told_of = pl.col("note").str.contains(r"^\d+ decisions")
+        diagnostics = diagnostics.with_columns(pl.when(~told_of).then("note").otherwise(pl.lit("")).alias("note"))
     return dataclasses.replace(
         result,
-        frame=_hide(result.frame, small, smallest),
+        frame=frame,
         details=_hidden_details(result, small, smallest),
         curves=result.curves.filter(~in_tiny & ~few & ~prone_events),
         regions=result.regions.filter(~pl.col("stratum").is_in(main)),
         at_risk=_hide(result.at_risk, ((_N > 0) & (smallest > _N)).fill_null(False), smallest),
-        attrition=shown_flow(result.attrition, smallest),
-        diagnostics=_shown_checks(result.diagnostics, smallest),
-        notes=tuple(in_few(n, smallest) for n in result.notes if not n.startswith(_labels(result.settings, main))),
+        attrition=shown_flow(attrition, smallest),
+        diagnostics=_shown_checks(diagnostics, smallest),
+        notes=tuple(in_few(n, smallest) for n in result.notes if not n.startswith(_labels(result.settings, told))),
         withheld=tuple(in_few(w, smallest) for w in result.withheld),
-        settings=_shown_settings(result.settings, smallest),
+        settings=_shown_settings(result.settings, smallest, arms_go=beside),
     )
 
 
@@ -134,16 +148,60 @@ def _shown_checks(diagnostics: pl.DataFrame, smallest: int) -> pl.DataFrame:
     return diagnostics.with_columns(pl.when(~few).then("value").alias("value"))
 
 
-def _shown_settings(settings: dict[str, Any], smallest: int) -> dict[str, Any]:
-    """Return the settings with the small counts among them blanked."""
+def _with_those_without_decision(flow: pl.DataFrame) -> pl.DataFrame:
+    """Return a flow of courses (``reason, n``) that ends with those that could enter, with a decision or without."""
+    gone = pl.col("reason").is_in(NO_DECISION)
+    entered = pl.lit(flow.filter(gone)["n"].sum(), flow.schema["n"]) + flow["n"][-1]
+    ended = flow[-1:].with_columns(entered.cast(flow.schema["n"]).alias("n"))
+    return pl.concat([flow[:-1].filter(~gone), ended])
+
+
+def _shown_settings(settings: dict[str, Any], smallest: int, *, arms_go: bool = False) -> dict[str, Any]:
+    """Return the settings with the small counts among them blanked, and the sizes of both arms if they must go."""
     shown = {**settings, "smallest_cell": smallest}
-    flow = shown.get("decision_flow", [])
-    if any(0 < step["n"] < smallest for step in flow):
-        shown["decision_flow"] = [{**s, "n": s["n"] if s["n"] == 0 or s["n"] >= smallest else None} for s in flow]
-        shown = {k: v for k, v in shown.items() if not k.startswith(("overlap_", "weight_"))}
+    if flow := shown.get("decision_flow", []):
+        shown["decision_flow"] = told = _shown_decisions(flow, smallest, arms_go=arms_go)
+        arms = dict(zip(("boosted", "waiting"), (s["n"] for s in told[-2:]), strict=False))
+        if any(n is None for n in arms.values()):
+            shown = {k: v for k, v in shown.items() if not k.startswith(("overlap_", "weight_"))}
+        elif "overlap_shares" in shown:
+            shares = shown["overlap_shares"]
+            shown["overlap_shares"] = {k: _wider_bins(v, arms[k], smallest) for k, v in shares.items()}
     if "risk_set" in shown:
         shown["risk_set"] = {k: n if n >= smallest else None for k, n in shown["risk_set"].items()}
     return shown
+
+
+def _shown_decisions(flow: list[dict[str, Any]], smallest: int, *, arms_go: bool) -> list[dict[str, Any]]:
+    """Return a flow of decisions with small reasons put together, and both arms without a number where one is small."""
+    end = next((i for i, s in enumerate(flow) if not s["step"].startswith("left: ") and i > 0), len(flow) - 1)
+    few = {i: 0 < s["n"] < smallest for i, s in enumerate(flow)}
+    if few[0] or few[end]:
+        return [{**s, "n": None} for s in flow]
+    counted = pl.DataFrame({"reason": [s["step"] for s in flow[: end + 1]], "n": [s["n"] for s in flow[: end + 1]]})
+    joined = {FEW_REASONS: f"left: {FEW_REASONS}"}
+    told = [{"step": joined.get(r, r), "n": n} for r, n in shown_flow(counted, smallest).iter_rows()]
+    arms = flow[end + 1 :]
+    hidden = arms_go or any(few[i] for i in range(end + 1, len(flow)))
+    return [*told, *({**s, "n": None if hidden else s["n"]} for s in arms)]
+
+
+def _wider_bins(shares: list[float], n: int, smallest: int) -> list[float]:
+    """Return a histogram of `n` in which bins of few are one with those beside, each at their mean height."""
+    groups: list[list[int]] = [[]]
+    held = 0
+    for i, share in enumerate(shares):
+        groups[-1].append(i)
+        held += round(share * n)
+        if held >= smallest or (held == 0 and len(groups[-1]) == 1):
+            groups.append([])
+            held = 0
+    # What is left over at the end joins those before it.
+    rest = groups.pop()
+    while rest and sum(round(shares[i] * n) for i in rest) < smallest and groups:
+        rest = [*groups.pop(), *rest]
+    means = {i: sum(shares[j] for j in g) / len(g) for g in [*groups, rest] for i in g}
+    return [means[i] for i in range(len(shares))]
 
 
 def shown_flow(flow: pl.DataFrame, smallest: int = POLICY.smallest_cell) -> pl.DataFrame:

@@ -12,8 +12,18 @@ from analysis import outlook
 from analysis.outlook import quantile_limits, rows_of, share_limits
 from analysis.outlook_likeness import Seen, alike, weighted_quantile
 from analysis.outlook_seen import weighted_for_observation
-from analysis.outlook_support import why_too_few
-from analysis.outlook_validation import _within_folds, auc, calibration, chances, discrimination
+from analysis.outlook_support import quality_note, why_too_few
+from analysis.outlook_validation import (
+    GAP,
+    INSIDE,
+    PREDICTED,
+    _within_folds,
+    auc,
+    calibration,
+    chances,
+    discrimination,
+    validate,
+)
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
 from registry.ingest import load
@@ -79,6 +89,20 @@ def test_who_was_seen_stands_for_those_alike_in_what_was_last_seen_who_were_not(
     rows = {r["quantity"]: r for r in rows_of(weighted, 12.68, 0.95, 20, np.random.default_rng(1))}
     assert rows["share_in_response"]["estimate"] == pytest.approx(0.5, abs=0.01)  # of those who came: 32 of 42
     assert rows["failure_case"]["estimate"] == 5 and rows["similar"]["estimate"] == 42
+
+
+def test_where_nobody_was_judged_the_range_is_validated_and_response_is_not():
+    """Scores of pain alone, and a definition that asks for function too: no course has a state at the visit."""
+    rng = np.random.default_rng(3)
+    seen = at_visit(rng.normal(15, 18, 200))
+    unjudged = dataclasses.replace(seen, state=np.full(200, "not_seen"))
+    known = {"baseline": rng.normal(60, 10, 200)}
+    for at, judged in ((seen, True), (unjudged, False)):
+        checks = validate(known, [at], 12.68, 0.95)
+        names = {c["check"] for c in checks}
+        assert {PREDICTED, INSIDE} <= names and (GAP in names) == judged
+        assert ("response was predicted within" in quality_note([200.0], checks)) == judged
+        assert ("of too few is it known whether they respond" in quality_note([200.0], checks)) != judged
 
 
 def test_limits_of_a_case_are_at_the_exact_limits_of_its_share():

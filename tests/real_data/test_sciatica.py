@@ -3,11 +3,10 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy import special
 
 from analysis import joint_replacement
 from analysis.numerics.emulation import expand
-from analysis.numerics.weighting import linear, sandwich
+from analysis.numerics.weighting import linear, logistic, sandwich
 
 # The stored numbers of the shared references are given to 1e-6.
 SHARED = 1e-6
@@ -35,25 +34,18 @@ def least_squares(frame, terms, weight=None):
     """Coefficient of surgery on leg pain with a mean for each visit, and its error clustered by patient (HC1)."""
     x = np.column_stack(columns(frame, ["operated", *terms]) + each_visit(frame))
     y, w = frame["leg_pain"].to_numpy(), np.ones(frame.height) if weight is None else weight
-    bread = np.linalg.inv((x.T * w) @ x)
-    beta = bread @ (x.T @ (w * y))
+    fit, (n, k) = linear(x, y, w), x.shape
     patient = np.unique(frame["course_id"].to_numpy(), return_inverse=True)[1]
-    score = np.zeros((patient.max() + 1, x.shape[1]))
-    np.add.at(score, patient, x * (w * (y - x @ beta))[:, None])
-    g, (n, k) = len(score), x.shape
-    spread = bread @ (score.T @ score) @ bread * g / (g - 1) * (n - 1) / (n - k)
-    return {"est": beta[0], "se": np.sqrt(spread[0, 0])}
+    spread = sandwich(x, y - fit.fitted, w, fit.bread, patient, small_sample=True) * (n - 1) / (n - k)
+    return {"est": fit.coefficients[0], "se": np.sqrt(spread[0, 0])}
 
 
-def logistic(frame, terms):
-    """Fitted probability of surgery at a visit by Newton's method, with a parabola in the number of the visit."""
+def given_surgery(frame, terms):
+    """Fitted probability of surgery at a visit, with a parabola in the number of the visit, and the coefficients."""
     number = frame["number"].to_numpy().astype(float)
     x = np.column_stack([*columns(frame, terms), np.ones(frame.height), number, number**2])
-    y, beta = frame["operated"].to_numpy().astype(float), np.zeros(x.shape[1])
-    for _ in range(20):
-        p = special.expit(x @ beta)
-        beta = beta + np.linalg.solve((x.T * (p * (1 - p))) @ x, x.T @ (y - p))
-    return special.expit(x @ beta), dict(zip(terms, beta, strict=False))
+    fit = logistic(x, frame["operated"].to_numpy().astype(float))
+    return fit.fitted, dict(zip(terms, fit.coefficients, strict=False))
 
 
 def test_patients_and_planned_visits_are_those_of_the_reference(visits, reference):
@@ -83,8 +75,8 @@ def test_the_weighted_contrast_is_that_of_the_reference(case, cap, visits, refer
     values = reference("sciatica_timevarying_surgery")
     terms = ["leg_pain_before", "roland_before", "likert_before", "leg_pain_baseline", "roland_baseline", "male"]
     at_risk = visits.filter(~pl.col("operated_before"))
-    given, beta = logistic(at_risk, terms)
-    plain, _ = logistic(at_risk, [])
+    given, beta = given_surgery(at_risk, terms)
+    plain, _ = given_surgery(at_risk, [])
     operated = at_risk["operated"].to_numpy()
     ratio = np.where(operated, plain / given, (1 - plain) / (1 - given))
     keys = at_risk.select("course_id", "number").with_columns(ratio=pl.Series(ratio))

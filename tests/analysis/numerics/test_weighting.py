@@ -125,3 +125,28 @@ def test_standardised_differences_by_hand():
     assert standardised_difference(x, treated) == pytest.approx([2 / np.sqrt(2)])
     weighted = standardised_difference(x, treated, np.array([1.0, 0.0, 0.0, 1.0]))
     assert weighted == pytest.approx([0.0])
+
+
+def test_weights_of_a_treatment_that_is_started_once_and_their_model_are_those_of_r():
+    """R glm and geeglm, seeded data (tests/reference/first_treatment.R): what ipwtm of the package ipw does there."""
+    r = json.loads((TESTS / "reference" / "first_treatment.json").read_text())
+    at = {name: np.array(values, dtype=float) for name, values in r["rows"].items()}
+    ones, risk = np.ones(len(at["on"])), at["before"] == 0
+    design = np.column_stack([ones, at["sex"], at["visit"], at["marker"]])
+    plain, given = (logistic(design[risk, :k], at["on"][risk]) for k in (3, 4))
+    # Both at the maximum, R told to go on to 1e-14: what is left is rounding of the stored data's twelve digits.
+    assert plain.coefficients == pytest.approx(r["numerator"], abs=1e-8)
+    assert given.coefficients == pytest.approx(r["denominator"], abs=1e-8)
+    ratio = ones.copy()
+    done = at["on"][risk] == 1
+    ratio[risk] = np.where(done, plain.fitted / given.fitted, (1 - plain.fitted) / (1 - given.fitted))
+    weight = np.concatenate([np.cumprod(ratio[at["id"] == i]) for i in np.unique(at["id"])])
+    assert weight == pytest.approx(r["weight"], rel=1e-8)
+    x = np.column_stack([ones, at["on"], at["sex"], at["visit"]])
+    fit = linear(x, at["y"], weight)
+    assert fit.coefficients == pytest.approx(r["msm"], abs=1e-8)
+    spread = sandwich(x, at["y"] - fit.fitted, weight, fit.bread, at["id"].astype(np.int64))
+    assert np.sqrt(np.diag(spread)) == pytest.approx(r["error"], rel=1e-7)
+    # The treatment adds half a point; without weights it is given to those who fare worse.
+    assert linear(x, at["y"], ones).coefficients == pytest.approx(r["plain"], abs=1e-8)
+    assert fit.coefficients[1] - r["plain"][1] > 0.2

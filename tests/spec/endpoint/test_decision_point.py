@@ -124,6 +124,65 @@ def test_the_first_decision_after_a_visit_counts_and_one_more_than_thirty_days_a
     )
 
 
+@pytest.mark.parametrize(
+    ("given_before", "expected"),
+    [
+        ({"sessions": "Anna | left | 2 | 182 | booster_insufficient"}, "180 | 187 | no | no"),
+        ({"events": "Anna | left | 185 | TKA"}, "180 | 180 | no | -"),
+        ({}, "180 | 187 | yes | no"),
+    ],
+    ids=["a booster before it: a prevalent user", "the end before it: nobody decided that day", "nothing before it"],
+)
+def test_a_decision_after_what_it_is_about_has_happened_starts_no_trial(given, given_before, expected):
+    points(
+        given,
+        f"visit_day | day | asked | decided\n {expected}",
+        scores={180: 45},
+        decisions="Anna | left | 187 | wait | -",
+        **given_before,
+    )
+
+
+def test_a_decision_belongs_to_the_last_visit_before_it(given):
+    points(
+        given,
+        "visit_day | day | asked | decided\n 180 | 180 | no | -\n 190 | 195 | yes | no",
+        scores={180: 45, 190: 45},
+        decisions="Anna | left | 195 | wait | -",
+    )
+
+
+def test_a_log_of_another_programme_at_the_same_centre_is_no_log_of_this_one(given):
+    given("""
+        patients
+        patient | centre
+        Anna    | ZRH
+        Bert    | ZRH
+
+        courses
+        patient | side | course | programme
+        Bert    | left | 1      | tendon
+
+        sessions
+        patient | side | session | day | intent
+        Anna    | left | 1       | 0   | initial
+        Bert    | left | 1       | 0   | initial
+
+        default definition
+        definition
+        KOOS-pain-physio
+
+        scores
+        patient | side | day | KOOS/pain
+        Anna    | left | 0   | 40
+        Anna    | left | 90  | 45
+
+        decisions
+        patient | side | day | decision
+        Bert    | left | 30  | wait
+    """).derives("endpoint.decision_point", "visit_day | day | origin | asked\n 90 | 90 | visits | yes")
+
+
 def test_a_second_knee_and_a_second_course_have_points_of_their_own(given):
     given("""
         sessions

@@ -41,6 +41,10 @@ def three_patients(given):
 
 
 _BOOSTER = """
+        patients
+        patient | centre
+        Anna    | ZRH
+
         sessions
         patient | side | session | day | intent
         Anna    | left | 1       | 0   | initial
@@ -63,6 +67,10 @@ _BOOSTER = """
         patient | side | day | kind
         {events}
 
+        decisions
+        patient | side | day | decision
+        {decisions}
+
         cohort
         course
         Anna left 1
@@ -77,9 +85,11 @@ _BOOSTER = """
 def booster_case(given):
     """One course with a baseline KOOS pain of 40, by its scores, and what a model of the booster question makes of it."""
 
-    def derives(model: str, expected: str, *, scores: dict[int, int], sessions="", events="", cut=2000) -> None:
+    def derives(
+        model: str, expected: str, *, scores: dict[int, int], sessions="", events="", decisions="", cut=2000
+    ) -> None:
         rows = "\n        ".join(f"Anna | left | {day} | {pain}" for day, pain in scores.items())
-        case = given(_BOOSTER.format(scores=rows, sessions=sessions, events=events, cut=cut))
+        case = given(_BOOSTER.format(scores=rows, sessions=sessions, events=events, decisions=decisions, cut=cut))
         case.derives(f"reduction.booster_{model}", expected)
 
     return derives

@@ -44,3 +44,27 @@ def test_a_last_score_worse_than_the_best_by_the_programmes_rule_is_a_loss_and_s
         scores=scores,
         events=events,
     )
+
+
+def test_a_score_after_the_end_of_the_target_is_not_its_last(booster_case):
+    booster_case(
+        "naive",
+        """
+        ever_boosted | n | n_scored | total | n_ended
+        no           | 1 | 1        | 5     | 1
+        """,
+        scores={90: 45, 180: 90},
+        events="Anna | left | 120 | TKA",
+    )
+
+
+def test_an_end_reported_when_nobody_watched_any_more_is_none(booster_case):
+    booster_case(
+        "naive",
+        """
+        ever_boosted | n | n_ended | n_lost_or_ended
+        no           | 1 | 0       | 0
+        """,
+        scores={90: 45, 180: 45},
+        events="Anna | left | 411 | TKA",
+    )

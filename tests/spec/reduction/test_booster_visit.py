@@ -20,18 +20,36 @@ def test_who_never_got_better_has_been_best_at_baseline(booster_case):
     booster_case("visit", "visit_day | improvement | best\n 90 | -10 | 0", scores={90: 30})
 
 
-def test_the_clock_of_the_last_session_restarts_with_the_booster_and_a_booster_that_day_has_not_been_given_yet(
-    booster_case,
-):
+@pytest.mark.parametrize(
+    ("day", "at_180", "at_270"),
+    [(100, "1 | 80", "1 | 170"), (180, "0 | 180", "1 | 90")],
+    ids=["between visits", "on the day of a visit: it has not been given yet"],
+)
+def test_the_clock_of_the_last_session_restarts_with_the_booster(booster_case, day, at_180, at_270):
+    booster_case(
+        "visit",
+        f"""
+        visit_day | n_boosters_before | since_session_day
+        90        | 0                 | 90
+        180       | {at_180}
+        270       | {at_270}
+        """,
+        scores={90: 45, 180: 45, 270: 70},
+        sessions=f"Anna | left | 2 | {day} | booster_insufficient",
+    )
+
+
+def test_time_zero_is_the_day_of_the_decision_where_one_was_logged_and_the_visit_elsewhere(booster_case):
+    """Counted from the visit, an end in the days before the decision would be one that nobody could have decided on."""
     booster_case(
         "visit",
         """
-        visit_day | n_boosters_before | since_session_day
-        90        | 0                 | 90
-        180       | 1                 | 80
+        visit_day | zero_day | asked | decided
+        90        | 90       | yes   | -
+        180       | 187      | yes   | no
         """,
-        scores={90: 45, 180: 70},
-        sessions="Anna | left | 2 | 100 | booster_insufficient",
+        scores={90: 45, 180: 45},
+        decisions="Anna | left | 187 | wait",
     )
 
 

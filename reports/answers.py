@@ -24,14 +24,26 @@ def withheld(question: str, options: dict[str, Any], courses: Any, why: str) -> 
     }
 
 
+def check_figure(path: Path | None) -> None:
+    """Refuse a figure's file of another ending before anything is computed.
+
+    Raises
+    ------
+    UsageError
+        When it is neither PNG nor SVG.
+    """
+    from registry.errors import choose
+
+    if path is not None:
+        choose(path.suffix.lower(), (".png", ".svg"), "Ending of the figure's file")
+
+
 def write_figure(result: Any, path: Path) -> None:
     """Write the figure of a result, small cells hidden, as PNG or SVG."""
     from analysis import figures
-    from registry.errors import choose
 
-    ending = choose(path.suffix.lower(), (".png", ".svg"), "Ending of the figure's file")
     drawn = result.suppress().plot()
-    if ending == ".png":
+    if path.suffix.lower() == ".png":
         path.write_bytes(figures.png(drawn))
     else:
         path.write_text(figures.svg(drawn, path.stem), encoding="utf-8")

@@ -65,6 +65,7 @@ def analyse(
     from registry.errors import NotEstimable
     from reports import answers
 
+    answers.check_figure(figure)
     if counts:
         if question is not None or registry is None:
             raise typer.BadParameter("with --from name one question and no registry.")
@@ -84,9 +85,9 @@ def analyse(
             typer.echo(json.dumps(told, ensure_ascii=False, default=str))
             raise typer.Exit(5) from None
         raise
+    typer.echo(result.to_json() if as_json else repr(result))
     if figure is not None:
         answers.write_figure(result, figure)
-    typer.echo(result.to_json() if as_json else repr(result))
     if result.withheld:
         raise typer.Exit(5)
 
@@ -116,9 +117,9 @@ def _pooled(context: typer.Context, files: list[Path], asked: str, figure: Path 
             typer.echo(json.dumps({"question": question, "frame": [], "withheld": [str(error)]}, ensure_ascii=False))
             raise typer.Exit(5) from None
         raise
+    typer.echo(result.to_json() if as_json else repr(result))
     if figure is not None:
         answers.write_figure(result, figure)
-    typer.echo(result.to_json() if as_json else repr(result))
 
 
 def reduce(

@@ -236,6 +236,18 @@ def test_numbers_of_one_stratum_withheld_end_with_exit_code_5_too(run, loaded, m
     assert code == 5 and "early" in out
 
 
+def test_where_there_is_nothing_to_draw_the_answer_is_told_all_the_same(run, loaded, tmp_path):
+    """A booster's effect of which no number is shown: exit code 5, the whole answer on standard output, no figure."""
+    asked = ("booster-effect", "--resamples", "20", "--json", "--figure", tmp_path / "f.png")
+    code, out, _ = run("analyse", loaded, *asked)
+    assert code == 5 and json.loads(out)["withheld"] and not (tmp_path / "f.png").exists()
+
+
+def test_a_figure_of_another_kind_is_refused_before_anything_is_computed(run, loaded, tmp_path):
+    code, out, error = run("analyse", loaded, "joint-replacement", "--figure", tmp_path / "f.pdf")
+    assert code == 2 and out == "" and ".png" in error
+
+
 def test_a_figure_is_written_beside_the_answer(run, loaded, tmp_path):
     assert run("analyse", loaded, "joint-replacement", "--figure", tmp_path / "f.png")[0] == 0
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"

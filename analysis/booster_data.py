@@ -20,7 +20,10 @@ Bools = NDArray[np.bool_]
 
 # Visits so long after the last day asked for still inform it.
 BEYOND_DAY = 91.0
-# A day between two asked for gets a value of its own where each arm of each stratum was seen so often near it.
+# Where they are too few for a value of their own, those later than this are left out: they would be taken for the last
+# day, when an effect that fades is larger. A visit that was due that day, and came late, stays.
+LATE_DAY = 30.0
+# A day not asked for gets a value of its own where so many patients in each arm of each stratum were seen near it.
 _FEWEST_AT_NODE = 10
 # Scores are held to four decimals; half a thousandth of slack keeps an exact tie a loss.
 _TIE = 0.0005
@@ -100,7 +103,18 @@ class Prepared:
 
     @cached_property
     def records(self) -> Trials:
-        """Follow-up records with a known outcome (means and shares)."""
+        """Follow-up records with a known outcome (means and shares), where later ones have no node up to the last day.
+
+        Of a loss all: what is seen later bounds it.
+        """
+        made = self._all_records
+        if self.plan.outcome == "loss":
+            return made
+        here = (made.time <= self.plan.days[-1] + LATE_DAY) | self.beyond[self.stratum[made.trial]]
+        return Trials(made.start, made.trial[here], made.row[here], made.arm[here], made.time[here])
+
+    @cached_property
+    def _all_records(self) -> Trials:
         last = self.plan.days[-1] + BEYOND_DAY
         eligible = np.zeros(len(self.visits.day), dtype=bool)
         eligible[self.start] = True
@@ -146,14 +160,19 @@ class Prepared:
     def nodes(self) -> Floats:
         """Days between which effects are linear, shape (k,): those asked for, and others where the data support them.
 
-        Halfway between two days asked for that are far apart (or the decision and the first), and where the follow-up
-        used ends, so that later visits inform the last day without being taken for it: each where both arms of every
-        stratum were seen about then. Elsewhere a value would be invented.
+        Halfway between two days asked for that are far apart (or the decision and the first), where both arms of every
+        stratum were seen about then, and where the follow-up used ends, so that later visits inform the last day
+        without being taken for it: for the strata seen there. Elsewhere a value would be invented.
         """
         asked = self.plan.days
         middles = [((low + high) / 2, (high - low) / 4) for low, high in pairwise([0.0, *asked]) if high - low > 120]
-        beyond = [(asked[-1] + BEYOND_DAY, BEYOND_DAY / 2)]
-        return np.unique([*asked, *(day for day, reach in middles + beyond if self._supported(day, reach))])
+        found = [day for day, reach in middles if self._seen(day, reach)[self._counted].all() and self._counted.any()]
+        return np.unique([*asked, *found, *([asked[-1] + BEYOND_DAY] if self.beyond.any() else [])])
+
+    @cached_property
+    def beyond(self) -> Bools:
+        """Strata seen so often after the last day asked for that they have a value of their own there, shape (s,)."""
+        return self._seen(self.plan.days[-1] + BEYOND_DAY, BEYOND_DAY / 2)
 
     @cached_property
     def grid(self) -> Floats:
@@ -164,12 +183,20 @@ class Prepared:
             return np.unique(np.r_[0.0, np.arange(15.0, self.plan.days[-1] + 1, 15.0), self.plan.days])
         return np.unique(np.r_[0.0, np.arange(self.nodes[0], self.plan.days[-1] + 1, 15.0), self.plan.days])
 
-    def _supported(self, day: float, reach: float) -> bool:
-        near = np.abs(self.records.time - day) <= reach
-        cell = 2 * self.stratum[self.records.trial[near]] + self.records.arm[near]
-        seen = np.bincount(cell, minlength=2 * len(self.strata)).reshape(-1, 2)
-        filled = np.bincount(self.stratum, self.arm, len(self.strata)) >= _FEWEST_AT_NODE
-        return bool(filled.any() and seen[filled].min() >= _FEWEST_AT_NODE)
+    @property
+    def _counted(self) -> Bools:
+        """Strata with enough boosted patients to have any number, shape (s,)."""
+        boosted = [self.patient[self.start[self.arm & (self.stratum == s)]] for s in range(len(self.strata))]
+        return np.array([len(np.unique(b)) >= _FEWEST_AT_NODE for b in boosted])
+
+    def _seen(self, day: float, reach: float) -> Bools:
+        """Return the strata of whom enough patients were seen in each arm within `reach` of `day`, shape (s,)."""
+        made = self._all_records
+        near = np.abs(made.time - day) <= reach
+        cell = 2 * self.stratum[made.trial[near]] + made.arm[near]
+        one_each = np.unique(np.column_stack([cell, self.patient[made.row[near]]]), axis=0)[:, 0]
+        seen = np.bincount(one_each, minlength=2 * len(self.strata)).reshape(-1, 2).min(axis=1)
+        return np.asarray(seen >= _FEWEST_AT_NODE)
 
     @cached_property
     def followed(self) -> tuple[Trials, Floats, Floats]:
@@ -177,7 +204,9 @@ class Prepared:
         records, y = self.records, self.y[self.records.row]
         if self.plan.outcome == "mean":
             y = y - self.y[records.start][records.trial]
-        return records, y, outcome_design(records, self.visits, self.nodes, interact=self.interact)
+        last = np.where(self.beyond[self.stratum[records.trial]], np.inf, self.plan.days[-1])
+        told = replace(records, time=np.minimum(records.time, last))
+        return records, y, outcome_design(told, self.visits, self.nodes, interact=self.interact)
 
     @cached_property
     def hazard_design(self) -> Floats:
@@ -199,7 +228,7 @@ class Prepared:
             y=self.y[at], end=self.end[at], known=self.known[at], ended_day=self.ended_day[at],
             earliest=self.earliest[at], visit_no=self.visit_no[at],
         )  # fmt: skip
-        part.__dict__["nodes"] = self.nodes
+        part.__dict__["nodes"], part.__dict__["beyond"] = self.nodes, self.beyond
         return part
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 
 from analysis.booster_data import Prepared
 from analysis.booster_model import Estimate
-from analysis.numerics.emulation import Chances, decision_weights
+from analysis.numerics.arm_weights import decision_weights, own_chance
+from analysis.numerics.emulation import Chances
 from analysis.numerics.laws import normal_above
 from analysis.numerics.structural import next_boosters
-from analysis.numerics.weighting import effective_sample_size, linear, sandwich, standardised_difference
+from analysis.numerics.weighting import effective_clusters, linear, sandwich, standardised_difference
 from analysis.result import check, row
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 FEWEST_BOOSTS = 10
 FEWEST_EVENTS = 10
@@ -25,6 +28,13 @@ SMALLEST_CHANCE = 0.01
 LARGEST_SHARE_OUTSIDE = 0.05
 SMALLEST_EFFECTIVE = 20.0
 LARGEST_CENSORED = 0.6
+# Within a stratum: a quarter of a standard deviation (Stuart 2010 Stat Sci 25:1), or what chance leaves in so few
+# patients. Simulated: of strata as they should be these withhold one in a hundred, of those in which the booster was
+# given by a rule and nothing else more than 95 (100 from 600 patients on).
+LARGEST_DIFFERENCE_WITHIN = 0.25
+_CHANCE_ERRORS = 2.5
+LARGEST_SHARE_OUTSIDE_WITHIN = 0.25
+SMALLEST_EFFECTIVE_WITHIN = 10.0
 # An outcome counts for a day asked for when it was seen within so many days of it.
 NEAR_DAY = 60.0
 _NEGATIVE_CONTROL_P = 0.01
@@ -44,7 +54,8 @@ class Gate:
     strata
         Why the numbers of a stratum are withheld, by its code.
     balance
-        Rows of curves for the love plot: ``balance_before`` and ``balance_after`` by covariate (in `note`).
+        Rows of curves for the love plot, by covariate (in `note`): ``balance_before`` and ``balance_after``
+        overall, and ``balance_after_within``, the largest of a stratum's after weighting.
     """
 
     checks: list[dict[str, Any]]
@@ -65,7 +76,12 @@ def judge(data: Prepared, whole: Estimate) -> Gate:
             closed.append(f"{name}{shown}, must be {limit}: {needed}")
 
     weight = _decision_weights(data, whole.chances)
-    before, after, names = _balance(data, weight)
+    within: list[dict[str, Any]] = []
+    strata, apart = _strata(data, weight, within)
+    # A stratum without a comparison is withheld and not held against the others; without any all are looked at.
+    shown = ~np.isin(data.stratum, apart)
+    shown = shown if shown.any() else ~shown
+    names, before, after = data.names, _balance(data, None, shown), _balance(data, weight, shown)
     worst = names[int(np.argmax(np.abs(after)))] if len(after) else "no covariate varies"
     largest = float(np.abs(after).max(initial=0.0))
     add(
@@ -73,18 +89,18 @@ def judge(data: Prepared, whole: Estimate) -> Gate:
         largest <= LARGEST_DIFFERENCE, f"{worst}; before weighting {np.abs(before).max(initial=0.0):.2f}",
         "more decisions, or fewer covariates that nearly decide on the booster",
     )  # fmt: skip
-    outside = _outside(data, whole)
+    chance = whole.chances.treated[data.start][shown]
+    outside = float(((chance < SMALLEST_CHANCE) | (chance > 1 - SMALLEST_CHANCE)).mean())
     add(
         "share of decisions without overlap", outside, f"<= {LARGEST_SHARE_OUTSIDE}", outside <= LARGEST_SHARE_OUTSIDE,
         f"probability of the booster below {SMALLEST_CHANCE} or above {1 - SMALLEST_CHANCE}",
         "decisions for and against a booster in like situations: where it is always given, or never, none compares",
     )  # fmt: skip
-    treated = data.arm
-    for arm, label in ((treated, "boosted"), (~treated, "waiting")):
-        size = effective_sample_size(weight[arm])
+    for arm, label in ((data.arm & shown, "boosted"), (~data.arm & shown, "waiting")):
+        size = effective_clusters(weight[arm], data.patient[data.start][arm])
         add(
             f"effective sample size, {label}", size, f">= {SMALLEST_EFFECTIVE:.0f}", size >= SMALLEST_EFFECTIVE,
-            f"{int(arm.sum())} decisions; largest weight {weight[arm].max(initial=0.0):.1f}",
+            f"patients, of {int(arm.sum())} decisions; largest weight {weight[arm].max(initial=0.0):.1f}",
             "more decisions, or better overlap: a few now carry the whole weight",
         )  # fmt: skip
     if data.plan.estimand == "per_protocol":
@@ -102,13 +118,11 @@ def judge(data: Prepared, whole: Estimate) -> Gate:
         if p is not None else f"needs {_FEWEST_FOR_CONTROL} decisions with three visits before; {n} have them",
         "what was known at the decision does not explain who was boosted: an unmeasured reason is likely",
     )  # fmt: skip
-    strata = _strata(data, checks)
+    checks += within
     if strata and len(strata) == len(np.unique(data.stratum)):
         closed.append("No stratum has enough: " + "; ".join(f"{s}: {why}" for s, why in strata.items()))
         strata = {}
-    balance = [row("all", "balance_before", estimate=b, note=n) for n, b in zip(names, before.tolist(), strict=True)]
-    balance += [row("all", "balance_after", estimate=a, note=n) for n, a in zip(names, after.tolist(), strict=True)]
-    return Gate(checks, tuple(closed), strata, balance)
+    return Gate(checks, tuple(closed), strata, _balance_rows(data, weight))
 
 
 def overlap(data: Prepared, whole: Estimate) -> dict[str, Any]:
@@ -145,16 +159,24 @@ def _for_all(data: Prepared, weight: Floats) -> Floats:
     return np.asarray(weight / np.maximum(np.where(data.arm, share, 1 - share), 1e-9))
 
 
-def _balance(data: Prepared, weight: Floats) -> tuple[Floats, Floats, tuple[str, ...]]:
-    x, arm = data.visits.x[data.start], data.arm
+def _balance(data: Prepared, weight: Floats | None, here: Bools) -> Floats:
+    """Return standardised differences (p,) among the decisions `here` (t,), before (no `weight`) or after weighting."""
+    x, arm = data.visits.x[data.start][here], data.arm[here]
     if arm.sum() < 2 or (~arm).sum() < 2:
-        return np.zeros(x.shape[1]), np.zeros(x.shape[1]), data.names
-    return standardised_difference(x, arm), standardised_difference(x, arm, _for_all(data, weight)), data.names
+        return np.zeros(x.shape[1])
+    return standardised_difference(x, arm, None if weight is None else _for_all(data, weight)[here])
 
 
-def _outside(data: Prepared, whole: Estimate) -> float:
-    chance = whole.chances.treated[data.start]
-    return float(((chance < SMALLEST_CHANCE) | (chance > 1 - SMALLEST_CHANCE)).mean()) if len(chance) else 1.0
+def _balance_rows(data: Prepared, weight: Floats) -> list[dict[str, Any]]:
+    everybody = np.ones(len(data.start), dtype=bool)
+    within = np.array([_balance(data, weight, data.stratum == s) for s in range(len(data.strata))])
+    found = {
+        "balance_before": _balance(data, None, everybody),
+        "balance_after": _balance(data, weight, everybody),
+        "balance_after_within": np.take_along_axis(within, np.abs(within).argmax(axis=0)[None], axis=0)[0],
+    }
+    return [row("all", kind, estimate=float(v), note=name) for kind, values in found.items()
+            for name, v in zip(data.names, values, strict=True)]  # fmt: skip
 
 
 def _censored_share(data: Prepared) -> float:
@@ -185,45 +207,86 @@ def _negative_control(data: Prepared, weight: Floats) -> tuple[float | None, int
     return float(2 * normal_above(abs(z))), n
 
 
-def _strata(data: Prepared, checks: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the strata that have too little, with the reason; append a check for each."""
+def _strata(data: Prepared, weight: Floats, checks: list[dict[str, Any]]) -> tuple[dict[str, str], list[int]]:
+    """Return the strata withheld, with the reason, and those whose arms do not compare; append the checks."""
     why: dict[str, str] = {}
+    apart: list[int] = []
+    patient, records = data.patient[data.start], data.records
 
-    def ask(code: str, name: str, value: int, least: int, note: str, reason: str) -> None:
-        checks.append(check(f"{name} in {code}", value, f">= {least}", value >= least, note))
+    def ask(code: str, name: str, value: float, least: float, note: str, reason: str) -> None:
+        checks.append(check(f"{name} in {code}", value, f">= {least:.0f}", value >= least, note))
         if value < least:
             why.setdefault(code, reason)
 
     for i, code in enumerate(data.strata):
-        arm = data.arm[data.stratum == i]
-        if not len(arm):
+        here = data.stratum == i
+        if not here.any():
             continue
-        ask(code, "boosts", int(arm.sum()), FEWEST_BOOSTS, "eligible decisions for a booster",
-            f"fewer than {FEWEST_BOOSTS} boosts")  # fmt: skip
-        ask(code, "waiting decisions", int((~arm).sum()), FEWEST_BOOSTS, "eligible decisions against a booster",
-            f"fewer than {FEWEST_BOOSTS} decisions against a booster")  # fmt: skip
+        for arm, name, about in ((data.arm, "boosts", "for"), (~data.arm, "waiting decisions", "against")):
+            several = len(np.unique(patient[here & arm]))
+            ask(code, name, several, FEWEST_BOOSTS, f"patients with an eligible decision {about} a booster",
+                f"fewer than {FEWEST_BOOSTS} patients with a decision {about} a booster")  # fmt: skip
+        if not _compared(data, weight, here, code, ask, checks, why):
+            apart.append(i)
         if data.plan.outcome == "risk":
             cut = data.spells
-            # An end within the grace period stands in both arms and is one end.
-            own = cut.event & (data.stratum[cut.trial] == i)
-            ask(code, "ends", len(np.unique(cut.trial[own])), FEWEST_EVENTS, "in both arms together",
+            # An end within the grace period stands in both arms and is one end; so are those of one patient's two.
+            own = cut.event & here[cut.trial]
+            ask(code, "ends", len(np.unique(patient[cut.trial[own]])), FEWEST_EVENTS, "patients, in both arms together",
                 f"fewer than {FEWEST_EVENTS} ends seen")  # fmt: skip
             continue
         if data.plan.outcome == "loss":
-            lost = data.watched.event & (data.stratum[data.watched.trial] == i)
-            several = len(np.unique(data.watched.trial[lost]))
-            ask(code, "losses", several, FEWEST_EVENTS, "or ends, in both arms together",
+            lost = data.watched.event & here[data.watched.trial]
+            several = len(np.unique(patient[data.watched.trial[lost]]))
+            ask(code, "losses", several, FEWEST_EVENTS, "or ends: patients, in both arms together",
                 f"fewer than {FEWEST_EVENTS} losses seen")  # fmt: skip
-        records = data.records
         for day in data.plan.days:
-            near = (np.abs(records.time - day) <= NEAR_DAY) & (data.stratum[records.trial] == i)
+            near = (np.abs(records.time - day) <= NEAR_DAY) & here[records.trial]
             about = f"within {NEAR_DAY:.0f} days of day {day:.0f}"
-            seen = min(len(np.unique(records.trial[near & (records.arm == a)])) for a in (0, 1))
-            ask(code, f"outcomes near day {day:.0f}", seen, FEWEST_BOOSTS, "in the smaller arm",
+            seen = min(len(np.unique(patient[records.trial[near & (records.arm == a)]])) for a in (0, 1))
+            ask(code, f"outcomes near day {day:.0f}", seen, FEWEST_BOOSTS, "patients, in the smaller arm",
                 f"fewer than {FEWEST_BOOSTS} outcomes {about} in one arm")  # fmt: skip
             if data.plan.outcome == "share":
-                held = data.y[records.row[near]]
-                fewer = int(min(held.sum(), (1 - held).sum()))
-                ask(code, f"responses near day {day:.0f}", fewer, FEWEST_EVENTS, "or non-responses, in both arms",
+                held, whose = data.y[records.row[near]] > 0, patient[records.trial[near]]
+                fewer = min(len(np.unique(whose[held])), len(np.unique(whose[~held])))
+                ask(code, f"responses near day {day:.0f}", fewer, FEWEST_EVENTS, "patients, or not in response",
                     f"fewer than {FEWEST_EVENTS} in response, or not, {about}")  # fmt: skip
-    return why
+    return why, apart
+
+
+def _compared(
+    data: Prepared, weight: Floats, here: Bools, code: str, ask: Callable[..., None], checks: list[dict[str, Any]],
+    why: dict[str, str],
+) -> bool:  # fmt: skip
+    """Check effective size, balance and overlap within a stratum; return whether the latter two hold.
+
+    What holds overall may hold in no stratum, and the numbers are by stratum.
+    """
+    patient, sizes = data.patient[data.start], []
+    for arm, label in ((data.arm, "boosted"), (~data.arm, "waiting")):
+        sizes.append(effective_clusters(weight[here & arm], patient[here & arm]))
+        ask(code, f"effective sample size, {label}", sizes[-1], SMALLEST_EFFECTIVE_WITHIN, "patients",
+            f"the weight of those {label} lies on fewer than {SMALLEST_EFFECTIVE_WITHIN:.0f} patients: more decisions, "
+            "or better overlap, would be needed")  # fmt: skip
+    if min(sizes) < 1:
+        return True
+    off = _balance(data, weight, here)
+    limit = max(LARGEST_DIFFERENCE_WITHIN, _CHANCE_ERRORS * float(np.sqrt(1 / sizes[0] + 1 / sizes[1])))
+    largest, worst = float(np.abs(off).max(initial=0.0)), data.names[int(np.abs(off).argmax())] if len(off) else ""
+    note = f"{worst}; a quarter, or {_CHANCE_ERRORS} standard errors of so few patients"
+    checks.append(check(
+        f"largest standardised difference after weighting in {code}", largest, f"<= {limit:.2f}", largest <= limit, note
+    ))  # fmt: skip
+    if largest > limit:
+        why.setdefault(code, f"boosted and waiting differ in {worst} after weighting: more decisions, or fewer "
+                             "covariates that nearly decide on the booster, would be needed")  # fmt: skip
+    chance = own_chance(data.visits, data.start[here])
+    outside = float(((chance < SMALLEST_CHANCE) | (chance > 1 - SMALLEST_CHANCE)).mean())
+    checks.append(check(
+        f"share of decisions without overlap in {code}", outside, f"<= {LARGEST_SHARE_OUTSIDE_WITHIN}",
+        outside <= LARGEST_SHARE_OUTSIDE_WITHIN, "by a model of its own decisions alone",
+    ))  # fmt: skip
+    if outside > LARGEST_SHARE_OUTSIDE_WITHIN:
+        why.setdefault(code, "a booster is nearly always, or never, given in like situations: decisions for and "
+                             "against one would be needed")  # fmt: skip
+    return largest <= limit and outside <= LARGEST_SHARE_OUTSIDE_WITHIN

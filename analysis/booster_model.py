@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from analysis.booster_data import Prepared
-from analysis.numerics.emulation import ArmWeights, Chances, chances, decision_weights, risk_models, weights
+from analysis.numerics.arm_weights import ArmWeights, decision_weights, weights
+from analysis.numerics.emulation import Chances, chances, risk_models
 from analysis.numerics.seen_hazard import Hazard, fit_hazard, standardise_hazard, watched_weights
 from analysis.numerics.structural import (
     Curves,
@@ -66,7 +67,7 @@ def estimate(data: Prepared, case: Floats, start: Estimate | None = None) -> Est
     records, y, design = data.followed
     w = case[records.start][records.trial] * weights(records, made, decision, estimand=plan.estimand)
     family: Family = "mean" if plan.outcome == "mean" else "share"
-    model = outcome_model(design, data.nodes, y, w, family, first)
+    model = outcome_model(design, data.nodes, y, w, family, first, strata=len(data.strata))
     alive, of_end = None, None
     if plan.outcome == "share":
         # A share is of all decisions: in response among those who go on, times the share who do.

@@ -11,7 +11,7 @@ from analysis.booster_data import Prepared
 from analysis.booster_gate import NEAR_DAY, Gate
 from analysis.booster_model import Estimate
 from analysis.cohort import Stratum
-from analysis.numerics.emulation import decision_weights
+from analysis.numerics.arm_weights import decision_weights
 from analysis.numerics.laws import hotelling_above, normal_quantile, t_quantile
 from analysis.numerics.share_limits import difference_limits, limits_of_replicates
 from analysis.numerics.weighting import e_value, effective_sample_size

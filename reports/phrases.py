@@ -224,8 +224,16 @@ _WITHHELD = (
     N_("negative control, p %(value)s, must be %(limit)s: what was known at the decision does not explain who was "
        "boosted: an unmeasured reason is likely"),
     N_("No stratum has enough: %(strata)s"),
-    N_("%(stratum)s: fewer than %(n)s boosts"),
-    N_("%(stratum)s: fewer than %(n)s decisions against a booster"),
+    N_("%(stratum)s: fewer than %(n)s patients with a decision for a booster"),
+    N_("%(stratum)s: fewer than %(n)s patients with a decision against a booster"),
+    N_("%(stratum)s: the weight of those boosted lies on fewer than %(n)s patients: more decisions, or better overlap, "
+       "would be needed"),
+    N_("%(stratum)s: the weight of those waiting lies on fewer than %(n)s patients: more decisions, or better overlap, "
+       "would be needed"),
+    N_("%(stratum)s: boosted and waiting differ in %(covariate)s after weighting: more decisions, or fewer covariates "
+       "that nearly decide on the booster, would be needed"),
+    N_("%(stratum)s: a booster is nearly always, or never, given in like situations: decisions for and against one "
+       "would be needed"),
     N_("%(stratum)s: fewer than %(n)s outcomes within %(near)s days of day %(day)s in one arm"),
 )  # fmt: skip
 
@@ -236,6 +244,12 @@ _CHECKS = (
     N_("effective sample size, waiting"),
     N_("share of follow-up artificially censored"),
     N_("negative control, p"),
+    N_("boosts in %(stratum)s"),
+    N_("waiting decisions in %(stratum)s"),
+    N_("effective sample size, boosted in %(stratum)s"),
+    N_("effective sample size, waiting in %(stratum)s"),
+    N_("largest standardised difference after weighting in %(stratum)s"),
+    N_("share of decisions without overlap in %(stratum)s"),
     N_("courses in %(stratum)s"),
     N_("certificate of %(stratum)s"),
     N_("responses in %(stratum)s"),

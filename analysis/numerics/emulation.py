@@ -13,12 +13,12 @@ Methods Med Res 22:70; Hernán 2018 Ann Intern Med 168:737 (clones, censoring, w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.numerics.weighting import Logistic, calibrate, gather, logistic
+from analysis.numerics.weighting import Logistic, gather, logistic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,7 +29,7 @@ Design = Literal["sequential", "clone_censor", "g_formula"]
 
 SEEN, ENDED, LOST, NOT_DUE = range(4)
 # A weak prior on standardised covariates (standard deviation 3 on the logit scale): keeps a resample finite.
-_PRECISION = 0.1
+PRECISION = 0.1
 # With fewer decisions for the treatment, or losses, than this the model has a rate and no covariates.
 FEWEST_EVENTS = 10
 # So many rows show whether they are worth gathering.
@@ -258,9 +258,9 @@ def chances(visits: Visits, weight: Floats, *, ends_count: bool, start: Chances 
 def risk_models(visits: Visits, *, ends_count: bool) -> RiskModels:
     """Return the rows, covariates and events of the models behind the weights: the same in every resample."""
     design = np.column_stack([visits.dummies, visits.x])
-    penalty = np.r_[np.full(design.shape[1] - visits.x.shape[1], 1e-6), np.full(visits.x.shape[1], _PRECISION)]
+    penalty = np.r_[np.full(design.shape[1] - visits.x.shape[1], 1e-6), np.full(visits.x.shape[1], PRECISION)]
     exposed = ((visits.before > 0) | visits.treated).astype(float)
-    after, penalty_after = np.column_stack([design, exposed]), np.r_[penalty, _PRECISION]
+    after, penalty_after = np.column_stack([design, exposed]), np.r_[penalty, PRECISION]
 
     def model(at: Bools, event: Bools, x: Floats, prior: Floats) -> Risk:
         rows = np.flatnonzero(at)
@@ -282,57 +282,6 @@ def risk_models(visits: Visits, *, ends_count: bool) -> RiskModels:
         lost=model(stayed, visits.state == LOST, after, penalty_after),
         ended_early=design[visits.ended_early],
     )
-
-
-class ArmWeights(NamedTuple):
-    """Weights of the trials in the treated and in the waiting arm, each (t,), and what each was calibrated with."""
-
-    treated: Floats
-    waiting: Floats
-    tilts: tuple[Floats | None, Floats | None] = (None, None)
-
-
-def decision_weights(
-    start: Ints, visits: Visits, chances: Chances, weight: Floats, begin: ArmWeights | None = None
-) -> ArmWeights:
-    """Return the weight of each trial in the treated and in the waiting arm.
-
-    The inverse of the probability of the arm, calibrated so that in each arm the strata and covariates of the decision
-    have the totals of all trials, then stabilised by the share of the arm in the stratum. A trial not in an arm has
-    the share alone: the weight of a clone that has not deviated yet.
-
-    `weight` (n,) are case weights of the visits; they enter the shares, not the result. From the weights of the whole
-    sample, `begin`, a resample finds its own sooner.
-    """
-    p, treated, mass = chances.treated[start], visits.treated[start], weight[start]
-    strata, decided = visits.dummies_of(start), ~visits.ended_early[start]
-    size = np.maximum(strata.T @ (mass * decided), 1e-300)
-    share = np.clip(strata @ ((strata.T @ (mass * treated)) / size), 1e-9, 1 - 1e-9)
-    x = np.column_stack([strata, visits.x[start]])
-    arms: list[tuple[Floats, Floats | None]] = []
-    sides = ((treated, p, share), (~treated & decided, 1 - p, 1 - share))
-    for (member, chance, part), known in zip(sides, begin.tilts if begin else (None, None), strict=True):
-        held = member & (mass > 0)
-        inverse = 1 / np.maximum(chance, 1e-9)
-        told, tilt = calibrate(mass[held] * inverse[held], x[held], (mass * decided) @ x, start=known)
-        inverse[held] = told / mass[held]
-        arms.append((np.where(member, part * inverse, part), tilt))
-    return ArmWeights(arms[0][0], arms[1][0], (arms[0][1], arms[1][1]))
-
-
-def weights(trials: Trials, chances: Chances, decision: ArmWeights, *, estimand: Estimand) -> Floats:
-    """Return the weight of each follow-up record, shape (r,).
-
-    The weight of the decision, from :func:`decision_weights`; times, per protocol, the inverse of the probability of no
-    further booster before the record; times the inverse of the probability of having been seen again at each visit up
-    to it.
-    """
-    first, before = trials.start[trials.trial], trials.row - 1
-    log = between(chances.unseen, first - 1, before)
-    if estimand == "per_protocol":
-        log = log + between(chances.deviation, first, before)
-    base = np.where(trials.arm == 1, decision[0][trials.trial], decision[1][trials.trial])
-    return np.asarray(base * np.exp(log))
 
 
 def between(running: Floats, after: Ints, to: Ints) -> Floats:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.numerics.emulation import ArmWeights, Chances, Estimand, Trials, Visits, weights
+from analysis.numerics.arm_weights import ArmWeights, weights
+from analysis.numerics.emulation import Chances, Estimand, Trials, Visits
 from analysis.numerics.structural import Curves, Spells, spell_weights
 from analysis.numerics.weighting import solve
 

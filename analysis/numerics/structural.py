@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.numerics.emulation import ArmWeights, Chances, Design, Estimand, Trials, Visits, between, last_rows
+from analysis.numerics.arm_weights import ArmWeights
+from analysis.numerics.emulation import Chances, Design, Estimand, Trials, Visits, between, last_rows
 from analysis.numerics.weighting import Linear, Logistic, linear, logistic
 
 Floats = NDArray[np.float64]
@@ -81,11 +82,18 @@ def outcome_design(trials: Trials, visits: Visits, nodes: Floats, *, interact: b
 
 
 def outcome_model(
-    design: Floats, nodes: Floats, outcome: Floats, weight: Floats, family: Family, start: Floats | None = None
-) -> OutcomeModel:
-    """Fit the outcome (r,) of the records on `design` (r, q) with weights (r,); see :class:`OutcomeModel`."""
+    design: Floats, nodes: Floats, outcome: Floats, weight: Floats, family: Family, start: Floats | None = None, *,
+    strata: int = 0,
+) -> OutcomeModel:  # fmt: skip
+    """Fit the outcome (r,) of the records on `design` (r, q) with weights (r,); see :class:`OutcomeModel`.
+
+    Of `strata` a record on the day of the decision is added that says that nothing has changed: where all visits fall
+    on the nodes, nobody else tells that level, and it would run wild.
+    """
     if family == "mean":
-        return OutcomeModel(linear(design, outcome, weight), nodes)
+        penalty = np.zeros(design.shape[1])
+        penalty[: strata * (len(nodes) + 1) : len(nodes) + 1] = 1.0
+        return OutcomeModel(linear(design, outcome, weight, penalty), nodes)
     penalty = np.full(design.shape[1], _PRECISION)
     return OutcomeModel(
         logistic(design, outcome, weight, penalty=penalty, tolerance=1e-8, start=start, covariance=start is None), nodes

@@ -153,9 +153,13 @@ class Linear:
         return np.asarray(design @ self.coefficients)
 
 
-def linear(design: Floats, outcome: Floats, weight: Floats) -> Linear:
-    """Fit outcome = design @ b by least squares with weights; arrays as in :func:`logistic`."""
-    bread = solve(design.T @ (weight[:, None] * design), np.eye(design.shape[1]))
+def linear(design: Floats, outcome: Floats, weight: Floats, penalty: Floats | None = None) -> Linear:
+    """Fit outcome = design @ b by least squares with weights; arrays as in :func:`logistic`.
+
+    A `penalty` (p,) on the squares of coefficients is as so many records that say these are zero.
+    """
+    prior = np.zeros(design.shape[1]) if penalty is None else penalty
+    bread = solve(design.T @ (weight[:, None] * design) + np.diag(prior), np.eye(design.shape[1]))
     b = bread @ (design.T @ (weight * outcome))
     return Linear(b, bread, design @ b)
 
@@ -273,6 +277,12 @@ def effective_sample_size(weight: Floats) -> float:
     """Return (sum w)^2 / sum w^2 (Kish 1965): how many equally weighted observations would say as much."""
     total = float(weight.sum())
     return total**2 / float((weight**2).sum()) if total > 0 else 0.0
+
+
+def effective_clusters(weight: Floats, cluster: Ints) -> float:
+    """Return how many clusters carry the weights (n,), added up by `cluster` (n,): two knees are one person."""
+    total = np.bincount(np.unique(cluster, return_inverse=True)[1], weight)
+    return effective_sample_size(np.asarray(total, dtype=float))
 
 
 def e_value(ratio: float) -> float:

@@ -229,7 +229,7 @@ def test_a_stage_with_fewer_than_ten_boosts_is_refused_and_the_others_are_not(wo
         few = con.sql("select course_id from course.profile where stage = 'early' order by 1 offset 30").pl()
         courses = registry.courses(programme="osteoarthritis").exclude(few.with_columns(reason=pl.lit("for the test")))
         result = ask(courses)
-    assert "early: fewer than 10 boosts" in result.withheld
+    assert "early: fewer than 10 patients with a decision for a booster" in result.withheld
     early, moderate = (number(result, "difference", s, DAYS[1]) for s in ("early", "moderate"))
     assert early["estimate"] is None and early["note"].startswith("withheld")
     assert moderate["estimate"] is not None

@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.numerics.arm_weights import decision_weights, weights
 from analysis.numerics.emulation import (
     Chances,
     Trials,
     Visits,
     chances,
-    decision_weights,
     expand,
     last_rows,
     trials,
-    weights,
 )
 from analysis.numerics.weighting import Logistic, logistic, sandwich
 

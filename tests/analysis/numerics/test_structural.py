@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from analysis.numerics.emulation import Trials, Visits, chances, decision_weights
+from analysis.numerics.arm_weights import decision_weights
+from analysis.numerics.emulation import Trials, Visits, chances
 from analysis.numerics.structural import (
     hats,
     next_boosters,
@@ -186,3 +187,19 @@ def test_who_ends_soon_after_a_later_visit_had_not_been_boosted_whatever_was_dec
             hazard = w[here] @ cut.event[here] / w[here].sum()
             # 4,000 boosted: Monte-Carlo error 0.007. To weigh by what was decided made it 0.03 too high.
             assert hazard == pytest.approx(1 - np.exp(-91 / 300), abs=0.02)
+
+
+def test_where_all_visits_fall_nearly_on_the_nodes_the_level_of_the_day_of_the_decision_does_not_run_wild():
+    """Visits every 91 days, asked for at 92 and 183: they tell a hundredth of the level on day 0, which is nothing."""
+    v, made, y = randomised(400, 3)
+    plain = replace(v, x=np.zeros((len(v.day), 0)))
+    nodes, early = np.array([92.0, 183.0]), np.array([10.0, 92.0])
+    design = outcome_design(made, plain, nodes, interact=False)
+    ones = np.ones(len(v.day))
+    free, held = (
+        standardise(outcome_model(design, nodes, y, np.ones(len(y)), "mean", strata=k), made.start, plain, ones, early,
+                    interact=False)
+        for k in (0, 2)
+    )  # fmt: skip
+    assert np.abs(free.waiting[:, 0]).max() > 1.0 > 0.3 > np.abs(held.waiting[:, 0]).max()
+    assert held.treated - held.waiting == pytest.approx(free.treated - free.waiting, abs=0.05)

@@ -12,6 +12,7 @@ from scipy.special import expit
 from analysis.numerics.weighting import (
     calibrate,
     e_value,
+    effective_clusters,
     effective_sample_size,
     gather,
     linear,
@@ -150,3 +151,9 @@ def test_weights_of_a_treatment_that_is_started_once_and_their_model_are_those_o
     # The treatment adds half a point; without weights it is given to those who fare worse.
     assert linear(x, at["y"], ones).coefficients == pytest.approx(r["plain"], abs=1e-8)
     assert fit.coefficients[1] - r["plain"][1] > 0.2
+
+
+def test_weights_of_one_patient_are_added_up_before_they_are_counted():
+    """Two knees of one and one of another, weights 1, 1 and 2: two patients of equal weight."""
+    assert effective_clusters(np.array([1.0, 2.0, 1.0]), np.array([7, 3, 7])) == pytest.approx(2)
+    assert effective_clusters(np.zeros(0), np.zeros(0, dtype=np.int64)) == 0

@@ -274,6 +274,7 @@ def prepare(
     ended_day, end, known = _ends(f, joined["end_role"].fill_null("none").to_numpy(), plan)
     without = np.where(np.isnan(f["booster_day"]), np.inf, f["booster_day"])
     within_grace = ended_day <= np.minimum(f["zero_day"] + plan.grace_day, without)
+    patient = _numbers(joined["patient_id"])
     visits = Visits(
         course=_numbers(joined["course_id"]),
         day=f["visit_day"],
@@ -287,6 +288,7 @@ def prepare(
         x=x,
         n_strata=len(strata),
         ended_early=asked & (before == 0) & within_grace & (plan.design == "clone_censor"),
+        patient=patient,
     )
     meant = asked & (before == 0)
     if situation != "any":
@@ -294,7 +296,7 @@ def prepare(
     meant &= f["cut_day"] - f["zero_day"] >= plan.days[-1]
     met = joined["met"].cast(pl.Float64).to_numpy()
     return Prepared(
-        plan, visits, names, np.flatnonzero(meant), _numbers(joined["patient_id"]),
+        plan, visits, names, np.flatnonzero(meant), patient,
         met if plan.outcome == "share" else f["improvement"], end, known, ended_day,
         f["earliest"], joined["visit_no"].to_numpy().astype(np.int64), strata,
     )  # fmt: skip

@@ -18,11 +18,11 @@ from analysis.numerics.weighting import calibrate, logistic
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# A stratum is calibrated by itself where an arm has so many courses for each covariate: with fewer, to balance its
+# A stratum is calibrated by itself where an arm has so many patients for each covariate: with fewer, to balance its
 # chance differences costs more precision than it saves bias. From half as many on, to find no such weights means that
 # nobody represents the others.
-_COURSES_A_COVARIATE = 10
-_COURSES_THAT_TELL = 5
+_PATIENTS_A_COVARIATE = 10
+_PATIENTS_THAT_TELL = 5
 
 
 def own_chance(visits: Visits, rows: Ints) -> Floats:
@@ -81,19 +81,20 @@ def _raked(
 ) -> tuple[Floats, tuple[Floats | None, ...]]:
     """Return `base`, the weights of the trials `held` (m,), calibrated to the totals of all trials, and the tilts.
 
-    Within each stratum with enough courses in the arm for its covariates first, then overall: where every stratum was
+    Within each stratum with enough patients in the arm for its covariates first, then overall: where every stratum was
     calibrated nothing is left to do. A stratum in which nobody represents the others is left out of what is overall:
     the rest would have to make good what is missing in it. A resample does with each stratum what the whole sample did.
     """
     stratum, x, w = visits.stratum[start], visits.x[start], base.copy()
     every = np.column_stack([visits.dummies_of(start), x])
     tilts: list[Floats | None] = []
+    who = (visits.course if visits.patient is None else visits.patient)[start]
     lost = np.zeros(len(start), dtype=bool)
     for s in range(visits.n_strata):
         mine, here = np.flatnonzero(stratum[held] == s), stratum == s
         rows, begin = held[mine], known[1 + s] if known else None
-        ratio = len(np.unique(visits.course[start[rows]])) / max(x.shape[1], 1)
-        if begin is None if known else (len(rows) == 0 or ratio < _COURSES_THAT_TELL):
+        ratio = len(np.unique(who[rows])) / max(x.shape[1], 1)
+        if begin is None if known else (len(rows) == 0 or ratio < _PATIENTS_THAT_TELL):
             tilts.append(None)
             continue
         told, tilt = base[mine], None
@@ -103,7 +104,7 @@ def _raked(
         if tilt is None:
             lost |= here
             tilts.append(np.empty(0))
-        elif known or ratio >= _COURSES_A_COVARIATE:
+        elif known or ratio >= _PATIENTS_A_COVARIATE:
             w[mine] = told
             tilts.append(tilt)
         else:

@@ -64,6 +64,8 @@ class Visits:
         Number of strata, with those nobody is in.
     ended_early
         Whether the target ended within the grace period before any booster: in neither arm yet, where clones are used.
+    patient
+        Number of the patient; that of the course where none is given.
     """
 
     course: Ints
@@ -78,6 +80,7 @@ class Visits:
     x: Floats
     n_strata: int
     ended_early: Bools
+    patient: Ints | None = None
 
     @property
     def dummies(self) -> Floats:

@@ -107,7 +107,7 @@ def test_the_effect_is_recovered_by_stage_and_the_naive_comparison_has_the_wrong
     naive = [number(result, "naive_ever_against_never", s)["estimate"] for s in ("early", "moderate")]
     assert max(naive) < 0 < min(number(result, "difference", s, DAYS[1])["low"] for s in ("early", "moderate"))
     # Of sixty resamples the covariance is itself an estimate: Hotelling's law asks for more than chi-square does.
-    assert number(result, "test", "all")["estimate"] < 0.02
+    assert number(result, "test", "all")["estimate"] < 0.05
 
 
 @pytest.mark.parametrize("outcome", ["response", "end"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from analysis import booster_gate
 from analysis.booster_data import LATE_DAY, Plan, Prepared, prepare
 from analysis.booster_gate import Gate, judge
-from analysis.booster_model import Estimate, estimate
+from analysis.booster_model import Estimate, bootstrap, estimate
+from analysis.booster_rows import Numbers
+from analysis.numerics.laws import t_quantile
 from synthetic import booster_world
 from synthetic.booster_files import reductions
 from synthetic.booster_world import SCENARIOS, STAGES, STEP_DAY, Scenario, make, truth
@@ -107,6 +110,36 @@ def test_weights_balance_each_large_stratum_and_not_only_all_of_them_together():
     for s in range(3):
         assert np.abs(booster_gate._balance(data, weight, data.stratum == s)).max() < 1e-6
         assert np.abs(booster_gate._balance(data, None, data.stratum == s)).max() > 0.2
+
+
+def test_each_arm_has_its_own_effective_patients_and_waiting_has_fewer_the_later():
+    """Under strong confounding most of the worst are boosted: those who wait on stand for them."""
+    data = sample(SCENARIOS[3])
+    whole = estimate(data, np.ones(len(data.visits.day)))
+    numbers = Numbers(data, whole, bootstrap(data, whole, 20, 1), 0.95)
+    boosted, waiting = numbers.size[:, 2]
+    assert boosted[0] == boosted[1] and waiting[1] < 0.6 * waiting[0] and waiting[1] < 0.6 * boosted[1]
+    p, d = len(data.names), numbers.at(DAYS[1])
+    by_hand = np.sqrt(waiting[1] / (waiting[1] - p)) * t_quantile(0.975, waiting[1] - 1)
+    assert numbers.reach(2, d, 1) == pytest.approx(by_hand) and numbers.reach(2, d, 0) < by_hand
+    # What compares both lies between, by what each contributes.
+    sides = numbers.treated_again[:, 2, d], numbers.waiting_again[:, 2, d]
+    assert numbers.reach(2, d, 0) < numbers.compared(2, d, sides) < by_hand
+
+
+def test_every_knee_entered_twice_changes_no_limit():
+    """The copy is another course of the same patient: it says nothing new."""
+    rows, courses = reductions(make(SCENARIOS[0], 500, 3))
+    copy = pl.col("course_id") + 100_000
+    twice = (pl.concat([f, f.with_columns(course_id=copy)]) for f in (rows, courses))
+    limits = []
+    for r, c in ((rows, courses), tuple(twice)):
+        data = prepare(r, c, STAGES, ("age", "bmi"), PLAN, "any")
+        whole = estimate(data, np.ones(len(data.visits.day)))
+        numbers = Numbers(data, whole, bootstrap(data, whole, 20, 1), 0.95)
+        limits.append([numbers.difference(s, numbers.at(day)) for s in range(3) for day in DAYS])
+    # The weak prior of the models is worth half as much beside twice the rows.
+    assert np.array(limits[1]) == pytest.approx(np.array(limits[0]), abs=0.2)
 
 
 def test_both_knees_of_a_patient_count_once():

@@ -82,8 +82,9 @@ class Prepared:
         Improvement at each visit, or whether in response; nan where not known.
     end, known, ended_day
         Day of the end that is asked about, day until which it is known, and day of any end; shape (n,).
-    earliest, visit_no
-        Improvement at the first visit after treatment, and number of the visit, for the negative control.
+    earliest, best_since, visit_no
+        Improvement at the first visit after treatment, the best one since then so far, and number of the visit, for the
+        negative control.
     strata
         Codes of the strata.
     """
@@ -98,6 +99,7 @@ class Prepared:
     known: Floats
     ended_day: Floats
     earliest: Floats
+    best_since: Floats
     visit_no: Ints
     strata: tuple[str, ...]
 
@@ -226,10 +228,16 @@ class Prepared:
         part = replace(
             self, visits=visits, start=start[start >= 0], patient=(np.cumsum(chosen) - 1)[self.patient[at]],
             y=self.y[at], end=self.end[at], known=self.known[at], ended_day=self.ended_day[at],
-            earliest=self.earliest[at], visit_no=self.visit_no[at],
+            earliest=self.earliest[at], best_since=self.best_since[at], visit_no=self.visit_no[at],
         )  # fmt: skip
         part.__dict__["nodes"], part.__dict__["beyond"] = self.nodes, self.beyond
         return part
+
+    @property
+    def first_decisions(self) -> Ints:
+        """Rows at which a booster could be decided on, none given before, whatever follow-up is left."""
+        v = self.visits
+        return np.flatnonzero(v.asked & (v.before == 0) & ~v.ended_early)
 
     @property
     def interact(self) -> bool:
@@ -290,6 +298,9 @@ def prepare(
         ended_early=asked & (before == 0) & within_grace & (plan.design == "clone_censor"),
         patient=patient,
     )
+    # Rows are in order of course and day.
+    since = pl.when(pl.col("visit_no") > 1).then("improvement").cum_max().over("course_id")
+    best_since = joined.select(since.cast(pl.Float64))["improvement"].to_numpy()
     meant = asked & (before == 0)
     if situation != "any":
         meant &= (joined["situation"] == situation).fill_null(False).to_numpy()
@@ -298,7 +309,7 @@ def prepare(
     return Prepared(
         plan, visits, names, np.flatnonzero(meant), patient,
         met if plan.outcome == "share" else f["improvement"], end, known, ended_day,
-        f["earliest"], joined["visit_no"].to_numpy().astype(np.int64), strata,
+        f["earliest"], best_since, joined["visit_no"].to_numpy().astype(np.int64), strata,
     )  # fmt: skip
 
 

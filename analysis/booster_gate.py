@@ -15,7 +15,7 @@ from analysis.numerics.arm_weights import decision_weights, own_chance
 from analysis.numerics.emulation import Chances
 from analysis.numerics.laws import normal_above
 from analysis.numerics.structural import next_boosters
-from analysis.numerics.weighting import effective_clusters, linear, sandwich, standardised_difference
+from analysis.numerics.weighting import effective_clusters, logistic, sandwich, standardised_difference
 from analysis.result import check, row
 
 Floats = NDArray[np.float64]
@@ -110,11 +110,12 @@ def judge(data: Prepared, whole: Estimate) -> Gate:
             censored <= LARGEST_CENSORED, "waiting courses that were boosted later",
             "a shorter horizon, or the intention-to-treat estimand",
         )  # fmt: skip
-    p, n = _negative_control(data, weight)
+    p, n = _negative_control(data)
     add(
         "negative control, p", p, "information" if p is None else f">= {_NEGATIVE_CONTROL_P}",
         p is None or p >= _NEGATIVE_CONTROL_P,
-        f"score at the first visit, before the decision, in {n} decisions: no booster can have changed it"
+        f"score at the first visit, in {n} decisions two visits later or more: given what was known then it decides "
+        "on no booster; only strong reasons, or many decisions, show: to pass says little"
         if p is not None else f"needs {_FEWEST_FOR_CONTROL} decisions with three visits before; {n} have them",
         "what was known at the decision does not explain who was boosted: an unmeasured reason is likely",
     )  # fmt: skip
@@ -191,18 +192,25 @@ def _censored_share(data: Prepared) -> float:
     return float((until - booster).sum()) / total if total > 0 else 0.0
 
 
-def _negative_control(data: Prepared, weight: Floats) -> tuple[float | None, int]:
-    """Return the p-value of an effect of the booster on the score of the first visit, two or more before it."""
-    early = data.visit_no[data.start] >= 3
-    arm = data.arm[early]
-    n = int(early.sum())
-    if n < _FEWEST_FOR_CONTROL or arm.sum() < FEWEST_BOOSTS or (~arm).sum() < FEWEST_BOOSTS:
+def _negative_control(data: Prepared) -> tuple[float | None, int]:
+    """Return the p-value of the score of the first visit, two or more before, in the model of who was boosted.
+
+    At every decision without an earlier booster, also those that the data cut leaves too little time for: given what
+    was known it decides on no booster, unless through a reason that worsened both. The best score so far, which is
+    often that very one, is that of the visits since.
+    """
+    rows = data.first_decisions[data.visit_no[data.first_decisions] >= 3]
+    arm, n = data.visits.treated[rows], len(rows)
+    if n < _FEWEST_FOR_CONTROL or min(arm.sum(), (~arm).sum()) < FEWEST_BOOSTS:
         return None, n
-    rows = data.start[early]
-    design = np.column_stack([arm.astype(float), data.visits.dummies[rows], data.visits.x[rows]])
-    y, w = data.earliest[rows], weight[early]
-    fit = linear(design, y, w)
-    variance = sandwich(design, y - fit.fitted, w, fit.bread, data.patient[rows], small_sample=True)
+    x = data.visits.x[rows][:, [name != "best" for name in data.names]]
+    told = np.column_stack([data.earliest[rows], data.best_since[rows]])
+    told = (told - told.mean(axis=0)) / np.maximum(told.std(axis=0), 1e-9)
+    design = np.column_stack([told, data.visits.dummies[rows], x])
+    fit = logistic(design, arm.astype(float), penalty=1e-6)
+    variance = sandwich(
+        design, arm - fit.fitted, np.ones(n), fit.bread, data.patient[rows], small_sample=True
+    )  # fmt: skip
     z = fit.coefficients[0] / np.sqrt(max(variance[0, 0], 1e-300))
     return float(2 * normal_above(abs(z))), n
 
@@ -222,10 +230,12 @@ def _strata(data: Prepared, weight: Floats, checks: list[dict[str, Any]]) -> tup
         here = data.stratum == i
         if not here.any():
             continue
-        for arm, name, about in ((data.arm, "boosts", "for"), (~data.arm, "waiting decisions", "against")):
+        for arm, name, who in (
+            (data.arm, "boosts", "patients with a decision for a booster"),
+            (~data.arm, "waiting decisions", "patients with a decision against a booster"),
+        ):
             several = len(np.unique(patient[here & arm]))
-            ask(code, name, several, FEWEST_BOOSTS, f"patients with an eligible decision {about} a booster",
-                f"fewer than {FEWEST_BOOSTS} patients with a decision {about} a booster")  # fmt: skip
+            ask(code, name, several, FEWEST_BOOSTS, f"eligible: {who}", f"fewer than {FEWEST_BOOSTS} {who}")
         if not _compared(data, weight, here, code, ask, checks, why):
             apart.append(i)
         if data.plan.outcome == "risk":
@@ -263,11 +273,12 @@ def _compared(
     What holds overall may hold in no stratum, and the numbers are by stratum.
     """
     patient, sizes = data.patient[data.start], []
+    on = {"boosted": "the weight of those boosted lies on", "waiting": "the weight of those waiting lies on"}
     for arm, label in ((data.arm, "boosted"), (~data.arm, "waiting")):
         sizes.append(effective_clusters(weight[here & arm], patient[here & arm]))
         ask(code, f"effective sample size, {label}", sizes[-1], SMALLEST_EFFECTIVE_WITHIN, "patients",
-            f"the weight of those {label} lies on fewer than {SMALLEST_EFFECTIVE_WITHIN:.0f} patients: more decisions, "
-            "or better overlap, would be needed")  # fmt: skip
+            f"{on[label]} fewer than {SMALLEST_EFFECTIVE_WITHIN:.0f} patients: more decisions, or better overlap, "
+            "would be needed")  # fmt: skip
     if min(sizes) < 1:
         return True
     off = _balance(data, weight, here)

@@ -272,20 +272,20 @@ def _test(strata: list[Stratum], cells: pl.DataFrame, patients: Clusters | None)
     day, count = cells["day"].to_numpy().astype(float), cells["n"].to_numpy().astype(float)
     if len(np.unique(group)) < 2 or not event.any():
         return row("all", "test", note="a test needs two strata and at least one end")
-    how = ""
     try:
         if patients is None:
             test = log_rank(day, event, group, count=count)
             chi, df = test.statistic, test.df
         else:
-            how = ", clustered by patient"
             chi, df = clustered_log_rank(day, event, group, count, patients)
     except ValueError as error:
         return row("all", "test", note=str(error))
     if df == 0:
         return row("all", "test", note="ends came only where strata do not differ in who was at risk")
     p = float(chi2_above(chi, df))
-    note = f"log-rank of the cause-specific hazard{how} on {df} df, chi-squared {chi:.4f}"
+    note = f"log-rank of the cause-specific hazard on {df} df, chi-squared {chi:.4f}"
+    if patients is not None:
+        note = f"log-rank of the cause-specific hazard, clustered by patient on {df} df, chi-squared {chi:.4f}"
     return row("all", "test", estimate=p, denominator=int(count.sum()), note=note)
 
 

@@ -253,6 +253,7 @@ _CHECKS = (
     N_("courses in %(stratum)s"),
     N_("certificate of %(stratum)s"),
     N_("responses in %(stratum)s"),
+    N_("courses without a settled visit in %(stratum)s"),
 )
 
 _PROTOCOL = (

@@ -213,7 +213,7 @@ def test_the_checklist_says_what_was_done_and_of_what_was_not_that_it_was_not(ef
             {"estimand": "intention_to_treat"},
             {"10": "nobody censored for a later booster", "7h(i)": "weights for not being seen again",
              "6b": "whatever follows"},
-            {"9": " in ", "10": "artificially", "7h(i)": "boosters later"},
+            {"9": "boosts in", "10": "artificially", "7h(i)": "boosters later"},
         ),
         ({"design": "g_formula"}, {"1a": "g-formula", "7h(i)": "Outcome regression"}, {"1a": "sequential"}),
         (

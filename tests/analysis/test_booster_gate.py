@@ -12,11 +12,13 @@ from analysis import booster_gate
 from analysis.booster_data import LATE_DAY, Plan, Prepared, prepare
 from analysis.booster_gate import Gate, judge
 from analysis.booster_model import Estimate, bootstrap, estimate
-from analysis.booster_rows import Numbers
+from analysis.booster_rows import Numbers, e_value_rows, effect_rows
+from analysis.cohort import Stratum
 from analysis.numerics.laws import t_quantile
+from analysis.numerics.structural import Curves
 from synthetic import booster_world
 from synthetic.booster_files import reductions
-from synthetic.booster_world import SCENARIOS, STAGES, STEP_DAY, Scenario, make, truth
+from synthetic.booster_world import NO_OVERLAP, SCENARIOS, STAGES, STEP_DAY, UNMEASURED, Scenario, make, truth
 
 DAYS = (2.0 * STEP_DAY, 4.0 * STEP_DAY)
 PLAN = Plan("mean", "per_protocol", "sequential", 30.0, DAYS)
@@ -112,6 +114,15 @@ def test_weights_balance_each_large_stratum_and_not_only_all_of_them_together():
         assert np.abs(booster_gate._balance(data, None, data.stratum == s)).max() > 0.2
 
 
+def test_the_negative_control_fires_where_a_reason_was_not_recorded_and_seldom_elsewhere():
+    """Of 6,000 patients: of 1,500 it finds a reason of 8 points and 1.2 logits in a quarter of samples only."""
+    fired = [booster_gate._negative_control(sample(UNMEASURED, seed, 6000))[0] < 0.01 for seed in range(1, 9)]
+    assert sum(fired) >= 6
+    false = [booster_gate._negative_control(sample(SCENARIOS[0], seed))[0] < 0.01 for seed in range(1, 101)]
+    # Of a hundred one is expected; more than five come in one of two thousand.
+    assert sum(false) <= 5
+
+
 def test_each_arm_has_its_own_effective_patients_and_waiting_has_fewer_the_later():
     """Under strong confounding most of the worst are boosted: those who wait on stand for them."""
     data = sample(SCENARIOS[3])
@@ -153,3 +164,117 @@ def test_both_knees_of_a_patient_count_once():
     checks = {c["check"]: c["value"] for c in gate.checks}
     assert checks["boosts in early"] == 5 and checks["effective sample size, boosted in early"] <= 5
     assert gate.strata == {"early": "fewer than 10 patients with a decision for a booster"}
+
+
+def unmeasured() -> Prepared:
+    return sample(UNMEASURED, 1, 6000)
+
+
+def with_censored_waiting() -> Prepared:
+    """Whoever waits is boosted the day after the decision; those who were boosted are as they were."""
+    data = sample(SCENARIOS[0])
+    v, waiting = data.visits, np.zeros(len(data.visits.day), dtype=bool)
+    waiting[data.start[~data.arm]] = True
+    return replace(data, visits=replace(v, booster_day=np.where(waiting, v.zero + 1, v.booster_day)))
+
+
+def with_few_weights() -> Prepared:
+    """All the boosted belong to twelve patients: four in each stage."""
+    data = sample(SCENARIOS[0])
+    patient = data.patient.copy()
+    for s in range(3):
+        mine = np.unique(data.patient[data.start[data.arm & (data.stratum == s)]])
+        at = np.isin(patient, mine)
+        patient[at] = mine[np.searchsorted(mine, patient[at]) % 4]
+    return replace(data, patient=patient)
+
+
+def by_a_rule_in_all() -> Prepared:
+    return sample(NO_OVERLAP)
+
+
+@pytest.mark.parametrize(
+    ("made", "check", "needed"),
+    [
+        (unmeasured, "negative control, p", "an unmeasured reason is likely"),
+        (with_censored_waiting, "share of follow-up artificially censored", "a shorter horizon"),
+        (with_few_weights, "effective sample size, boosted", "a few now carry the whole weight"),
+        (by_a_rule_in_all, "largest standardised difference after weighting", "fewer covariates that nearly decide"),
+        (by_a_rule_in_all, "share of decisions without overlap", "decisions for and against a booster"),
+    ],
+)
+def test_a_check_that_fails_withholds_every_number_and_says_what_would_be_needed(made, check, needed):
+    data = made()
+    whole, gate = judged(data)
+    assert [c["passed"] for c in gate.checks if c["check"] == check] == [False]
+    assert [needed in why for why in gate.closed if why.startswith(check)] == [True]
+    assert all(r["estimate"] is None for r in rows_of(data, whole, gate, show_anyway=False))
+    shown = [r for r in rows_of(data, whole, gate, show_anyway=True) if r["quantity"] == "difference"]
+    assert all(r["note"].startswith("shown although a check failed") for r in shown)
+
+
+def rows_of(data: Prepared, whole: Estimate, gate: Gate, *, show_anyway: bool) -> list[dict]:
+    again = tuple(np.repeat(c[None], 20, axis=0) + np.linspace(-1, 1, 20)[:, None, None] * k
+                  for c, k in ((whole.curves.treated, 1), (whole.curves.waiting, -1)))  # fmt: skip
+    strata = [Stratum(code, code, "#000000") for code in STAGES]
+    return effect_rows(Numbers(data, whole, again, 0.95), strata, gate, show_anyway)
+
+
+def few(outcome: str, check: str) -> Prepared:
+    """A world in which early joints lack what the check asks for, and nothing else does."""
+    plan = replace(PLAN, outcome=outcome, design="clone_censor" if outcome != "mean" else "sequential", worse_by=12.68)
+    data = sample(SCENARIOS[0], 3, plan=plan)
+    early = data.visits.stratum == 0
+    if outcome == "risk":
+        return replace(data, end=np.where(early, np.inf, data.end))
+    if check.startswith("outcomes"):
+        return replace(data, y=np.where(early & (data.visits.day > 400), np.nan, data.y))
+    if check.startswith("responses"):
+        return replace(data, y=np.where(early, 0.0, data.y))
+    calm = replace(data, y=np.where(early, 10.0, data.y), end=np.where(early, np.inf, data.end))
+    return calm
+
+
+@pytest.mark.parametrize(
+    ("outcome", "check", "says"),
+    [
+        ("mean", "outcomes near day 364", "fewer than 10 outcomes within 60 days of day 364 in one arm"),
+        ("share", "responses near day 182", "fewer than 10 in response, or not, within 60 days of day 182"),
+        ("risk", "ends", "fewer than 10 ends seen"),
+        ("loss", "losses", "fewer than 10 losses seen"),
+    ],
+)
+def test_too_few_outcomes_in_a_stratum_withhold_its_numbers_alone(outcome, check, says):
+    data = few(outcome, check)
+    whole, gate = judged(data)
+    assert [c["passed"] for c in gate.checks if c["check"] == f"{check} in early"] == [False]
+    assert gate.strata["early"] == says and "moderate" not in gate.strata
+    rows = rows_of(data, whole, gate, show_anyway=False)
+    hidden = {r["stratum"] for r in rows if r["quantity"] == "difference" and r["estimate"] is None}
+    assert {"early", "all"} <= hidden and "moderate" not in hidden
+
+
+def test_the_e_value_is_that_of_the_estimate_and_of_the_limit_nearer_to_none():
+    """VanderWeele & Ding 2017: RR + sqrt(RR (RR - 1)), a difference of d standard deviations as the ratio exp(0.91 d)."""
+    data = sample(SCENARIOS[1])
+    whole, gate = judged(data)
+    assert not gate.closed
+    for sign in (1, -1):
+        one, other = whole.curves.treated, whole.curves.waiting
+        turned = replace(whole, curves=Curves(one, other) if sign == 1 else Curves(other, one))
+        moved = np.linspace(-1, 1, 20)[:, None, None]
+        numbers = Numbers(data, turned, (turned.curves.treated + moved, turned.curves.waiting - moved), 0.95)
+        strata = [Stratum(code, code, "#000000") for code in STAGES]
+        found = {r["stratum"]: r for r in e_value_rows(numbers, strata, gate, False)}
+        value, low, high = numbers.difference(0, numbers.at(DAYS[1]))
+        near = low if sign == 1 else high
+        assert np.sign(value) == np.sign(near) == sign
+
+        def by_hand(difference: float, spread: float = numbers.spread()) -> float:
+            ratio = np.exp(0.91 * abs(difference) / spread)
+            return ratio + np.sqrt(ratio * (ratio - 1))
+
+        assert found["early"]["estimate"] == pytest.approx(by_hand(value))
+        assert found["early"]["low"] == pytest.approx(by_hand(near))
+        # Limits on either side of none: nothing is needed to explain them.
+        assert found["bone_on_bone"]["low"] == 1.0 < found["bone_on_bone"]["estimate"]

@@ -278,7 +278,8 @@ def _small_sample(data: Prepared, whole: Estimate) -> tuple[Floats, Floats]:
 
     Few patients carry the weight of an arm, and the models are fitted to them: the resampled error is too small by
     about sqrt(1 - p / m), p covariates in m effective patients, and its limits have as many degrees of freedom as there
-    are effective patients. Measured: without both, 95 % intervals covered 92 % of the truth.
+    are effective patients. Strata share the coefficients of covariates, and not their chance differences: m is the
+    stratum's own. Measured: without both, 95 % intervals covered 92 % of the truth.
     """
     size, p = effective_patients(data, whole), data.visits.x.shape[1]
     return np.maximum(np.sqrt(size / np.maximum(np.maximum(size - p, size / 4), 1.0)), 1.0), np.maximum(size, 2.0)

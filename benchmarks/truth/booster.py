@@ -3,7 +3,7 @@
     python benchmarks/truth/booster.py --seeds 1000 --coverage-seeds 300 --resamples 60
 
 Writes docs/methods/truth/booster.json and, for reading, booster.md. A part of it, e.g. --outcomes loss --scenarios 4,
-replaces its own rows and leaves the others.
+or a small registry, --patients 250 --outcomes mean --scenarios 0 1, replaces its own rows and leaves the others.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ WORLDS = (*SCENARIOS, JITTERED)
 # Outcomes whose curve is a share of days.
 DAYS_OF = {"share": "days in response", "loss": "days free of loss"}
 COVARIATES = ("age", "bmi")
+PATIENTS = 1500
 OUT = Path(__file__).parents[2] / "docs" / "methods" / "truth"
 
 
@@ -121,6 +122,7 @@ def study(
         "naive": simple.mean(axis=0).round(4).tolist(),
         "naive_bias": (simple.mean(axis=0) - known[:, 1]).round(4).tolist(),
         "withheld": float(np.mean([f["closed"] for f in found])),
+        "withheld_by_stage": [float(np.mean([f["closed"] or s in f["stages"] for f in found])) for s in STAGES],
     }
     if len(limits):
         row |= {
@@ -166,29 +168,30 @@ def page(made: dict[str, Any]) -> str:
     lines = [
         "# Effect of a booster: bias and coverage against the truth",
         "",
-        f"Made by {', '.join(f'`{c}`' for c in commands)} from `synthetic/booster_world.py`, {rows[0]['patients']:,} "
-        "patients a sample; the columns say how many samples, and in how many of them coverage of 95 % limits, each "
+        f"Made by {', '.join(f'`{c}`' for c in commands)} from `synthetic/booster_world.py`; the columns say how many "
+        "patients a sample has, how many samples there are, and in how many of them coverage of 95 % limits, each "
         "with its resamples of patients (Monte-Carlo error of a coverage: 1.3 points in 300, 2 in 120). Truth by "
         "intervention: the same noise replayed with the booster forced, and withheld. Mean: points of improvement; "
         "share in response, risk of replacement, and loss (pain worse by 12.68 points than at the decision at one of "
         "the visits so far, or replaced): shares of 1. Naive: ever against never boosted at the last visit. Where "
-        "visits are off the grid each is up to 18 days early or late, and the truth is that of the exact day.",
+        "visits are off the grid each is up to 18 days early or late, and the truth is that of the exact day. Bias and "
+        "coverage are of all samples, also those in which the gate withheld the number.",
         "",
         *gate,
-        "| scenario | outcome | stage | day | truth | bias (MC error) | SD | coverage | naive bias | samples "
-        "| withheld |",
-        "|" + "---|" * 11,
+        "| scenario | patients | outcome | stage | day | truth | bias (MC error) | SD | coverage | naive bias "
+        "| samples | withheld |",
+        "|" + "---|" * 12,
     ]
     for r in rows:
         digits = 2 if r["outcome"] == "mean" else 3
-        for s, stage in enumerate(STAGES):
+        for s in range(len(STAGES)):
             for d, day in enumerate(DAYS):
                 naive_bias = f"{r['naive_bias'][s]:.{digits}f}" if d == 1 else ""
                 held = {k: r[k][s][d] for k in (*_HELD, "coverage") if k in r}
-                lines.append(_line(r, r["outcome"], stage, f"{day:.0f}", held, digits, naive_bias))
+                lines.append(_line(r, r["outcome"], s, f"{day:.0f}", held, digits, naive_bias))
             if "days" in r:
                 held = {k: values[s] for k, values in r["days"].items()}
-                lines.append(_line(r, DAYS_OF[r["outcome"]], stage, f"to {DAYS[1]:.0f}", held, 1, ""))
+                lines.append(_line(r, DAYS_OF[r["outcome"]], s, f"to {DAYS[1]:.0f}", held, 1, ""))
     return "\n".join([*lines, ""])
 
 
@@ -196,21 +199,24 @@ _HELD = ("truth", "bias", "error_of_bias", "sd")
 
 
 def _line(
-    r: dict[str, Any], outcome: str, stage: str, day: str, held: dict[str, float], digits: int, naive_bias: str
+    r: dict[str, Any], outcome: str, stage: int, day: str, held: dict[str, float], digits: int, naive_bias: str
 ) -> str:
     true, bias, error, sd = (f"{held[k]:.{digits}f}" for k in _HELD)
     covered = f"{100 * held['coverage']:.1f} %" if "coverage" in held else ""
     samples = f"{r['seeds']:,}" + (f"; {r['coverage_seeds']} × {r['resamples']}" if "coverage_seeds" in r else "")
+    # Rows made before the gate looked at stages have one share for all of them.
+    withheld = r["withheld_by_stage"][stage] if "withheld_by_stage" in r else r["withheld"]
     return (
-        f"| {r['scenario']} | {outcome} | {stage} | {day} | {true} | {bias} ({error}) | {sd} | {covered} "
-        f"| {naive_bias} | {samples} | {100 * r['withheld']:.1f} % |"
+        f"| {r['scenario']} | {r['patients']:,} | {outcome} | {STAGES[stage]} | {day} | {true} | {bias} ({error}) "
+        f"| {sd} | {covered} | {naive_bias} | {samples} | {100 * withheld:.1f} % |"
     )
 
 
 def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows in the order of scenarios and outcomes, those made now in place of those made before."""
-    held = {(r["scenario"], r["outcome"]): r for r in [*old, *new]}
-    order = [(s.name, outcome) for s in WORLDS for outcome in OUTCOMES]
+    """Return the rows by patients, scenario and outcome, large samples first, those made now in place of others."""
+    held = {(r["patients"], r["scenario"], r["outcome"]): r for r in [*old, *new]}
+    sizes = sorted({patients for patients, _, _ in held}, reverse=True)
+    order = [(patients, s.name, outcome) for patients in sizes for s in WORLDS for outcome in OUTCOMES]
     return [held[key] for key in order if key in held]
 
 
@@ -220,7 +226,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--coverage-seeds", type=int, default=300)
     parser.add_argument("--resamples", type=int, default=60)
-    parser.add_argument("--patients", type=int, default=1500)
+    parser.add_argument("--patients", type=int, default=PATIENTS)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--outcomes", nargs="+", choices=OUTCOMES, default=OUTCOMES)
     every = range(len(WORLDS))
@@ -231,6 +237,7 @@ def main() -> None:
     held = json.loads(a.out.read_text(encoding="utf-8")) if a.out.exists() else {"rows": []}
     command = f"python benchmarks/truth/booster.py --seeds {a.seeds} --coverage-seeds {a.coverage_seeds}"
     command += f" --resamples {a.resamples}"
+    command += f" --patients {a.patients}" if a.patients != PATIENTS else ""
     rows: list[dict[str, Any]] = []
     a.out.parent.mkdir(parents=True, exist_ok=True)
     # Forked processes inherit locks of the engine's threads, and may wait for ever.

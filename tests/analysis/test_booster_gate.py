@@ -58,6 +58,20 @@ def test_where_a_stratum_was_not_seen_later_its_late_visits_are_left_out_and_tho
     assert thinned.nodes[-1] == DAYS[1] + 91
 
 
+def test_a_stratum_whose_weight_lies_on_few_patients_or_without_overlap_alone_is_withheld_for_that(monkeypatch):
+    data = sample(SCENARIOS[0])
+    boosted = np.unique(data.patient[data.start[data.arm & (data.stratum == 0)]])
+    # Twelve patients, and one of them with most of the knees.
+    known = np.isin(data.patient, boosted[12:])
+    gate = judged(replace(data, patient=np.where(known, boosted[0], data.patient)))[1]
+    assert gate.strata == {"early": "the weight of those boosted lies on fewer than 10 patients: more decisions, or better "
+                                    "overlap, would be needed"}  # fmt: skip
+    monkeypatch.setattr(booster_gate, "own_chance", lambda v, rows: np.where(v.stratum[rows] == 0, 0.001, 0.3))
+    gate = judged(data)[1]
+    assert gate.strata == {"early": "a booster is nearly always, or never, given in like situations: decisions for and "
+                                    "against one would be needed"}  # fmt: skip
+
+
 @pytest.fixture
 def by_a_rule(monkeypatch):
     """Boosters of one stage are given where pain is above 58, and nowhere else."""

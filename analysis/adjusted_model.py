@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.cohort import Stratum, label_of
+from analysis.cohort import Stratum, allowed, label_of, several
 from analysis.numerics.exact import Clustered, clustered_share
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import IntervalFit
@@ -23,9 +23,10 @@ from analysis.numerics.interval_regression import (
     fit_proportional_hazards,
     wald_test,
 )
+from analysis.numerics.laws import normal_above, normal_quantile
 from analysis.result import row
 from registry import Courses
-from registry.errors import NotEstimable
+from registry.errors import NotEstimable, UsageError, choose
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +35,7 @@ Covariate = Literal[
     "expanded", "same_day", "viability", "route", "guidance", "dose_band", "centre",
 ]  # fmt: skip
 
+DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
 # With fewer courses a stratum's own hazard cannot be told from chance, and it is left out; without any response it has
 # none. More responses must not be asked for: small strata would have a number only where more responded than the truth.
 FEWEST_COURSES, FEWEST_RESPONSES = 20, 3
@@ -56,16 +58,41 @@ class Design:
     notes: tuple[str, ...]
 
 
-def lacking(courses: Courses, rows: pl.DataFrame, covariates: tuple[str, ...]) -> pl.DataFrame:
-    """Return who leaves: not judged, or lacking a covariate."""
-    con = courses.registry.con
-    con.register("judged", rows.select("course_id").to_arrow())
-    missing = con.sql(
-        "select course_id, 'response could not be judged' as reason from cohort.course "
-        "where course_id not in (select course_id from judged)"
-    ).pl()
-    con.unregister("judged")
-    parts = [missing]
+def covariates_for(given: Covariate | tuple[Covariate, ...] | None, by: str) -> tuple[Covariate, ...]:
+    """Return the covariates asked for, one or several; by default age, sex and baseline, but for what separates strata.
+
+    Raises
+    ------
+    UsageError
+        When one is not known, there is none, one is named twice, or `by` is among them.
+    """
+    covariates = tuple(c for c in DEFAULT if c != by) if given is None else several(given)
+    for name in covariates:
+        choose(name, allowed(Covariate), "covariates =")
+    if len(set(covariates)) < len(covariates):
+        raise UsageError(f"covariates = {covariates} names one twice.")
+    if not covariates or by in covariates:
+        raise UsageError(
+            f"covariates = {covariates} must name one or more, and not {by!r}, which separates the strata."
+        )
+    return covariates
+
+
+def ratio_row(name: str, value: float, error: float, n: int, confidence: float) -> dict[str, Any]:
+    """Return the row of a hazard ratio from its logarithm and the standard error of that, in `n` courses."""
+    z = float(normal_quantile(0.5 + confidence / 2))
+    low, high = np.exp(value - z * error), np.exp(value + z * error)
+    return row(name, "hazard_ratio", estimate=float(np.exp(value)), low=float(low), high=float(high), denominator=n,
+               note=f"p {2 * normal_above(abs(value) / error):.2g}")  # fmt: skip
+
+
+def lacking(
+    courses: Courses, rows: pl.DataFrame, covariates: tuple[str, ...], why: str = "response could not be judged"
+) -> pl.DataFrame:
+    """Return who leaves: not in `rows`, for the reason `why`, or lacking a covariate."""
+    placed = courses.registry.con.sql("select course_id from cohort.course").pl()
+    missing = placed.join(rows.select("course_id"), on="course_id", how="anti")
+    parts = [missing.select("course_id", reason=pl.lit(why))]
     for name in covariates:
         parts.append(rows.filter(pl.col(name).is_null()).select("course_id", reason=pl.lit(f"{name} not recorded")))
     return pl.concat(parts).unique("course_id", keep="first", maintain_order=True)

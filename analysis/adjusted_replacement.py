@@ -9,12 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis import figures
-from analysis.adjusted_model import Covariate, Design, design_of
+from analysis.adjusted_model import Covariate, Design, covariates_for, design_of, lacking, ratio_row
 from analysis.cohort import (
     By,
     Days,
     Stratum,
-    allowed,
     check_confidence,
     check_days,
     check_one,
@@ -22,22 +21,20 @@ from analysis.cohort import (
     end_label,
     place_courses,
     reduce,
-    several,
 )
 from analysis.exposure import exposure_note
 from analysis.follow_up import followed_through, settled_to
-from analysis.numerics.cox import CoxFit, fit_cox, proportional_hazards_test, risk_sets
-from analysis.numerics.laws import hotelling_above, normal_above, normal_quantile
+from analysis.numerics.cox import fit_cox, proportional_hazards_test, risk_sets
+from analysis.numerics.laws import hotelling_above, normal_quantile
 from analysis.numerics.share_limits import difference_limits, unfollowed
 from analysis.numerics.standardised_incidence import Hazard, Standardised, standardised_incidence
 from analysis.response import HORIZON_DAYS
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
-from registry.errors import NotEstimable, UsageError, choose
+from registry.errors import NotEstimable
 
 Floats = NDArray[np.float64]
 
-_DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
 # A stratum with fewer ends has no hazard of its own; a coefficient wants as many.
 FEWEST_ENDS, ENDS_A_COVARIATE = 3, 5
 
@@ -86,11 +83,7 @@ def adjusted_replacement(
     >>> adjusted.frame.filter(quantity="hazard_ratio")["stratum"].to_list()
     ['age, per 10 years', 'sex: ...']
     """
-    covariates = tuple(c for c in _DEFAULT if c != by) if covariates is None else several(covariates)
-    for name in covariates:
-        choose(name, allowed(Covariate), "covariates =")
-    if not covariates or by in covariates or len(set(covariates)) < len(covariates):
-        raise UsageError(f"covariates = {covariates} must name one or more, none twice, and not {by!r}.")
+    covariates = covariates_for(covariates, by)
     check_confidence(confidence)
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     strata, kept = place_courses(courses, by)
@@ -98,7 +91,7 @@ def adjusted_replacement(
     if end_label(kept) == "none":
         raise NotEstimable("No event ends the target of this programme, so that there is no incidence of one.")
     (rows,) = reduce(kept, "reduction.end_covariate")
-    kept = kept.exclude(_lacking(kept, rows, covariates))
+    kept = kept.exclude(lacking(kept, rows, covariates, "no contact after treatment"))
     rows = rows.drop_nulls(list(covariates)).sort("course_id")
     used = _used(rows, strata, kept)
     alone = rows.filter(~pl.col("stratum").is_in([s.code for s in used]))
@@ -117,7 +110,9 @@ def adjusted_replacement(
     frame += [row(s.code, "end", time_day=float(d), n=alone.filter(stratum=s.code, cause="end").height,
                   denominator=alone.filter(stratum=s.code).height, note=why if alone.filter(stratum=s.code).height
                   else "nobody in this stratum") for s in strata if s not in used for d in days]  # fmt: skip
-    frame += [*_ratios(event.fit, design, rows, confidence), _alike(rows, design, used)]
+    told_of = zip(design.names, event.fit.coefficients, event.fit.robust_std_error, strict=True)
+    ratios = [ratio_row(name, float(b), float(e), rows.height, confidence) for name, b, e in told_of]
+    frame += [*ratios, _alike(rows, design, used)]
     proportional = proportional_hazards_test(event.rows, event.fit)
     p = proportional.global_p_value
     return Result(
@@ -224,15 +219,6 @@ class _Told:
         return out
 
 
-def _lacking(courses: Courses, rows: pl.DataFrame, covariates: tuple[str, ...]) -> pl.DataFrame:
-    """Return who leaves: never heard of after treatment, or lacking a covariate."""
-    known = courses.ids.to_frame().join(rows.select("course_id"), on="course_id", how="anti")
-    parts = [known.select("course_id", reason=pl.lit("no contact after treatment"))]
-    parts += [rows.filter(pl.col(c).is_null()).select("course_id", reason=pl.lit(f"{c} not recorded"))
-              for c in covariates]  # fmt: skip
-    return pl.concat(parts).unique("course_id", keep="first", maintain_order=True)
-
-
 def _used(rows: pl.DataFrame, strata: list[Stratum], kept: Courses) -> list[Stratum]:
     ends = rows.filter(cause="end").group_by("stratum").len().filter(pl.col("len") >= FEWEST_ENDS)["stratum"].to_list()
     used = [s for s in strata if s.code in ends]
@@ -271,15 +257,6 @@ def _fit(rows: pl.DataFrame, design: Design) -> tuple[Hazard, Hazard | None, str
         except ValueError:
             pass
     return first, Hazard(other, None), "without covariates: too few"
-
-
-def _ratios(fit: CoxFit, design: Design, rows: pl.DataFrame, confidence: float) -> list[dict[str, Any]]:
-    z, out = float(normal_quantile(0.5 + confidence / 2)), []
-    for name, value, error in zip(design.names, fit.coefficients, fit.robust_std_error, strict=True):
-        low, high = np.exp(value - z * error), np.exp(value + z * error)
-        out.append(row(name, "hazard_ratio", estimate=float(np.exp(value)), low=float(low), high=float(high),
-                       denominator=rows.height, note=f"p {2 * normal_above(abs(value) / error):.2g}"))  # fmt: skip
-    return out
 
 
 def _alike(rows: pl.DataFrame, design: Design, used: list[Stratum]) -> dict[str, Any]:

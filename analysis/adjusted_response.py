@@ -14,6 +14,7 @@ from analysis.adjusted_model import (
     TRACE,
     Covariate,
     Design,
+    covariates_for,
     design_of,
     enough,
     fit_model,
@@ -21,6 +22,7 @@ from analysis.adjusted_model import (
     lacking,
     not_modelled_notes,
     observed_rows,
+    ratio_row,
     row_of_alike,
     watched_to,
 )
@@ -32,27 +34,21 @@ from analysis.cohort import (
     EarlyVisits,
     RescuePolicy,
     Stratum,
-    allowed,
     check_confidence,
     check_days,
     common_settings,
     definition_of,
     place,
     reduce,
-    several,
 )
 from analysis.exposure import exposure_note
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import contrast, standardised_risk
-from analysis.numerics.laws import normal_above, normal_quantile
 from analysis.response import HORIZON_DAYS
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
-from registry.errors import UsageError, choose
 
 Floats = NDArray[np.float64]
-
-_DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
 
 
 def adjusted_response(
@@ -105,16 +101,8 @@ def adjusted_response(
     >>> adjusted.say("response", "early", 365)  # had all stages the same age and sex
     '... % (95 % CI ... to ...)'
     """
-    covariates = tuple(c for c in _DEFAULT if c != by) if covariates is None else several(covariates)
-    for name in covariates:
-        choose(name, allowed(Covariate), "covariates =")
+    covariates = covariates_for(covariates, by)
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
-    if len(set(covariates)) < len(covariates):
-        raise UsageError(f"covariates = {covariates} names one twice.")
-    if not covariates or by in covariates:
-        raise UsageError(
-            f"covariates = {covariates} must name one or more, and not {by!r}, which separates the strata."
-        )
     check_confidence(confidence)
     chosen = definition_of(courses, definition)
     strata, kept = place(
@@ -219,17 +207,9 @@ def risk_rows(
 
 
 def _ratio_rows(fit: IntervalFit, design: Design, rows: pl.DataFrame, confidence: float) -> list[dict[str, Any]]:
-    z = float(normal_quantile(0.5 + confidence / 2))
-    out = []
-    for name in design.names:
-        at = fit.names.index(name)
-        value, error = float(fit.parameters[at]), float(np.sqrt(fit.variance[at, at]))
-        out.append(
-            row(name, "hazard_ratio", estimate=float(np.exp(value)), low=float(np.exp(value - z * error)),
-                high=float(np.exp(value + z * error)), denominator=rows.height,
-                note=f"p {2 * normal_above(abs(value) / error):.2g}")
-        )  # fmt: skip
-    return out
+    at = [fit.names.index(name) for name in design.names]
+    return [ratio_row(name, float(fit.parameters[k]), float(np.sqrt(fit.variance[k, k])), rows.height, confidence)
+            for name, k in zip(design.names, at, strict=True)]  # fmt: skip
 
 
 def _interaction(rows: pl.DataFrame, design: Design, used: list[Stratum], cuts: tuple[float, ...]) -> dict[str, Any]:

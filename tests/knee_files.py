@@ -12,9 +12,9 @@ from registry.ingest import load
 FIRST = dt.date(2023, 1, 1)
 
 
-def write(folder: Path, people: range, *, pain: int = 60) -> Path:
-    """Files of patients with a knee each, treated on the first day, with a score at baseline."""
-    tables = {
+def _begun() -> dict[str, list[str]]:
+    """Return the lines that every registry of knees begins with, by file."""
+    return {
         "centres": ["centre,country", "ZRH,CH"],
         "patients": ["patient,centre,birth_year,sex,enrolment_date,consent_scope"],
         "targets": ["patient,site,side,kind"],
@@ -23,6 +23,11 @@ def write(folder: Path, people: range, *, pain: int = 60) -> Path:
         "products": ["product,donor,origin,separation,expanded", "BMAC,autologous,bone_marrow,density_gradient,false"],
         "measurements": ["patient,site,side,date,instrument,subscale,value,unit"],
     }
+
+
+def write(folder: Path, people: range, *, pain: int = 60) -> Path:
+    """Files of patients with a knee each, treated on the first day, with a score at baseline."""
+    tables = _begun()
     for i in people:
         knee = f"P{i},knee,left"
         tables["patients"].append(f"P{i},ZRH,1960,female,{FIRST},research")
@@ -57,14 +62,7 @@ KNEE_PAIN_10 = "KOOS-pain-10"
 
 def hand_made(folder: Path, knees: list[Knee]) -> Registry:
     """Load and derive a registry of these knees, data cut at the last thing recorded."""
-    tables = {
-        "centres": ["centre,country", "ZRH,CH"],
-        "patients": ["patient,centre,birth_year,sex,enrolment_date,consent_scope"],
-        "targets": ["patient,site,side,kind"],
-        "courses": ["patient,site,side,course_no,planned_sessions,programme"],
-        "sessions": ["patient,site,side,course_no,session_no,date,intent,route,guidance,product"],
-        "products": ["product,donor,origin,separation,expanded", "BMAC,autologous,bone_marrow,density_gradient,false"],
-        "measurements": ["patient,site,side,date,instrument,subscale,value,unit"],
+    tables = _begun() | {
         "stages": ["patient,site,side,date,scheme,grade,reader,modality"],
         "events": ["patient,site,side,date,kind,reported_by"],
     }

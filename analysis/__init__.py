@@ -1,5 +1,6 @@
 """Clinical questions, each answered from SQL reductions by numerics on small arrays."""
 
+from analysis.adjusted_loss import adjusted_loss, adjusted_time_in_response
 from analysis.adjusted_replacement import adjusted_replacement
 from analysis.adjusted_response import adjusted_response
 from analysis.booster import booster_effect
@@ -34,8 +35,10 @@ __all__ = [
     "Description",
     "Reduction",
     "Result",
+    "adjusted_loss",
     "adjusted_replacement",
     "adjusted_response",
+    "adjusted_time_in_response",
     "answer",
     "booster_effect",
     "booster_weights",

@@ -78,11 +78,13 @@ def covariates_for(given: Covariate | tuple[Covariate, ...] | None, by: str) -> 
     return covariates
 
 
-def ratio_row(name: str, value: float, error: float, n: int, confidence: float) -> dict[str, Any]:
+def ratio_row(
+    name: str, value: float, error: float, n: int, confidence: float, quantity: str = "hazard_ratio"
+) -> dict[str, Any]:
     """Return the row of a hazard ratio from its logarithm and the standard error of that, in `n` courses."""
     z = float(normal_quantile(0.5 + confidence / 2))
     low, high = np.exp(value - z * error), np.exp(value + z * error)
-    return row(name, "hazard_ratio", estimate=float(np.exp(value)), low=float(low), high=float(high), denominator=n,
+    return row(name, quantity, estimate=float(np.exp(value)), low=float(low), high=float(high), denominator=n,
                note=f"p {2 * normal_above(abs(value) / error):.2g}")  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def _of_question(result: Result) -> dict[str, Any]:
             "summary": f"Share by {', '.join(str(d) for d in s['horizon_day'])} days, standardised over the stratum "
             f"for {', '.join(s['covariates']) or 'nothing'}; difference between doses",
         }
-    if result.question == "loss_of_response":
+    if result.question in ("loss_of_response", "adjusted_loss"):
         return {
             "treatment": given,
             "variable": f"Loss by rule {s['loss']} ({s['loss_label']}) among those in response on day "
@@ -102,9 +102,10 @@ def _of_question(result: Result) -> dict[str, Any]:
                 ("Intercurrent event: End of the target, death", "competing event: after it nothing can be lost"),
                 *_events(s, ("booster_policy", "rescue_policy")),
             ],
-            "summary": "Cumulative incidence of loss by day since the landmark, and its difference between strata",
+            "summary": "Cumulative incidence of loss by day since the landmark, and its difference between strata"
+            + _standardised(s, "those ever seen in response"),
         }
-    if result.question == "time_in_response":
+    if result.question in ("time_in_response", "adjusted_time_in_response"):
         return {
             "treatment": given,
             "variable": f"State on each day: in response by {response}, until lost by rule {s['loss']}",
@@ -112,7 +113,8 @@ def _of_question(result: Result) -> dict[str, Any]:
                 ("Intercurrent event: End of the target, death", "composite: not in response from then on"),
                 *_events(s, ("booster_policy", "rescue_policy")),
             ],
-            "summary": "Probability of being in response by day, and mean days in response up to the last",
+            "summary": "Probability of being in response by day, and mean days in response up to the last"
+            + _standardised(s, "the courses fitted"),
         }
     if result.question in ("joint_replacement", "adjusted_replacement"):
         adjusted = result.question == "adjusted_replacement"
@@ -186,6 +188,10 @@ def _of_scores(s: dict[str, Any], death: str = _DEATH) -> list[tuple[str, str]]:
     """Return the events of a question about scores; death stands apart, since no policy gives the dead a score."""
     ending, booster = _events(s, ("end_policy", "booster_policy"), _NAMES_OF_SCORES)
     return [ending, ("Intercurrent event: Death", death), booster]
+
+
+def _standardised(s: dict[str, Any], over: str) -> str:
+    return f", standardised over {over} for {', '.join(s['covariates'])}" if "covariates" in s else ""
 
 
 def _population(result: Result) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -136,9 +137,18 @@ def answer_loss(
 ) -> Result:
     """Estimate the incidence of loss from counted moves; arguments as :func:`loss_of_response`."""
     check_day(landmark_day, "landmark_day")
-    days = np.array(check_days(after_day, "after_day", "the landmark"), dtype=float)
-    fitted, settings, notes = _fitted(reduction, change_day, confidence)
-    settings |= {"landmark_day": landmark_day, "after_day": [int(d) for d in days], "horizon_day": [int(days.max())]}
+    after = check_days(after_day, "after_day", "the landmark")
+    fitted, settings, notes = fit_states(reduction, change_day, confidence)
+    return loss_result(fitted, reduction, settings, notes, landmark_day, after)
+
+
+def loss_result(
+    fitted: Fitted, reduction: Reduction, settings: dict[str, Any], notes: tuple[str, ...], landmark_day: int,
+    after: tuple[int, ...],
+) -> Result:  # fmt: skip
+    """Return what fitted strata say of loss on the days `after` the landmark."""
+    days = np.array(after, dtype=float)
+    settings |= {"landmark_day": landmark_day, "after_day": list(after), "horizon_day": [max(after)]}
     rows = [r for s in fitted.strata for r in loss_rows(fitted, s.code, days, landmark_day)]
     visits = sorted(fitted.shares["target_day"].unique().to_list())
     rows = note_between_visits(rows + loss_contrasts(fitted, days, landmark_day), visits, landmark_day)
@@ -217,14 +227,23 @@ def answer_time(
     confidence: float = 0.95,
 ) -> Result:
     """Estimate the time in response from counted moves; arguments as :func:`time_in_response`."""
-    days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
-    fitted, settings, notes = _fitted(reduction, change_day, confidence)
-    settings |= {"horizon_day": [int(d) for d in days]}
+    until = check_days(horizon_day, "horizon_day")
+    fitted, settings, notes = fit_states(reduction, change_day, confidence)
+    seen = "share_in_response_observed is of those who came: biased where those without benefit stay away."
+    return time_result(fitted, reduction, settings, (*notes, seen), until, observed_rows)
+
+
+def time_result(
+    fitted: Fitted, reduction: Reduction, settings: dict[str, Any], notes: tuple[str, ...], until: tuple[int, ...],
+    observed: Callable[[Fitted, str], list[dict[str, Any]]],
+) -> Result:  # fmt: skip
+    """Return what fitted strata say of the time in response by the days `until`, with what was `observed` of each."""
+    days = np.array(until, dtype=float)
+    settings |= {"horizon_day": list(until)}
     rows = [r for s in fitted.strata for r in share_rows(fitted, s.code, days)]
-    rows += [r for s in fitted.strata for r in [*mean_rows(fitted, s.code, days.max()), *observed_rows(fitted, s.code)]]
+    rows += [r for s in fitted.strata for r in [*mean_rows(fitted, s.code, days.max()), *observed(fitted, s.code)]]
     visits = sorted(fitted.shares["target_day"].unique().to_list())
-    curves = [r for c in fitted.fits for r in share_rows(fitted, c, curve_days(days))]
-    curves += [r for c in fitted.fits for r in observed_rows(fitted, c)]
+    curves = [r for c in fitted.fits for r in [*share_rows(fitted, c, curve_days(days)), *observed(fitted, c)]]
     return Result(
         question="time_in_response",
         title=f"Time in response by {reduction.by}: {settings['definition_label']}, loss: {settings['loss_label']}",
@@ -234,18 +253,15 @@ def answer_time(
         diagnostics=diagnostics_of(checks_of(fitted)),
         curves=frame_of(curves),
         at_risk=frame_of(under_observation(fitted, [0.0, *days.tolist()])),
-        notes=(
-            *exposure_note(settings["by"]),
-            *notes,
-            "share_in_response_observed is of those who came: biased where those without benefit stay away.",
-        ),
+        notes=(*exposure_note(settings["by"]), *notes),
         draw=figures.share_in_response,
     )
 
 
-def _fitted(
+def fit_states(
     reduction: Reduction, change_day: Days, confidence: float
 ) -> tuple[Fitted, dict[str, Any], tuple[str, ...]]:
+    """Fit each stratum to the counted moves; return with it the settings, and what must be noted of thresholds."""
     check_confidence(confidence)
     # No day: intensities that never change.
     points = np.array([] if change_day == () else check_days(change_day, "change_day"), dtype=float)

@@ -13,11 +13,8 @@ from analysis.multistate_limits import followed, share_limits
 from analysis.multistate_rows import (
     Fitted,
     Judged,
-    after_response,
     count_of,
     difference_rows,
-    first_response,
-    occupation,
     state_rows,
 )
 from analysis.numerics.exact import exact_share
@@ -48,7 +45,7 @@ def loss_rows(fitted: Fitted, code: str, days: Floats, landmark: float) -> list[
         for name, what in of.items()
     }
     return state_rows(
-        fitted, code, quantities, days, lambda fit, d: after_response(fit, d, landmark), happened=happened,
+        fitted, code, quantities, days, lambda c, d: fitted.laws.after_response(c, d, landmark), happened=happened,
         of=responded, told_by=_followed_in_response(fitted, code, days, landmark),
         beyond=fitted.last_day(code) - landmark,
     )  # fmt: skip
@@ -69,7 +66,7 @@ def loss_contrasts(fitted: Fitted, days: Floats, landmark: float) -> list[dict[s
     """Return differences of the incidence of loss, ratios of loss intensities, and the test that these are 1."""
 
     def of(code: str) -> Judged:
-        value, gradient = after_response(fitted.fits[code].fit, days, landmark)
+        value, gradient = fitted.laws.after_response(code, days, landmark)
         return _judged(fitted, code, value[:, LOST], gradient[:, LOST],
                        _followed_in_response(fitted, code, days, landmark))  # fmt: skip
 
@@ -134,9 +131,7 @@ def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
 
 def _proportional(fitted: Fitted) -> Proportional:
     codes = _with_loss(fitted)
-    index = np.concatenate(
-        [fitted.at[c] + np.arange(fitted.fits[c].n_parameters) for c in codes or list(fitted.fits)[:1]]
-    )
+    index = np.concatenate([fitted.index[c] for c in codes or list(fitted.fits)[:1]])
     return proportional_loss([fitted.fits[c] for c in codes], fitted.variance[np.ix_(index, index)])
 
 
@@ -170,8 +165,10 @@ def share_rows(fitted: Fitted, code: str, days: Floats) -> list[dict[str, Any]]:
         "beyond": fitted.last_day(code),
     }
     return [
-        *state_rows(fitted, code, quantities, days, occupation, happened=happened, **seen),
-        *state_rows(fitted, code, {"ever_in_response": RESPONSE}, days, first_response, happened=ever, **seen),
+        *state_rows(fitted, code, quantities, days, fitted.laws.occupation, happened=happened, **seen),
+        *state_rows(
+            fitted, code, {"ever_in_response": RESPONSE}, days, fitted.laws.first_response, happened=ever, **seen
+        ),
     ]
 
 
@@ -196,8 +193,7 @@ def _responses(fitted: Fitted, code: str) -> int:
 
 def _mean_judged(fitted: Fitted, code: str, horizon: float) -> Judged:
     """Return the mean days with limits on the logit scale of their share of the horizon."""
-    value, gradient = fitted.mean_days(code, horizon)
-    mean, slope = value[[RESPONSE]], gradient[[RESPONSE]]
+    mean, slope = fitted.mean_days(code, horizon)
     told_by = followed(fitted.of(code), np.array([horizon]))
     # How long a response lasts is told by those who had one: their number is what the error is an estimate from.
     responses = max(_responses(fitted, code), 2)
@@ -232,7 +228,7 @@ def share_contrasts(fitted: Fitted, days: Floats) -> list[dict[str, Any]]:
     horizon = float(days.max())
 
     def share(code: str) -> Judged:
-        value, gradient = occupation(fitted.fits[code].fit, days)
+        value, gradient = fitted.laws.occupation(code, days)
         return _judged(fitted, code, value[:, RESPONSE], gradient[:, RESPONSE], followed(fitted.of(code), days))
 
     def mean(code: str) -> Judged:
@@ -253,8 +249,8 @@ def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
     value, gradients = np.zeros(len(codes)), np.zeros((len(codes), len(fitted.variance)))
     for i, code in enumerate(codes):
         found, gradient = fitted.mean_days(code, horizon)
-        value[i] = found[RESPONSE]
-        gradients[i, fitted.at[code] : fitted.at[code] + gradient.shape[1]] = gradient[RESPONSE]
+        value[i] = found[0]
+        gradients[i, fitted.index[code]] = gradient[0]
     spread = gradients @ fitted.variance @ gradients.T
     if len(codes) < 2 or not np.isfinite(spread).all() or (np.diag(spread) <= 0).sum() > 1:
         return row("all", "test", note="two strata with a mean time that has an error are needed")

@@ -34,7 +34,7 @@ FEWEST_MOVES = 2.0
 _NONE_LOG = -6.0
 
 # The transitions of a way have one intensity in a band: who waits and who lost a response end alike, all die alike.
-_WAYS: dict[str, tuple[tuple[int, int], ...]] = {
+WAYS: dict[str, tuple[tuple[int, int], ...]] = {
     "no_response_yet → in_response": ((WAITING, RESPONSE),),
     "in_response → response_lost": ((RESPONSE, LOST),),
     "response_lost → in_response": ((LOST, RESPONSE),),
@@ -42,7 +42,7 @@ _WAYS: dict[str, tuple[tuple[int, int], ...]] = {
     "end outside response": ((WAITING, ENDED), (LOST, ENDED)),
     "death": ((WAITING, DEAD), (RESPONSE, DEAD), (LOST, DEAD)),
 }
-_NAMES = tuple(_WAYS)
+_NAMES = tuple(WAYS)
 # Seen on their day; the others between two visits.
 _EXACT = 3
 _NO_COVARIATES = np.zeros((1, 0))
@@ -89,7 +89,7 @@ def fit_stratum(moves: PanelMoves, change_points: Floats) -> StratumFit:
         When the likelihood has no maximum that could be found, with the reason.
     """
     inside = change_points[change_points < moves.stop.max(initial=0)]
-    shown, watched = _moves_by_band(moves, inside), _time_by_band(moves, inside)
+    shown, watched = moves_by_band(moves, inside), _time_by_band(moves, inside)
     groups, notes = _groups(shown, watched, inside)
     rates = np.log(np.maximum(shown.sum(axis=1), 1e-300) / np.maximum(watched.sum(axis=1), 1e-300))
     last: PanelFit | None = None
@@ -149,7 +149,7 @@ def _simplify(
     return None
 
 
-def _moves_by_band(moves: PanelMoves, change_points: Floats) -> Floats:
+def moves_by_band(moves: PanelMoves, change_points: Floats) -> Floats:
     """Count moves by way and band, (6, B): of the day of an end, else of the middle of the visit interval."""
     middle = np.searchsorted(change_points, (moves.start + moves.stop) / 2)
     on_day = np.searchsorted(change_points, moves.stop)
@@ -173,7 +173,7 @@ def _time_by_band(moves: PanelMoves, change_points: Floats) -> Floats:
     edges = np.array([0.0, *change_points, np.inf])
     inside = np.minimum(moves.stop[:, None], edges[1:]) - np.maximum(moves.start[:, None], edges[:-1])
     days = np.maximum(inside, 0.0) * moves.count[:, None]
-    return np.array([days[np.isin(moves.from_state, [r for r, _ in ways])].sum(axis=0) for ways in _WAYS.values()])
+    return np.array([days[np.isin(moves.from_state, [r for r, _ in ways])].sum(axis=0) for ways in WAYS.values()])
 
 
 def _groups(shown: Floats, watched: Floats, change_points: Floats) -> tuple[Ints, tuple[str, ...]]:
@@ -213,7 +213,7 @@ def _model(groups: Ints, change_points: Floats) -> tuple[PanelModel | None, list
     """Return the model of the ways that have an intensity, None if none has, and what each parameter is: way, group."""
     entered = {WAITING: True, RESPONSE: groups[0].max() >= 0, LOST: groups[1].max() >= 0}
     transitions, rows, names = [], [], list[tuple[int, int]]()
-    for k, (ways, group) in enumerate(zip(_WAYS.values(), groups, strict=True)):
+    for k, (ways, group) in enumerate(zip(WAYS.values(), groups, strict=True)):
         held = [way for way in ways if entered[way[0]]]
         if group.max() < 0 or not held:
             continue

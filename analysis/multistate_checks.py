@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.multistate import DEAD, ENDED, RESPONSE, live_pearson
-from analysis.multistate_rows import Fitted, count_of, occupation
+from analysis.multistate_rows import Fitted, count_of
 from analysis.numerics.survival_counts import at_risk_at
 from analysis.result import check
 
@@ -55,7 +55,7 @@ def _distance(fitted: Fitted, code: str) -> float:
         return 0.0
     days = seen["target_day"].to_numpy().astype(float)
     share = (seen["held"] / seen["total"]).to_numpy()
-    return float(np.abs(occupation(fitted.fits[code].fit, days)[0][:, RESPONSE] - share).max())
+    return float(np.abs(fitted.laws.as_seen(code, days)[:, RESPONSE] - share).max())
 
 
 def _ends_apart(fitted: Fitted, code: str) -> float:
@@ -72,7 +72,7 @@ def _ends_apart(fitted: Fitted, code: str) -> float:
     told = there >= 20
     if not told.any():
         return 0.0
-    law = occupation(fitted.fits[code].fit, days)[0][:, [ENDED, DEAD]].sum(axis=1)
+    law = fitted.laws.as_seen(code, days)[:, [ENDED, DEAD]].sum(axis=1)
     # A step at its day: what is fitted passes between what was before and what is after.
     before = np.append(0.0, share[:-1])
     off = np.maximum(np.maximum(before - law, law - share), 0.0)

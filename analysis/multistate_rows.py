@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,10 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from analysis.cohort import Stratum, patient_clusters
-from analysis.multistate import (
-    LIVE,
-    LOST,
-    RESPONSE,
-    STATES,
-    UNSEEN,
-    WAITING,
-    StratumFit,
-    fit_stratum,
-    joint_variance,
-)
+from analysis.multistate import LIVE, STATES, UNSEEN, WAITING, StratumFit, fit_stratum, joint_variance
+from analysis.multistate_laws import Laws
 from analysis.multistate_limits import share_limits
-from analysis.numerics.panel_markov import PanelFit
 from analysis.numerics.panel_markov_likelihood import Kind, PanelMoves
-from analysis.numerics.panel_markov_prediction import mix, restricted_mean_time, row_probabilities
 from analysis.numerics.share_limits import difference_limits
 from analysis.reduction import gathered
 from analysis.result import row
@@ -41,7 +31,6 @@ FEWEST_COURSES = 10
 # With fewer changes that a next visit could confirm, the share confirmed is that of the whole cohort.
 _FEWEST_CONFIRMABLE = 10
 _KINDS = {"visit": int(Kind.PANEL), "end": int(Kind.DEATH), "alive": int(Kind.CENSORED)}
-_NO_COVARIATES = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +46,9 @@ class Fitted:
     fits
         By stratum code; absent where there is nothing to fit, for the reason in `why_not`.
     variance
-        Joint covariance of all parameters, clustered by patient; `at` is where each stratum's begin.
+        Joint covariance of all parameters, clustered by patient; `index` says which of them each stratum's are.
+    laws
+        What each fit says of a course.
     """
 
     strata: list[Stratum]
@@ -66,14 +57,15 @@ class Fitted:
     fits: dict[str, StratumFit]
     why_not: dict[str, str]
     variance: Floats
-    at: dict[str, int]
+    index: dict[str, Ints]
     confidence: float
+    laws: Laws
     _means: dict[tuple[str, float], tuple[Floats, Floats]] = field(default_factory=dict)
 
     def mean_days(self, code: str, horizon: float) -> tuple[Floats, Floats]:
-        """Return :func:`mean_days` of a stratum; numbers, contrasts and the test ask for the same."""
+        """Return the mean days in response of a stratum; numbers, contrasts and the test ask for the same."""
         if (code, horizon) not in self._means:
-            self._means[code, horizon] = mean_days(self.fits[code].fit, horizon)
+            self._means[code, horizon] = self.laws.mean_days(code, horizon)
         return self._means[code, horizon]
 
     def of(self, code: str) -> pl.DataFrame:
@@ -93,14 +85,14 @@ class Fitted:
 
     def error(self, gradient: Floats, code: str) -> Floats:
         """Return standard errors (...,) of quantities of a stratum with gradients (..., p)."""
-        here = slice(self.at[code], self.at[code] + self.fits[code].n_parameters)
-        return np.asarray(np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance[here, here], gradient)))
+        here = np.ix_(self.index[code], self.index[code])
+        return np.asarray(np.sqrt(np.einsum("...p,pq,...q->...", gradient, self.variance[here], gradient)))
 
     def difference_error(self, first: Floats, code: str, second: Floats, other: str) -> Floats:
         """Return standard errors (...,) of a difference between strata: their patients may be the same."""
         gradient = np.zeros((*first.shape[:-1], len(self.variance)))
-        gradient[..., self.at[code] : self.at[code] + first.shape[-1]] = first
-        gradient[..., self.at[other] : self.at[other] + second.shape[-1]] -= second
+        gradient[..., self.index[code]] = first
+        gradient[..., self.index[other]] -= second
         # Patients with the same course in both leave nothing but rounding.
         return np.asarray(np.sqrt(np.maximum(np.einsum("...p,pq,...q->...", gradient, self.variance, gradient), 0.0)))
 
@@ -135,7 +127,8 @@ def fit_cohort(
         reasons = "; ".join(f"{code}: {reason}" for code, reason in why.items())
         raise NotEstimable(f"States over time cannot be estimated. {reasons or 'No course is selected.'}")
     ends = np.cumsum([0, *(f.n_parameters for f in fits.values())])
-    return Fitted(strata, cells, shares, fits, why, variance, dict(zip(fits, ends.tolist(), strict=False)), confidence)
+    index = {code: np.arange(*span) for code, span in zip(fits, pairwise(ends.tolist()), strict=True)}
+    return Fitted(strata, cells, shares, fits, why, variance, index, confidence, Laws(fits))
 
 
 _Fits = tuple[dict[str, StratumFit], dict[str, str], Floats]
@@ -166,7 +159,7 @@ def _fit(names: list[str], cells: pl.DataFrame, patterns: pl.DataFrame, change_d
             why[code] = f"{seen} {were} seen after treatment; at least {FEWEST_COURSES} are needed"
         else:
             try:
-                fits[code] = fit_stratum(_moves(mine), change_day)
+                fits[code] = fit_stratum(panel_moves(mine), change_day)
                 rows.append(mine["cell"].to_numpy().astype(np.int64) - 1)
             except ValueError as error:
                 why[code] = str(error)
@@ -185,10 +178,7 @@ def weighed(
     n_agreed``) in the stratum when it has ten of them, else in the cohort, else 1 (mean score, Reilly & Pepe 1995).
     """
     part = _parts(agreement, cells, shares)
-    shown, chance = pl.col("part") == "shown", pl.col("chance")
-    weight = pl.when(pl.col("part") == "whole").then(1.0).when(shown).then(chance).otherwise(1 - chance)
-    on = {"left_on": ["stratum", "unconfirmed"], "right_on": ["stratum", "shown_state"], "how": "left"}
-    each = cells.join(part, **on).with_columns(weight=weight).sort("cell")  # type: ignore[arg-type]
+    each = _with_weight(cells, part).sort("cell")
     counted = patterns.join(each.select("cell", "weight"), on="cell").with_columns(
         n_courses=pl.col("n_courses") * pl.col("weight")
     )
@@ -198,9 +188,21 @@ def weighed(
         counted.filter(pl.col("weight") > 0).drop("weight"),
         keys,
     )
-    seen = shares.join(part, **on).with_columns(n=pl.col("n") * weight)  # type: ignore[arg-type]
+    seen = _with_weight(shares, part).with_columns(n=pl.col("n") * pl.col("weight"))
     seen = seen.group_by("stratum", "planned_visit", "target_day", "state").agg(pl.col("n").sum())
     return moves, people, seen.filter(pl.col("n") > 0).sort("stratum", "target_day", "planned_visit", "state")
+
+
+def moves_of_courses(moves: pl.DataFrame, agreement: pl.DataFrame) -> pl.DataFrame:
+    """Return the moves of single courses (``reduction.panel_move``) with the `weight` that each counts; above zero."""
+    return _with_weight(moves, _parts(agreement, moves)).filter(pl.col("weight") > 0)
+
+
+def _with_weight(frame: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
+    shown, chance = pl.col("part") == "shown", pl.col("chance")
+    weight = pl.when(pl.col("part") == "whole").then(1.0).when(shown).then(chance).otherwise(1 - chance)
+    joined = frame.join(part, left_on=["stratum", "unconfirmed"], right_on=["stratum", "shown_state"], how="left")
+    return joined.with_columns(weight=weight)
 
 
 def _parts(agreement: pl.DataFrame, *counted: pl.DataFrame) -> pl.DataFrame:
@@ -217,7 +219,8 @@ def _parts(agreement: pl.DataFrame, *counted: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _moves(cells: pl.DataFrame) -> PanelMoves:
+def panel_moves(cells: pl.DataFrame) -> PanelMoves:
+    """Return counted moves for the likelihood; `level`, where there is one, is the row of the covariates."""
     number = {name: i for i, name in enumerate(STATES)} | {"alive": LIVE}
     origin, to = (cells[c].replace_strict(number, return_dtype=pl.Int64).to_numpy() for c in ("from_state", "to_state"))
     kind = cells["kind"].replace_strict(_KINDS, return_dtype=pl.Int64).to_numpy()
@@ -225,50 +228,21 @@ def _moves(cells: pl.DataFrame) -> PanelMoves:
     unseen = (kind == Kind.PANEL) & (to == WAITING)
     start, stop, n = (cells[c].cast(pl.Float64).to_numpy() for c in ("start_day", "stop_day", "n"))
     kind, to = np.where(unseen, int(Kind.CENSORED), kind), np.where(unseen, UNSEEN, to)
-    return PanelMoves(np.zeros(cells.height, dtype=np.int64), origin, to, start, stop, kind, n)
-
-
-def occupation(fit: PanelFit | None, days: Floats) -> tuple[Floats, Floats]:
-    """Return the probability of each state by day (T, 5) and its gradient (T, 5, p), from no response on day 0."""
-    return _law(fit, days, WAITING, 0.0, None)
-
-
-def first_response(fit: PanelFit | None, days: Floats) -> tuple[Floats, Floats]:
-    """Return the same with nothing leaving the response: in it by a day is to have responded by then, seen or not."""
-    return _law(fit, days, WAITING, 0.0, RESPONSE)
-
-
-def after_response(fit: PanelFit | None, days: Floats, landmark: float) -> tuple[Floats, Floats]:
-    """Return the same for a course in response on day `landmark`, by days since; nothing leaves the lost state."""
-    return _law(fit, landmark + days, RESPONSE, landmark, LOST)
-
-
-def _law(fit: PanelFit | None, days: Floats, origin: int, start: float, final: int | None) -> tuple[Floats, Floats]:
-    initial = np.eye(len(STATES))[origin]
-    if fit is None:
-        return np.tile(initial, (len(days), 1)), np.zeros((len(days), len(STATES), 0))
-    inner = row_probabilities(fit, _NO_COVARIATES, start, days, final)
-    return mix(np.eye(len(days)), initial, inner)(fit.theta, True)
-
-
-def mean_days(fit: PanelFit | None, horizon: float) -> tuple[Floats, Floats]:
-    """Return the mean days in each state up to `horizon` (5,) and the gradient (5, p)."""
-    if fit is None:
-        return horizon * np.eye(len(STATES))[WAITING], np.zeros((len(STATES), 0))
-    found = restricted_mean_time(fit, _NO_COVARIATES, horizon, np.eye(len(STATES))[WAITING])
-    return found.estimate, found.gradient
+    none = np.zeros(cells.height, dtype=np.int64)
+    level = cells["level"].cast(pl.Int64).to_numpy() if "level" in cells.columns else none
+    return PanelMoves(level, origin, to, start, stop, kind, n)
 
 
 def state_rows(
     fitted: Fitted, code: str, quantities: dict[str, int], days: Floats,
-    law: Callable[[PanelFit | None, Floats], tuple[Floats, Floats]], *, happened: dict[str, list[int]], of: int,
+    law: Callable[[str, Floats], tuple[Floats, Floats]], *, happened: dict[str, list[int]], of: int,
     told_by: Floats, beyond: float, note: str | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return rows for states by day; null beyond day `beyond`.
 
     `happened` counts by quantity and day, `of` whom; `told_by`, (T,), is how many courses were followed until then.
     """
-    value, gradient = law(fitted.fits[code].fit, days)
+    value, gradient = law(code, days)
     rows = []
     for name, state in quantities.items():
         error = fitted.error(gradient[:, state], code)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Questions whose differences are of shares.
 _OF_SHARES = (
     "time_to_response", "adjusted_response", "dose_response", "loss_of_response", "time_in_response",
-    "joint_replacement", "response_at_visits",
+    "joint_replacement", "adjusted_replacement", "adjusted_loss", "adjusted_time_in_response", "response_at_visits",
 )  # fmt: skip
 _POINTS = "percentage points"
 # Why a course is not among those selected (registry.Courses.select); other reasons are the question's.
@@ -32,7 +32,7 @@ _SEVERAL = 6
 
 def is_share(quantity: str, settings: dict[str, Any]) -> bool:
     """Say whether a number is a share of 1, said in per cent."""
-    if "days" in quantity:
+    if "days" in quantity or quantity.endswith("ratio"):
         return False
     if quantity.startswith(("difference", "naive")):
         return settings.get("question") in _OF_SHARES or settings.get("outcome") in ("response", "end", "loss")

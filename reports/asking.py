@@ -22,6 +22,8 @@ class Question(StrEnum):
     states_by_visit = "states-by-visit"
     response_at_visits = "response-at-visits"
     adjusted_response = "adjusted-response"
+    adjusted_loss = "adjusted-loss"
+    adjusted_time_in_response = "adjusted-time-in-response"
     adjusted_replacement = "adjusted-replacement"
     dose_response = "dose-response"
     subgroups = "subgroups"

@@ -299,7 +299,7 @@ class Likelihood:
         kept, steps = np.unique(self.steps[pairs], return_inverse=True)
         # The number -1 stands for no step, and sorts first where there is one.
         none = int(kept[0] == -1) if len(kept) else 0
-        steps = steps.reshape(len(pairs), -1) - none
+        steps = steps.reshape(len(pairs), self.steps.shape[1]) - none
         return Likelihood(self.model, moves, self.design, self.exposure[rows], self.last_band[rows],
                           self.segment[kept[none:]], self.length[kept[none:]], self.origin[pairs], steps, pair,
                           self.ends[rows], self.kept)  # fmt: skip

@@ -12,14 +12,15 @@ ASKED_OF_COURSES = (
     "time_to_response", "loss_of_response", "time_in_response", "states_by_visit", "response_at_visits",
     "adjusted_response", "dose_response", "subgroups", "specifications", "booster_effect", "safety", "goals",
     "joint_replacement", "trajectories", "growth", "imputed_change", "score_patterns", "describe", "seen_weights",
-    "safety_by_grade",
+    "safety_by_grade", "adjusted_loss", "adjusted_time_in_response", "adjusted_replacement",
 )  # fmt: skip
 IN_DAYS = (
     ("time_to_response", "horizon_day"), ("time_in_response", "horizon_day"), ("time_in_response", "change_day"),
     ("loss_of_response", "after_day"), ("loss_of_response", "landmark_day"), ("states_by_visit", "until_day"),
     ("adjusted_response", "horizon_day"), ("dose_response", "horizon_day"), ("subgroups", "horizon_day"),
     ("specifications", "horizon_day"), ("booster_effect", "horizon_day"), ("safety", "horizon_day"),
-    ("joint_replacement", "horizon_day"), ("growth", "horizon_day"),
+    ("joint_replacement", "horizon_day"), ("growth", "horizon_day"), ("adjusted_replacement", "horizon_day"),
+    ("adjusted_loss", "after_day"), ("adjusted_loss", "landmark_day"), ("adjusted_time_in_response", "horizon_day"),
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from analysis.multistate_rows import Fitted, panel_moves
 from analysis.numerics.laws import hotelling_above
 from analysis.numerics.panel_markov_likelihood import Likelihood, arrange
 from analysis.numerics.panel_markov_strata import StrataFit, fit_strata, influences, one_step, standardised_law
+from analysis.proportional_loss import wald
 from analysis.result import check, row
 from registry.errors import NotEstimable
 
@@ -122,20 +123,15 @@ def adjust(fitted: Fitted, moves: pl.DataFrame, known: pl.DataFrame, design: Des
     k, shown = design.x.shape[1], _shown(fitted, codes)
     if shown[wanted] < MOVES_A_COEFFICIENT * k:
         raise NotEstimable(
-            f"{round(shown[wanted])} moves {wanted} are too few for {k} coefficients: {MOVES_A_COEFFICIENT} each are "
-            "needed. Fewer covariates may help."
+            f"{round(shown[wanted])} moves {wanted} are too few for {k} coefficient{'s' * (k > 1)}: "
+            f"{MOVES_A_COEFFICIENT} each are needed. Fewer covariates may help."
         )
     ways = [way for way in WAYS if shown[way] >= MOVES_A_COEFFICIENT * k]
     placed = known.select("course_id", place=pl.int_range(pl.len()))
     mine = moves.filter(pl.col("stratum").is_in(codes)).join(placed, on="course_id")
     with threadpool_limits(1):
-        one = _problem(fitted, codes, mine, design.x, ways, shared=True)
-        fit = _fit(one)
-        effects = fit.theta[_bases(one) :]
-        lost = [j for j in fit.undetermined if j >= _bases(one)]
-        if lost:
-            name = _named(lost[0] - _bases(one), ways, design)
-            raise NotEstimable(f"What was seen does not tell the effect of {name}. Fewer covariates may help.")
+        one, fit, loose = _fit(fitted, codes, mine, design, ways, wanted)
+        ways, effects = one.ways, fit.theta[_bases(one) :]
         influence = influences(fit, one.problems, one.index, one.content)
         alike = _alike(fitted, codes, mine, design, ways, wanted, fit)
     variance = influence.T @ influence
@@ -156,18 +152,15 @@ def adjust(fitted: Fitted, moves: pl.DataFrame, known: pl.DataFrame, design: Des
         if way in _RATIO
     ]
     few = [way for way in WAYS if 0 < shown[way] < MOVES_A_COEFFICIENT * k]
-    notes = (f"Too few for effects of covariates, taken as the same for all in a stratum: {'; '.join(few)}.",) * bool(
-        few
+    reasons = (
+        ("Too few moves for effects of covariates", few),
+        ("What was seen does not tell effects of covariates", loose),
     )
+    notes = tuple(f"{why}, taken as the same for all in a stratum: {'; '.join(of)}." for why, of in reasons if of)
     checks = [check("moves a coefficient", min(shown[w] for w in ways) / k, f">= {MOVES_A_COEFFICIENT}", True,
                     f"of the ways with effects of covariates: {'; '.join(ways)}")]  # fmt: skip
     return Adjusted(replace(fitted, fits=fits, variance=variance, index=index, laws=laws, _means={}),
                     [*rows, alike], checks, (*notes, *design.notes))  # fmt: skip
-
-
-def _named(effect: int, ways: list[str], design: Design) -> str:
-    way, name = divmod(effect, design.x.shape[1])
-    return f"{design.names[name]} on {ways[way]}"
 
 
 def _shown(fitted: Fitted, codes: Sequence[str]) -> dict[str, float]:
@@ -223,11 +216,27 @@ def _problem(
     return _Problem(codes, problems, index, content, ways, np.concatenate([*start, effects]))
 
 
-def _fit(problem: _Problem) -> StrataFit:
-    try:
-        return fit_strata(problem.problems, problem.index, problem.start)
-    except ValueError as error:
-        raise NotEstimable(f"The adjusted model cannot be fitted: {error}. Fewer covariates may help.") from None
+def _fit(
+    fitted: Fitted, codes: list[str], moves: pl.DataFrame, design: Design, ways: list[str], wanted: str
+) -> tuple[_Problem, StrataFit, list[str]]:
+    """Fit, without effects on ways of which the data do not tell them; return these ways too."""
+    loose: list[str] = []
+    while True:
+        problem = _problem(fitted, codes, moves, design.x, [w for w in ways if w not in loose], shared=True)
+        try:
+            fit = fit_strata(problem.problems, problem.index, problem.start)
+        except ValueError as error:
+            raise NotEstimable(f"The adjusted model cannot be fitted: {error}. Fewer covariates may help.") from None
+        of = fit.undetermined - _bases(problem)
+        unknown = [(problem.ways[j // design.x.shape[1]], design.names[j % design.x.shape[1]]) for j in of if j >= 0]
+        told = [name for way, name in unknown if way == wanted]
+        if told:
+            raise NotEstimable(
+                f"What was seen does not tell the effect of {told[0]} on {wanted}. Fewer covariates may help."
+            )
+        if not unknown:
+            return problem, fit, loose
+        loose += dict.fromkeys(way for way, _ in unknown)
 
 
 def _with_effects(f: StratumFit, fit: StrataFit, problem: Likelihood, of: Ints) -> StratumFit:
@@ -258,10 +267,13 @@ def _alike(
     apart = np.concatenate([step[o] - step[of[0]] for o in of[1:]])
     moved = np.hstack([influence[:, o] - influence[:, of[0]] for o in of[1:]])
     moved = moved - moved.mean(axis=0)
-    statistic = float(apart @ np.linalg.solve(moved.T @ moved, apart))
+    spread = moved.T @ moved
+    statistic, df = wald(apart, spread, float(np.square(influence[:, np.concatenate(of)]).sum(axis=0).mean()))
+    if not df:
+        return row("all", "test", note=f"{what}: patients have the same course in all strata, nothing varies")
     fewest = round(min(_shown(fitted, [c])[wanted] for c in having))
-    note = f"{what}: score test, chi-squared {statistic:.2f} on {len(apart)} df, by Hotelling's law of {fewest}"
-    tail, n = hotelling_above(statistic, len(apart), fewest - 1), sum(map(fitted.courses, having))
+    note = f"{what}: score test, chi-squared {statistic:.2f} on {df} df, by Hotelling's law of {fewest}"
+    tail, n = hotelling_above(statistic, df, fewest - 1), sum(map(fitted.courses, having))
     if np.isnan(tail):
         return row("all", "test", denominator=n, note=f"{note}: too few for so many at once")
     return row("all", "test", estimate=tail, denominator=n, note=note)

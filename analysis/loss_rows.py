@@ -95,7 +95,9 @@ def _intensities(fitted: Fitted) -> list[dict[str, Any]]:
         return [row("all", "test", note=f"loss intensities cannot be compared: {error}")]
     z = normal_quantile(0.5 + fitted.confidence / 2)
     rows = []
-    for code, log, spread in zip(codes[1:], found.log_ratio, np.sqrt(np.diag(found.covariance)), strict=True):
+    for code, log, spread in zip(
+        codes[1:], found.log_ratio, np.sqrt(np.maximum(np.diag(found.covariance), 0.0)), strict=True
+    ):
         n = fitted.courses(code) + fitted.courses(codes[0])
         if np.isnan(log):
             note = f"{code} and {codes[0]} show losses in different days: no ratio is told"

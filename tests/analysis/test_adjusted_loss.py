@@ -108,7 +108,7 @@ def test_without_an_effect_the_numbers_are_those_without_covariates(tmp_path):
 def test_too_few_losses_are_refused_with_their_number(tmp_path):
     made = [Knee(_course(True, 456 if i < 3 else None, 30 + i), "early", baseline=30 + i) for i in range(20)]
     with hand_made(tmp_path, made) as registry:
-        with pytest.raises(NotEstimable, match="3 moves in_response → response_lost are too few for 1 coefficients"):
+        with pytest.raises(NotEstimable, match="3 moves in_response → response_lost are too few for 1 coefficient:"):
             adjusted_loss(registry.courses(), covariates="baseline", **HOW)
         assert adjusted_time_in_response(registry.courses(), covariates="baseline", **HOW).frame.height
 
@@ -122,3 +122,27 @@ def test_who_lacks_a_covariate_leaves_with_that_reason(knees):
 def test_covariates_that_cannot_be_are_refused(knees, covariates):
     with pytest.raises(UsageError, match="covariates = "):
         adjusted_loss(knees, covariates=covariates)
+
+
+def test_where_all_respond_at_once_the_loss_has_its_effects_and_the_response_none(tmp_path):
+    made = [Knee(_course(True, 456 if i % 3 else None, 30 + i % 7), "early", baseline=30 + i % 7) for i in range(60)]
+    with hand_made(tmp_path, made) as registry:
+        found = adjusted_loss(registry.courses(), covariates="baseline", **HOW)
+        with pytest.raises(NotEstimable, match=r"does not tell the effect of baseline.* on no_response_yet"):
+            adjusted_time_in_response(registry.courses(), covariates="baseline", **HOW)
+    assert value(found, "loss_intensity_ratio", "baseline, per 10 points worse")["estimate"] is not None
+    assert any("does not tell effects" in note and "no_response_yet → in_response" in note for note in found.notes)
+
+
+def test_stages_with_the_same_patients_have_no_test_and_no_limits_of_a_ratio(tmp_path):
+    made = [
+        Knee(_course(i % 3 != 0, 456 if i % 4 == 0 else None, 30 + i % 20), stage, f"Q{i}", side, 30 + i % 20)
+        for i in range(60) for side, stage in (("left", "early"), ("right", "moderate"))
+    ]  # fmt: skip
+    with hand_made(tmp_path, made) as registry:
+        for ask in (adjusted_loss, adjusted_time_in_response):
+            found = ask(registry.courses(), covariates="baseline", **HOW)
+            tests = found.frame.filter(pl.col("quantity") == "test")
+            assert tests["estimate"].null_count() == 2
+            difference = found.frame.filter(pl.col("quantity") == "difference")["estimate"].drop_nulls()
+            assert difference.abs().max() < 1e-9

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.cohort import Stratum, allowed, label_of, several
+from analysis.follow_up import followed_through
 from analysis.numerics.exact import Clustered, clustered_share
 from analysis.numerics.interval import IntervalData
 from analysis.numerics.interval_likelihood import IntervalFit
@@ -24,6 +25,7 @@ from analysis.numerics.interval_regression import (
     wald_test,
 )
 from analysis.numerics.laws import normal_above, normal_quantile
+from analysis.numerics.share_limits import unfollowed
 from analysis.result import row
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
@@ -40,6 +42,8 @@ DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
 # none. More responses must not be asked for: small strata would have a number only where more responded than the truth.
 FEWEST_COURSES, FEWEST_RESPONSES = 20, 3
 TOO_FEW = f"fewer than {FEWEST_COURSES} courses, or {FEWEST_RESPONSES} responses"
+# As far beyond the last day on which anybody was watched a day is told as that one: nine tenths of the time is seen.
+REACH = 0.9
 # So much of a response is added in the middle of each piece of each stratum: less than one in all.
 TRACE = 0.05
 # Where the hazard may change, as quantiles of the responses: as many pieces as the data bear, from the first that fits.
@@ -113,26 +117,64 @@ def enough(rows: pl.DataFrame, strata: list[Stratum]) -> tuple[list[Stratum], di
     return used, small
 
 
+def told_days(rows: pl.DataFrame, strata: list[Stratum], days: Floats, *, near: bool = True) -> dict[str, Floats]:
+    """Return by stratum, for each of `days`, the day whose number is told of it; nan where there is none.
+
+    Beyond the last day on which anybody of a stratum was watched its hazard is made of nothing. Where that is `near`,
+    the number of the last day stands: or a stratum would have none for all having responded three days before.
+    """
+    told = {}
+    for s in strata:
+        until = watched_to(rows, s.code)
+        told[s.code] = np.where(days <= until, days, np.where(near & (until >= REACH * days), until, np.nan))
+    return told
+
+
+def shown_at(risk: Any, setting: int, days: Floats, day: float, at: float, until: float) -> dict[str, Any]:
+    """Return estimate, limits and note of `day` from a RiskEstimate (A, T) on `days`; `at` as of :func:`told_days`."""
+    if np.isnan(at):
+        return {"note": f"nobody was watched beyond day {until:.0f}"}
+    t = int(np.searchsorted(days, at))
+    shown: dict[str, Any] = {
+        "estimate": float(risk.estimate[setting, t]),
+        "low": float(risk.lower[setting, t]),
+        "high": float(risk.upper[setting, t]),
+    }
+    return shown | ({"note": f"as of day {at:.0f}, the last on which anybody was watched"} if at < day else {})
+
+
 def observed_rows(
     rows: pl.DataFrame, small: dict[str, str], days: list[float], confidence: float
 ) -> list[dict[str, Any]]:
     """Return of each stratum that is not modelled what was seen of it: nobody is left out for how few responded.
 
-    `small` says why of each (:func:`enough`). The share seen to respond by a day is of all its judged courses, who was
-    watched less long among them, with exact limits (Clopper & Pearson; clustered by patient).
+    `small` says why of each (:func:`enough`). The share seen to respond by a day is of all its judged courses, with
+    exact limits (Clopper & Pearson; clustered by patient) of which the upper allows for those no longer watched; null
+    where nobody was.
     """
     out = []
     for code, why in small.items():
         mine = rows.filter(pl.col("stratum") == code)
-        for day in days:
+        told_by = _followed(mine, np.array(days))
+        until = watched_to(rows, code) if mine.height else 0.0
+        for i, day in enumerate(days):
             by_day = (pl.col("kind") == "response") & (pl.col("right_day") <= day)
             people = mine.group_by("patient_id").agg(n=by_day.sum(), of=pl.len()).sort("patient_id")
             counted = {"time_day": day, "n": int(people["n"].sum()), "denominator": mine.height}
             out.append(row(code, "response", **counted, note=why))
             told: dict[str, Any] = {"note": "nobody in this stratum"}
-            if mine.height:
-                limits = clustered_share(Clustered.of(people["n"].to_numpy(), people["of"].to_numpy()), confidence)
-                told = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
+            if mine.height and until < REACH * day:
+                told = {"note": f"nobody was watched beyond day {until:.0f}"}
+            elif mine.height:
+                share, low, high = clustered_share(
+                    Clustered.of(people["n"].to_numpy(), people["of"].to_numpy()), confidence
+                )
+                # Of nobody who responded as much is possible as those followed to the day tell.
+                most = 1 - ((1 - confidence) / 2) ** (1 / told_by[i])
+                if share > 0:
+                    most = float(unfollowed(np.array([share]), np.array([high]), told_by[i : i + 1], mine.height,
+                                            confidence)[0])  # fmt: skip
+                told = {"estimate": float(share), "low": float(low), "high": float(max(high, most))}
                 told["note"] = f"not modelled, {why}: as seen, of all judged, with exact limits"
             out.append(row(code, "observed_share", **counted, **told))
     return out
@@ -248,6 +290,13 @@ def row_of_alike(stratum: str, what: str, fit: IntervalFit, names: list[str], ro
 def _middles(cuts: tuple[float, ...], watched: float) -> list[float]:
     """Return the middle of each piece as far as a stratum was watched."""
     return [(low + max(min(high, watched), low + 1)) / 2 for low, high in pairwise([0.0, *cuts, np.inf])]
+
+
+def _followed(rows: pl.DataFrame, days: Floats) -> Floats:
+    """Return how many of these courses were followed to each day, or responded before."""
+    responded = (rows["kind"] == "response").to_numpy()
+    last = np.where(responded, rows["right_day"].fill_null(0).to_numpy(), rows["left_day"].to_numpy()).astype(float)
+    return followed_through(last, ~responded, np.ones(rows.height), days)
 
 
 def watched_to(rows: pl.DataFrame, stratum: str) -> float:

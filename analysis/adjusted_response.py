@@ -24,6 +24,8 @@ from analysis.adjusted_model import (
     observed_rows,
     ratio_row,
     row_of_alike,
+    shown_at,
+    told_days,
     watched_to,
 )
 from analysis.cohort import (
@@ -179,30 +181,30 @@ def risk_rows(
     contrasts: bool = True,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the standardised risks of the strata by day, and their differences from the first."""
-    within = days[days <= fit.horizon]
+    at = told_days(rows, used, days, near=contrasts)
+    held = np.concatenate(list(at.values()))
+    wanted = np.unique(held[~np.isnan(held)])
     settings, labels = [design.x] * len(used), [s.code for s in used]
-    risk = standardised_risk(fit, settings, within, strata=labels, level=confidence)
+    risk = standardised_risk(fit, settings, wanted, strata=labels, level=confidence)
     out = []
     counts = {s.code: rows.filter(pl.col("stratum") == s.code) for s in used}
-    until = {s.code: watched_to(rows, s.code) for s in used}
     for i, s in enumerate(used):
-        mine = counts[s.code]
-        for d, day in enumerate(days):
+        mine, until = counts[s.code], watched_to(rows, s.code)
+        for d, day in enumerate(days.tolist()):
             n = mine.filter(pl.col("kind") == "response", pl.col("right_day") <= day).height
-            shown: dict[str, Any] = {"note": f"nobody was watched beyond day {until[s.code]:.0f}"}
-            if day <= until[s.code]:
-                limits = (risk.estimate[i, d], risk.lower[i, d], risk.upper[i, d])
-                shown = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
-            out.append(row(s.code, "response", time_day=float(day), n=n, denominator=mine.height, **shown))
+            known = shown_at(risk, i, wanted, day, at[s.code][d], until)
+            out.append(row(s.code, "response", time_day=day, n=n, denominator=mine.height, **known))
     for i, s in enumerate(used[1:] if contrasts else [], 1):
         found = contrast(fit, risk, i, 0, level=confidence)
         both = counts[s.code].height + counts[used[0].code].height
-        for d, day in enumerate(within):
-            known = day <= min(until[s.code], until[used[0].code])
-            limits = (found.estimate[d], found.lower[d], found.upper[d])
-            shown = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True)) if known else {
-                "note": "not known in both"}  # fmt: skip
-            out.append(row(f"{s.code} - {used[0].code}", "difference", time_day=float(day), denominator=both, **shown))
+        for d, day in enumerate(days.tolist()):
+            common = min(at[s.code][d], at[used[0].code][d])
+            shown: dict[str, Any] = {"note": "not known in both"}
+            if not np.isnan(at[s.code][d] + at[used[0].code][d]):
+                t = int(np.searchsorted(wanted, common))
+                shown = {"estimate": float(found.estimate[t]), "low": float(found.lower[t]),
+                         "high": float(found.upper[t])}  # fmt: skip
+            out.append(row(f"{s.code} - {used[0].code}", "difference", time_day=day, denominator=both, **shown))
     return out
 
 

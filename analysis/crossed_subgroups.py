@@ -21,6 +21,7 @@ from analysis.adjusted_model import (
     lacking,
     not_modelled_notes,
     observed_rows,
+    told_days,
     trace_of,
 )
 from analysis.cohort import (
@@ -148,17 +149,20 @@ def drawn_across(
     cells = _Cells(rows, by, used)
     design = design_of(rows, covariates)
     fit, cuts = fit_model(rows, design)
-    if day > fit.horizon:
+    at = {code: float(t[0]) for code, t in told_days(rows, used, np.array([float(day)])).items()}
+    if all(np.isnan(t) for t in at.values()):
         raise NotEstimable(f"Nobody was watched to day {day}: the last day known is {fit.horizon:.0f}.")
     try:
         found, pooled = _drawn(fit.model, fit.parameters, cells, rows, design.x, cuts)
     except ValueError as error:
         raise NotEstimable(str(error)) from None
     frame = [
-        *_cell_rows(fit.model, cells, rows, design.x, found, pooled, day, confidence),
+        *_cell_rows(fit.model, cells, rows, design.x, found, pooled, day, confidence, at),
         *_level_rows(cells, rows, pooled, confidence),
     ]
-    return frame, _checks(cells, found, pooled), cells, cuts, design.notes
+    early = [s.label for s in used if np.isnan(at[s.code])]
+    notes = (f"Nobody was watched to day {day} in {', '.join(early)}: not told, and not in what is standardised.",)
+    return frame, _checks(cells, found, pooled), cells, cuts, (*design.notes, *notes * bool(early))
 
 
 class _Cells:
@@ -229,9 +233,13 @@ def _precision(cells: _Cells, spread: Floats) -> Floats:
 
 def _cell_rows(
     model: Model, cells: _Cells, rows: pl.DataFrame, x: Floats, found: CellInformation, pooled: Crossed, day: int,
-    confidence: float,
+    confidence: float, at: dict[str, float],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return by combination the share that responds, by itself where enough did, and drawn to what is shared."""
+    """Return by combination the share that responds, by itself where enough did, and drawn to what is shared.
+
+    `at` is the day told of each stratum, nan where nobody was watched so long (:func:`told_days`).
+    """
+    told_at = np.array([at[code] for code in sorted(at)])
     k, q = len(cells.strata), len(found.theta)
     y, slope = np.empty(k), np.empty((k, q + 1))
     information, says = found.information, np.diag(found.information)
@@ -242,10 +250,17 @@ def _cell_rows(
     own = np.full(k, np.nan)
     for c in range(k):
         code = cells.stratum if cells.fixed is None else np.full(len(x), cells.fixed[c])
-        y[c], slope[c] = _risk(model, found.theta, found.effects[c], x, code, day)
+        when = told_at[code]
+        known = ~np.isnan(when)
+        if not known.any():
+            # Its stage was not watched so long: there is nothing to tell, by itself or pooled.
+            y[c], slope[c] = 0.0, 0.0
+            continue
+        asked = (x[known], code[known], when[known])
+        y[c], slope[c] = _risk(model, found.theta, found.effects[c], *asked)
         if of[c] >= FEWEST_COURSES and responded[c] >= FEWEST_RESPONSES:
             alone = expected[c] + (found.said[c] - information[c] @ expected) / says[c]
-            own[c] = _risk(model, found.theta, alone, x, code, day)[0]
+            own[c] = _risk(model, found.theta, alone, *asked)[0]
     # The model's parameters go with the effects, and are themselves uncertain given them.
     along = slope[:, :q] @ found.moves + np.diag(slope[:, q])
     still = np.einsum("kq,qr,kr->k", slope[:, :q], found.covariance, slope[:, :q])
@@ -255,6 +270,11 @@ def _cell_rows(
     for c, s in enumerate(cells.strata):
         counts: dict[str, Any] = {"time_day": float(day), "n": int(n[c]), "denominator": int(of[c])}
         shown: dict[str, Any] = {"note": f"{TOO_FEW}: no number by itself"}
+        if cells.fixed is not None and np.isnan(told_at[cells.fixed[c]]):
+            none = {"note": f"nobody was watched to day {day} in this stage"}
+            told.append(row(s.code, "pooled_response", **counts, **none))
+            by_itself.append(row(s.code, "response", **counts, **none))
+            continue
         if np.isfinite(own[c]):
             reach = z * abs(slope[c, q]) / np.sqrt(says[c])
             shown = _shares(own[c], own[c] - reach, own[c] + reach)
@@ -268,10 +288,10 @@ def _shares(*y: float) -> dict[str, Any]:
     return dict(zip(("estimate", "low", "high"), (float(-np.expm1(-np.exp(v))) for v in y), strict=True))
 
 
-def _risk(model: Model, theta: Floats, effect: float, x: Floats, code: Ints, day: int) -> tuple[float, Floats]:
-    """Return the risk by a day were all courses in a cell, on the scale log(-log(1 - share)), and its derivatives."""
+def _risk(model: Model, theta: Floats, effect: float, x: Floats, code: Ints, day: Floats) -> tuple[float, Floats]:
+    """Return the risk by each one's day were all in a cell, on the scale log(-log(1 - share)), and its derivatives."""
     design = np.column_stack([x, np.ones(len(x))])
-    u, rows, _ = model.predictor(np.full(len(x), float(day)), design, code)[0](np.append(theta, effect))
+    u, rows, _ = model.predictor(day, design, code)[0](np.append(theta, effect))
     hazard = np.exp(u)
     free = float(np.mean(np.exp(-hazard)))
     gradient = (hazard * np.exp(-hazard)) @ rows / len(x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
 
@@ -15,15 +14,16 @@ from analysis.adjusted_model import (
     TOO_FEW,
     Covariate,
     Design,
+    covariates_for,
     design_of,
     enough,
-    fit_model,
     fit_pieces,
     lacking,
     not_modelled_notes,
     observed_rows,
     row_of_alike,
-    with_enough,
+    told_days,
+    watched_to,
 )
 from analysis.cohort import (
     By,
@@ -39,10 +39,10 @@ from analysis.cohort import (
     several,
 )
 from analysis.dose_given import doses_given
+from analysis.dose_rows import Curve, band_rows, curve_rows, fitted_curve, no_design
 from analysis.exposure import exposure_note
 from analysis.numerics.interval_likelihood import IntervalFit
-from analysis.numerics.interval_regression import contrast, standardised_risk, wald_test
-from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
+from analysis.numerics.interval_regression import standardised_risk, wald_test
 from analysis.numerics.weighting import e_value
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
@@ -52,32 +52,8 @@ Floats = NDArray[np.float64]
 Dose = Literal["first_session", "series"]
 
 _COLUMN = {"first_session": "dose_million", "series": "series_dose_million"}
-_DEFAULT: tuple[Covariate, ...] = ("age", "sex", "baseline")
-# A fourth knot where there are so many responses, or the curve could not be told from chance.
-_RESPONSES_FOR_FOUR_KNOTS = 200
-# Courses "near" a dose have between two thirds of it and half as much again; with fewer nothing is said of it.
-_NEAR, _FEWEST_NEAR = 1.5, 10
 # If covariates tell so much of the dose, like courses with another dose hardly exist.
 _MOST_TOLD = 0.5
-BANDS = ("<50 million", "50-100 million", ">100 million")
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A fitted dose curve: the design with the dose's columns last, their knots on log10 dose, means and names."""
-
-    fit: IntervalFit
-    x: Floats
-    knots: Floats
-    centre: Floats
-    names: tuple[str, ...]
-    cuts: tuple[float, ...]
-
-    def at(self, dose: float) -> Floats:
-        """Return the design with everybody given `dose` (million)."""
-        x = self.x.copy()
-        x[:, -len(self.centre) :] = restricted_cubic(np.log10([dose]), self.knots) - self.centre
-        return x
 
 
 def dose_response(
@@ -85,7 +61,7 @@ def dose_response(
     *,
     dose: Dose = "first_session",
     at_million: tuple[float, ...] | float | None = None,
-    covariates: Covariate | tuple[Covariate, ...] = _DEFAULT,
+    covariates: Covariate | tuple[Covariate, ...] | None = None,
     definition: str | None = None,
     by: By = "stage",
     horizon_day: Days = (365,),
@@ -133,12 +109,11 @@ def dose_response(
     'dose_response'
     """
     choose(dose, allowed(Dose), "dose =")
-    covariates = several(covariates)
+    # None at all is a curve as the doses were given.
+    covariates = () if covariates is not None and several(covariates) == () else covariates_for(covariates, by)
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
-    for name in covariates:
-        choose(name, allowed(Covariate), "covariates =")
-    if by in covariates or by == "dose_band" or "dose_band" in covariates:
-        raise UsageError("The dose is the question, and what separates the strata is no covariate beside them.")
+    if by == "dose_band" or "dose_band" in covariates:
+        raise UsageError("The dose is the question: it separates no strata, and is no covariate.")
     at_million = (at_million,) if isinstance(at_million, int | float) else at_million
     if at_million is not None and not (
         isinstance(at_million, tuple | list) and at_million and all(isinstance(d, Real) and d > 0 for d in at_million)
@@ -151,6 +126,7 @@ def dose_response(
     (rows,) = reduce(kept, "reduction.response_covariate")
     rows = rows.with_columns(pl.col(_COLUMN[dose]).alias("dose"))
     kept = kept.exclude(lacking(kept, rows, ("dose", *covariates)))
+    kept = kept.exclude(rows.filter(pl.col("dose") <= 0).select("course_id", reason=pl.lit("dose is 0")))
     rows = rows.filter(pl.col("dose") > 0).drop_nulls(["dose", *covariates]).sort("course_id")
     if rows.height == 0 or rows["dose"].n_unique() < 2:
         raise NotEstimable("No dose is recorded, or all are the same: see doses in sessions (dose_viable_million).")
@@ -162,10 +138,12 @@ def dose_response(
     doses = _doses(rows, at_million)
     design = design_of(rows, covariates) if covariates else no_design(rows)
     curve = fitted_curve(rows, design)
-    late = days[days > curve.fit.horizon]
-    days = days[days <= curve.fit.horizon]
+    told = np.vstack(list(told_days(rows, used, days).values()))
+    known = ~np.isnan(told).all(axis=0)
+    late, days = days[~known], days[known]
     if not len(days):
-        raise NotEstimable(f"Nobody was watched to day {late[0]:.0f}; the last is {curve.fit.horizon:.0f}.")
+        last = max(watched_to(rows, s.code) for s in used)
+        raise NotEstimable(f"Nobody was watched to day {late[0]:.0f}; the last is {last:.0f}.")
     plain = fitted_curve(rows, no_design(rows))
     frame = [
         *curve_rows(curve, rows, used, doses, days, confidence),
@@ -224,109 +202,6 @@ def _doses(rows: pl.DataFrame, asked: tuple[float, ...] | None) -> list[float]:
     return list(dict.fromkeys(float(f"{d:.2g}") for d in found))
 
 
-def no_design(rows: pl.DataFrame) -> Design:
-    """Return the design without covariates."""
-    return Design(np.zeros((rows.height, 0)), (), ())
-
-
-def fitted_curve(rows: pl.DataFrame, design: Design) -> Curve:
-    """Fit the curve to rows of ``reduction.response_covariate`` with `dose` (million) and the design of covariates."""
-    log = np.log10(rows["dose"].to_numpy())
-    responses = rows.filter(pl.col("kind") == "response").height
-    shares = KNOT_SHARES[4 if responses >= _RESPONSES_FOR_FOUR_KNOTS else 3]
-    knots = np.unique(np.quantile(log, shares))
-    if len(knots) < 3:
-        # Few distinct doses: a straight line between the smallest and the largest.
-        knots = np.array([log.min(), log.max()])
-    basis = restricted_cubic(log, knots)
-    centre = basis.mean(axis=0)
-    names = ("log10 dose", *(f"log10 dose, bend {j}" for j in range(1, basis.shape[1])))
-    x = np.column_stack([design.x, basis - centre])
-    fit, cuts = fit_model(rows, Design(x, (*design.names, *names), ()))
-    return Curve(fit, x, knots, centre, names, cuts)
-
-
-def curve_rows(
-    curve: Curve, rows: pl.DataFrame, used: list[Stratum], doses: list[float], days: Floats, confidence: float, *,
-    contrasts: bool = True, unadjusted: bool = False,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Return the standardised risks at doses and days by stratum, and their differences from the first dose."""
-    word = "unadjusted" if unadjusted else "response"
-    out = []
-    for s in used:
-        here = (rows["stratum"] == s.code).to_numpy()
-        mine = rows.filter(here)
-        risk = standardised_risk(
-            curve.fit, [curve.at(d)[here] for d in doses], days, strata=[s.code] * len(doses), level=confidence
-        )
-        near = [_near(mine, d) for d in doses]
-        for i, d in enumerate(doses):
-            for t, day in enumerate(days.tolist()):
-                shown: dict[str, Any] = {"note": f"fewer than {_FEWEST_NEAR} courses had a dose near this one"}
-                if near[i].height >= _FEWEST_NEAR:
-                    limits = (risk.estimate[i, t], risk.lower[i, t], risk.upper[i, t])
-                    shown = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
-                n = near[i].filter(pl.col("kind") == "response", pl.col("right_day") <= day).height
-                out.append(
-                    row(s.code, f"{word} at {d:g} million", time_day=day, n=n, denominator=near[i].height, **shown)
-                )
-        for i in range(1, len(doses)) if contrasts and not unadjusted else ():
-            if min(near[i].height, near[0].height) < _FEWEST_NEAR:
-                continue
-            found = contrast(curve.fit, risk, i, 0, level=confidence)
-            for t, day in enumerate(days.tolist()):
-                out.append(
-                    row(s.code, f"difference {doses[i]:g} - {doses[0]:g} million", time_day=day,
-                        estimate=float(found.estimate[t]), low=float(found.lower[t]), high=float(found.upper[t]),
-                        denominator=near[i].height + near[0].height)
-                )  # fmt: skip
-    return out
-
-
-def _near(rows: pl.DataFrame, dose: float) -> pl.DataFrame:
-    return rows.filter(pl.col("dose").is_between(dose / _NEAR, dose * _NEAR))
-
-
-def band_rows(
-    rows: pl.DataFrame, design: Design, used: list[Stratum], days: Floats, confidence: float
-) -> list[dict[str, Any]]:
-    """Return the risks of the published bands, each against the first that has enough responses."""
-    band = (
-        pl.when(pl.col("dose") < 50).then(pl.lit(BANDS[0])).when(pl.col("dose") <= 100).then(pl.lit(BANDS[1]))
-        .otherwise(pl.lit(BANDS[2]))
-    )  # fmt: skip
-    placed = rows.select(band=band)["band"]
-    found = with_enough(rows.with_columns(band=placed), "band")
-    enough_in = [b for b in BANDS if b in found]
-    few = [b for b in BANDS if b not in enough_in]
-    out = [row("dose", f"response {b}", note=f"{TOO_FEW} in the band") for b in few]
-    if len(enough_in) < 2:
-        return out
-    kept = placed.is_in(enough_in).to_numpy()
-    some, levels = rows.filter(kept), placed.filter(placed.is_in(enough_in))
-    marks = np.column_stack([(levels == b).to_numpy().astype(float) for b in enough_in[1:]])
-    x = np.column_stack([design.x[kept], marks])
-    fit, _ = fit_model(some, Design(x, (*design.names, *(f"dose {b}" for b in enough_in[1:])), ()))
-    for s in used:
-        here = (some["stratum"] == s.code).to_numpy()
-        settings = []
-        for j in range(len(enough_in)):
-            given = x[here].copy()
-            given[:, -marks.shape[1] :] = np.eye(len(enough_in))[j][1:]
-            settings.append(given)
-        risk = standardised_risk(fit, settings, days, strata=[s.code] * len(enough_in), level=confidence)
-        for j, b in enumerate(enough_in):
-            mine = some.filter(here & (levels == b).to_numpy())
-            for t, day in enumerate(days.tolist()):
-                n = mine.filter(pl.col("kind") == "response", pl.col("right_day") <= day).height
-                limits = (risk.estimate[j, t], risk.lower[j, t], risk.upper[j, t])
-                shown: dict[str, Any] = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
-                if mine.height < _FEWEST_NEAR:
-                    shown = {"note": f"fewer than {_FEWEST_NEAR} courses in the band"}
-                out.append(row(s.code, f"response {b}", time_day=day, n=n, denominator=mine.height, **shown))
-    return out
-
-
 def _tests(curve: Curve, rows: pl.DataFrame, design: Design, used: list[Stratum]) -> list[dict[str, Any]]:
     def told(what: str, fit: IntervalFit, names: list[str]) -> dict[str, Any]:
         found = wald_test(fit, names)
@@ -361,9 +236,13 @@ def _checks(
     told = 1 - float(left.var() / log.var())
     responses = rows.filter(pl.col("kind") == "response").height
     per = responses / max(len(curve.fit.parameters), 1)
-    ends = sorted((doses[0], doses[-1]))
+    ends, at = sorted((doses[0], doses[-1])), told_days(rows, used, np.array([day]))
+    # Of the strata that were watched, all on the day that each of them was.
+    watched = [s.code for s in used if not np.isnan(at[s.code][0])]
+    here = rows["stratum"].is_in(watched).to_numpy()
     risk = standardised_risk(
-        curve.fit, [curve.at(d) for d in ends], [day], strata=[rows["stratum"].to_numpy()] * 2
+        curve.fit, [curve.at(d)[here] for d in ends], [min(float(at[code][0]) for code in watched)],
+        strata=[rows["stratum"].to_numpy()[here]] * 2,
     ).estimate[:, 0]  # fmt: skip
     ratio = float(risk[1] / risk[0]) if risk[0] > 0 else 1.0
     return diagnostics_of(

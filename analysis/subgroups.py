@@ -22,6 +22,8 @@ from registry.errors import NotEstimable, UsageError
 Floats = NDArray[np.float64]
 
 _FEWEST_GROUPS = 3
+# A share so near 0 or 1 has no place on the scale log(-log(1 - share)).
+_NONE = 1e-12
 _NO_VERDICT = "Outside the funnel is a reason to look at the data and the case mix, and no verdict."
 _DEFAULT: tuple[Covariate, ...] = ("stage", "age", "sex", "baseline")
 
@@ -121,10 +123,21 @@ def subgroups(
             "further out than the truth.",
             *((_NO_VERDICT,) if compared else ()),
             *made.notes,
+            *_without_number(rows.filter(~pl.col("stratum").is_in(settings["not_modelled"])), settings["strata"]),
             *_drawn_by_others(seen, by),
         ),
         draw=subgroup_figures.funnel_plot if compared else subgroup_figures.forest,
     )
+
+
+def _without_number(rows: pl.DataFrame, strata: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the note on groups that are modelled and not compared, each with its reason; none where all are."""
+    label = {s["code"]: s["label"] for s in strata}
+    left = rows.filter(
+        pl.col("denominator") > 0, ~pl.col("estimate").is_between(_NONE, 1 - _NONE).fill_null(value=False)
+    )
+    told = [f"{label[code]} ({note or 'all responded'})" for code, note in left.select("stratum", "note").iter_rows()]
+    return (f"In no pooled number: {'; '.join(told)}.",) if told else ()
 
 
 def _apart(covariates: tuple[str, ...], groups: tuple[str, ...]) -> None:
@@ -171,7 +184,7 @@ def drawn_together(
         When fewer than three groups (of a stage, where `by` names one) have a number.
     """
     parts = by.split("_by_")
-    known = rows.filter(pl.col("estimate").is_not_null(), pl.col("estimate").is_between(1e-9, 1 - 1e-9))
+    known = rows.filter(pl.col("estimate").is_between(_NONE, 1 - _NONE))
     within = pl.col("stratum").str.split(" in ").list.last() if len(parts) > 1 else pl.lit("")
     sets = [g for _, g in known.group_by(within.alias("within"), maintain_order=True) if g.height >= _FEWEST_GROUPS]
     if not sets:
@@ -184,7 +197,9 @@ def drawn_together(
     checks = []
     for mine in sets:
         shares, low, high = (mine[c].to_numpy() for c in ("estimate", "low", "high"))
-        y, error = _scale(shares), (_scale(high) - _scale(low)) / (2 * z)
+        # Limits lie alike about the share on this scale; near 1 the upper one is beyond what a number can hold.
+        y = _scale(shares)
+        error = np.where(high < 1 - _NONE, _scale(high) - _scale(low), 2 * (y - _scale(low))) / (2 * z)
         pooled = partial_pooling(y, error, confidence)
         compared = funnel(y, error) if by == "centre" else None
         where = f" in {mine['stratum'][0].split(' in ')[-1]}" if len(parts) > 1 else ""
@@ -194,7 +209,7 @@ def drawn_together(
 
 
 def _scale(share: Floats) -> Floats:
-    return np.asarray(np.log(-np.log1p(-np.clip(share, 1e-9, 1 - 1e-9))))
+    return np.asarray(np.log(-np.log1p(-np.clip(share, _NONE, 1 - _NONE))))
 
 
 def share_of(y: Any) -> Any:

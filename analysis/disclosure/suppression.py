@@ -61,6 +61,11 @@ def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Sho
         attrition = _with_those_without_decision(attrition)
         told_of = pl.col("note").str.contains(r"^\d+ decisions")
         diagnostics = diagnostics.with_columns(pl.when(~told_of).then("note").otherwise(pl.lit("")).alias("note"))
+        # What is checked in a hidden stratum is of its few.
+        own = pl.any_horizontal(
+            pl.lit(value=False), *(pl.col("check").str.ends_with(f" in {code}") for code in set(main))
+        )
+        diagnostics = diagnostics.with_columns(pl.when(~own).then("value").alias("value"))
     return dataclasses.replace(
         result,
         frame=frame,
@@ -168,7 +173,9 @@ def _shown_settings(settings: dict[str, Any], smallest: int, *, arms_go: bool = 
             shares = shown["overlap_shares"]
             shown["overlap_shares"] = {k: _wider_bins(v, arms[k], smallest) for k, v in shares.items()}
     if "risk_set" in shown:
-        shown["risk_set"] = {k: n if n >= smallest else None for k, n in shown["risk_set"].items()}
+        few = {k for k, n in shown["risk_set"].items() if n < smallest}
+        # Less the decisions of the strata shown, those of all sources are the ones of the stratum hidden.
+        shown["risk_set"] = {k: None if arms_go or k in few else n for k, n in shown["risk_set"].items()}
     return shown
 
 

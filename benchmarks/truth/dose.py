@@ -20,7 +20,7 @@ from analysis.adjusted_model import design_of, enough, fit_model
 from analysis.adjusted_response import risk_rows
 from analysis.cohort import Stratum
 from analysis.crossed_subgroups import drawn_across
-from analysis.dose import BANDS, band_rows, curve_rows, fitted_curve, no_design
+from analysis.dose_rows import BANDS, band_rows, curve_rows, fitted_curve, no_design
 from analysis.subgroups import drawn_together
 from registry.errors import NotEstimable
 from synthetic.dose_world import DOSES, GROUPS, HORIZON, SUBGROUPS, Scenario, World, people, risk, sample

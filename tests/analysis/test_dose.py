@@ -169,7 +169,8 @@ def test_a_dose_that_few_had_has_no_number_but_a_reason(knees):
     ("options", "said"),
     [
         ({"dose": "total"}, "dose = 'total' is not known"),
-        ({"covariates": ("stage",)}, "no covariate beside them"),
+        ({"covariates": ("stage",)}, "not 'stage', which separates the strata"),
+        ({"covariates": ("age", "age")}, "names one twice"),
         ({"by": "dose_band"}, "The dose is the question"),
         ({"at_million": (0.0, 10.0)}, "above 0"),
         ({"at_million": "50"}, "millions of viable cells"),
@@ -191,6 +192,24 @@ def test_one_dose_for_all_or_none_recorded_is_refused(tmp_path):
     derive(path)
     with Registry.open(path) as registry, pytest.raises(NotEstimable, match="all are the same"):
         dose_response(registry.courses())
+
+
+def test_a_dose_of_0_leaves_with_that_reason_and_the_flow_adds_up(tmp_path):
+    world(tmp_path / "files", n=400)
+    path = tmp_path / "sessions.duckdb"
+    sessions = pl.read_csv(tmp_path / "files" / "sessions.csv")
+    none = pl.int_range(pl.len()) % 5 == 0
+    sessions = sessions.with_columns(dose_viable_million=pl.when(none).then(0.0).otherwise("dose_viable_million"))
+    sessions.write_csv(tmp_path / "files" / "sessions.csv")
+    Registry.create(path, key=KEY).close()
+    load(path, [tmp_path / "files"])
+    derive(path)
+    with Registry.open(path) as registry:
+        result = dose_response(registry.courses(), covariates=("age",))
+    assert dict(result.attrition.iter_rows())["dose is 0"] == 80
+    assert result.attrition["n"][0] - result.attrition["n"][1:-1].sum() == result.attrition["n"][-1]
+    test = result.frame.filter(pl.col("quantity") == "test")["denominator"][0]
+    assert test == result.attrition["n"][-1]
 
 
 def test_a_restricted_cubic_spline_is_straight_beyond_its_outer_knots_and_smooth_between():

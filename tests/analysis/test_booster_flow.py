@@ -146,6 +146,11 @@ def test_a_stage_of_few_is_not_what_all_less_the_others_leaves(registry):
     told = sum(size(whole, s) for s in ("moderate", "bone_on_bone"))
     assert shown.attrition["n"][-1] - told >= hidden + 5
     assert not shown.diagnostics["note"].str.contains(r"^\d+ decisions").any()
+    # Nor how many decisions there were by source, nor what was checked in the stage itself.
+    assert any(whole.settings["risk_set"].values()) and not any(shown.settings["risk_set"].values())
+    own = shown.diagnostics.filter(pl.col("check").str.ends_with(" in early"))
+    assert own.height and own["value"].is_null().all()
+    assert shown.diagnostics.filter(pl.col("check").str.ends_with(" in moderate"))["value"].is_not_null().any()
     section = booster_section(shown, "b", ENGLISH)
     assert section["courses"] is None and section["balance"] is None
     assert "courses)" not in booster_figures.flow(shown).alt_text

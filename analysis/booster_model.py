@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from analysis.booster_data import Prepared
 from analysis.numerics.arm_weights import ArmWeights, decision_weights, weights
 from analysis.numerics.emulation import Chances, chances, risk_models
+from analysis.numerics.resampling import bags
 from analysis.numerics.seen_hazard import Hazard, fit_hazard, standardise_hazard, watched_weights
 from analysis.numerics.structural import (
     Curves,
@@ -25,10 +26,6 @@ from analysis.numerics.weighting import Linear, Logistic, logistic, sandwich
 from registry.progress import steps
 
 Floats = NDArray[np.float64]
-
-# Patients of a bag, and the most bags.
-_BAG = 10_000
-_BAGS = 5
 
 
 @dataclass(frozen=True)
@@ -113,32 +110,28 @@ def _hazard(
 def bootstrap(data: Prepared, whole: Estimate, times: int, seed: int) -> tuple[Floats, Floats]:
     """Resample patients and refit every model; return curves of both strategies, each (times, s, d).
 
-    A patient drawn twice counts twice in every model: weights, not copies (multinomial counts). Of 20,000 patients or
-    more as many random bags of 10,000 as they fill, five at most, are resampled, each to the size of the whole (the bag
-    of little bootstraps, Kleiner et al. 2014 JRSS B 76:795): the cost of a resample no longer grows with the registry.
-    Each bag's resamples are moved to the estimate of the whole; how far they scatter is what they say.
+    A patient drawn twice counts twice in every model: weights, not copies (multinomial counts). Many patients are
+    resampled in :func:`bags`.
     """
     rng = np.random.default_rng(seed)
     patients = int(data.patient.max()) + 1
     shape = (times, *whole.curves.treated.shape)
     one, other = np.full(shape, np.nan), np.full(shape, np.nan)
-    many = patients >= 2 * _BAG
-    order = rng.permutation(patients) if many else np.arange(patients)
-    bags = np.array_split(np.arange(times), min(_BAGS, patients // _BAG) if many else 1)
+    parts = bags(patients, times, rng)
     # Small systems: a second thread would only wait for the first.
     with threadpool_limits(1):
-        for k, turns in enumerate(bags):
+        for bag in parts:
             part, begin, moved = data, whole, np.zeros((2, *whole.curves.treated.shape))
-            if many:
+            if len(bag.patients) < patients:
                 chosen = np.zeros(patients, dtype=bool)
-                chosen[order[k * _BAG : (k + 1) * _BAG]] = True
+                chosen[bag.patients] = True
                 part = data.of_patients(chosen)
                 begin = _begun(part, whole)
-                own = estimate(part, np.full(len(part.patient), patients / _BAG), begin)
+                own = estimate(part, np.full(len(part.patient), patients / len(bag.patients)), begin)
                 moved[0] = whole.curves.treated - own.curves.treated
                 moved[1] = whole.curves.waiting - own.curves.waiting
             size = int(part.patient.max()) + 1
-            for b in steps(turns, "resamples of the effect"):
+            for b in steps(bag.turns, "resamples of the effect"):
                 drawn = rng.multinomial(patients, np.full(size, 1 / size)).astype(float)
                 try:
                     again = estimate(part, drawn[part.patient], begin)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.cohort import check_confidence, check_resampling, common_settings, definition_of, place, reduce
 from analysis.numerics.exact import exact_share
-from analysis.numerics.resampling import interval_of_probability
+from analysis.numerics.resampling import Bag, bags, interval_of_probability
 from analysis.numerics.weighting import effective_sample_size
 from analysis.outlook_figures import fan
 from analysis.outlook_likeness import (
@@ -235,6 +235,11 @@ class _Judged:
     change: Floats
     stands: Floats
 
+    def of(self, held: Bools) -> _Judged:
+        """Return the same of the courses `held` (n,)."""
+        scored, place = held[self.scored], np.cumsum(held) - 1
+        return _Judged(self.by[held], place[self.scored[scored]], self.change[scored], self.stands[scored])
+
     def numbers(self, weight: Floats) -> Floats:
         """Return by row of `weight` (times, n) the three cases, then the shares in response, sustained, lost, worse
         and ended, (times, 8); nan where none was seen.
@@ -287,15 +292,11 @@ def rows_of(
     counts = _counts(at, worse)
     judged, patients = _judged(at, worse), int(at.patient.max()) + 1
     value = judged.numbers(at.likeness[None])[0]
-    again: list[Floats] = []
-    for i in range(0, resamples, _AT_ONCE):
-        times = min(_AT_ONCE, resamples - i)
-        drawn = rng.integers(0, patients, (times, patients)) + patients * np.arange(times)[:, None]
-        count = np.bincount(drawn.ravel(), minlength=times * patients).reshape(times, patients)
-        again.append(judged.numbers(at.likeness * count[:, at.patient]))
+    drawn_again = np.concatenate(
+        [_resampled(judged, at, bag, value, patients, rng) for bag in bags(patients, resamples, rng)]
+    )
     tail = (1 - confidence) / 2
     low, high = np.full((2, len(value)), np.nan)
-    drawn_again = np.concatenate(again)
     low[:3], high[:3] = np.nanquantile(drawn_again[:, :3], [tail, 1 - tail], axis=0, method="weibull")
     weight = judged.stands * at.likeness[judged.scored]
     least = quantile_limits(judged.change, weight, at.patient[judged.scored], value[:3], confidence)
@@ -313,6 +314,28 @@ def rows_of(
     similar = row("all", "similar", time_day=at.day, estimate=float(at.likeness[at.scored].sum()), n=counts[0][0],
                   denominator=counts[0][1], note="one just like it counts 1, others less")  # fmt: skip
     return [*rows, similar]
+
+
+def _resampled(judged: _Judged, at: Seen, bag: Bag, value: Floats, patients: int, rng: np.random.Generator) -> Floats:
+    """Return the numbers of a bag's resamples, (times, 8), each of as many patients as there are."""
+    size, who, likeness, moved = len(bag.patients), at.patient, at.likeness, np.zeros(len(value))
+    if size < patients:
+        held = np.isin(at.patient, bag.patients)
+        judged, likeness = judged.of(held), at.likeness[held]
+        who = np.searchsorted(bag.patients, at.patient[held])
+        moved = value - judged.numbers(likeness[None])[0]
+    again = []
+    for turns in np.array_split(bag.turns, max(-(-len(bag.turns) // _AT_ONCE), 1)):
+        if size < patients:
+            count = rng.multinomial(patients, np.full(size, 1 / size), len(turns))
+        else:
+            drawn = rng.integers(0, size, (len(turns), patients)) + size * np.arange(len(turns))[:, None]
+            count = np.bincount(drawn.ravel(), minlength=len(turns) * size).reshape(len(turns), size)
+        again.append(judged.numbers(likeness * count[:, who]))
+    found = np.concatenate(again) + moved
+    # Moved a little, a share may leave its range; changes have none.
+    found[:, len(_CASES) :] = np.clip(found[:, len(_CASES) :], 0.0, 1.0)
+    return found
 
 
 def _whose(at: Seen) -> list[Bools]:

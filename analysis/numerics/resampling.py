@@ -13,6 +13,31 @@ from analysis.numerics.share_limits import wilson
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# Of many patients as many random bags of this size as they fill, so many at most, are resampled.
+BAG, _MOST_BAGS = 10_000, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """Patients to resample from, (b,), in order, and the numbers of the resamples that are theirs."""
+
+    patients: Ints
+    turns: Ints
+
+
+def bags(patients: int, times: int, rng: np.random.Generator) -> list[Bag]:
+    """Share `times` resamples among random bags of patients; one bag of all where there are fewer than two bags' worth.
+
+    Each resample is to have the size of the whole, and the resamples of a bag are to be moved to the estimate of the
+    whole: how far they scatter is what they say, and what one costs no longer grows with the registry (the bag of
+    little bootstraps, Kleiner et al. 2014 JRSS B 76:795).
+    """
+    if patients < 2 * BAG:
+        return [Bag(np.arange(patients), np.arange(times))]
+    order = rng.permutation(patients)
+    shares = np.array_split(np.arange(times), min(_MOST_BAGS, patients // BAG))
+    return [Bag(np.sort(order[k * BAG : (k + 1) * BAG]), turns) for k, turns in enumerate(shares)]
+
 
 @dataclass(frozen=True, slots=True)
 class Clusters:

@@ -19,27 +19,44 @@ with asked as (
     where course.index_date is not null
 ),
 
+visits as (
+    select
+        programme, planned_visit, position, target_day, window_low_day, window_high_day,
+        coalesce(lead(window_low_day) over (partition by programme order by position), 100000) as next_low_day
+    from catalogue.programme_visit
+    where target_day > 0
+),
+
 planned as (
     select
-        asked.*, visit.planned_visit, visit.position, visit.target_day, visit.window_low_day, visit.window_high_day,
-        coalesce(lead(visit.window_low_day) over (
-            partition by asked.course_id, asked.scale order by visit.position
-        ), 100000) as next_low_day
+        asked.*, visits.planned_visit, visits.position, visits.target_day, visits.window_low_day, visits.window_high_day
     from asked
-    inner join catalogue.programme_visit as visit on asked.programme = visit.programme
-    where visit.target_day > 0
+    inner join visits on asked.programme = visits.programme
+),
+
+scores as (
+    select course.programme, score.course_id, score.scale, score.day
+    from course.score as score
+    inner join course.course as course on score.course_id = course.course_id
+),
+
+days as (select distinct programme, day from scores),
+
+-- To which visit a day belongs, and whether it lies in its window, is the same for every course of a programme.
+placed as (
+    select
+        days.programme, days.day, visits.position,
+        case when days.day <= visits.window_high_day then 1 else 0 end as in_window
+    from days
+    inner join visits
+        on days.programme = visits.programme and days.day >= visits.window_low_day and days.day < visits.next_low_day
 ),
 
 scored as (
-    select
-        planned.course_id, planned.scale, planned.position,
-        max(case when score.day between planned.window_low_day and planned.window_high_day then 1 else 0 end) as in_window,
-        max(case when score.day > planned.window_high_day and score.day < planned.next_low_day then 1 else 0 end) as late
-    from planned
-    inner join course.score as score
-        on planned.course_id = score.course_id and planned.scale = score.scale
-        and score.day >= planned.window_low_day and score.day < planned.next_low_day
-    group by planned.course_id, planned.scale, planned.position
+    select scores.course_id, scores.scale, placed.position, max(placed.in_window) as in_window, 1 - min(placed.in_window) as late
+    from scores
+    inner join placed on scores.programme = placed.programme and scores.day = placed.day
+    group by scores.course_id, scores.scale, placed.position
 )
 
 select

@@ -16,6 +16,7 @@ from analysis.booster_data import Plan, prepare
 from analysis.booster_model import estimate
 from analysis.booster_protocol import target_checklist, target_trial
 from analysis.cohort import definition_of, place, reduce
+from analysis.numerics import resampling
 from analysis.numerics.emulation import chances
 from registry import Registry, derive
 from registry.errors import NotEstimable, UsageError
@@ -358,7 +359,7 @@ def test_bags_of_patients_say_the_same_uncertainty_as_all_of_them(monkeypatch):
         return np.nanstd((treated - waiting)[:, :, at], axis=0)
 
     all_of_them = spread()
-    monkeypatch.setattr(booster_model, "_BAG", 300)
+    monkeypatch.setattr(resampling, "BAG", 300)
     in_bags = spread()
     # Standard deviations of 150 resamples: Monte-Carlo error 6 % each; bags of 300 patients add theirs.
     assert in_bags == pytest.approx(all_of_them, rel=0.35)

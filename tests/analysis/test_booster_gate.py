@@ -180,6 +180,29 @@ def test_both_knees_of_a_patient_count_once():
     assert gate.strata == {"early": "fewer than 10 patients with a decision for a booster"}
 
 
+def test_what_is_behind_a_limit_are_patients_and_not_their_decisions_or_courses():
+    """With sixteen boosted courses in the hands of five patients five are behind their arm, and the limits are wider."""
+    data = sample(SCENARIOS[0])
+    whole = estimate(data, np.ones(len(data.visits.day)))
+    again = bootstrap(data, whole, 20, 1)
+    patient, mine = data.patient.copy(), np.unique(data.patient[data.start[data.arm & (data.stratum == 0)]])
+    held = np.isin(patient, mine)
+    patient[held] = mine[np.searchsorted(mine, patient[held]) % 5]
+    few = replace(data, patient=patient)
+    behind = [Numbers(d, whole, again, 0.95).behind[0][0] for d in (data, few)]
+    assert len(mine) > 10 and behind[0] > 5 >= behind[1]
+
+
+def test_the_negative_control_is_not_asked_beside_the_best_score_that_the_first_visit_is_part_of():
+    """Whatever the best score of all visits is, it changes nothing: beside it the first visit would say little."""
+    data = sample(UNMEASURED, 2, 1500)
+    p, n = booster_gate._negative_control(data)
+    at, x = data.names.index("best"), data.visits.x.copy()
+    x[:, at] = np.random.default_rng(1).permutation(x[:, at])
+    assert booster_gate._negative_control(replace(data, visits=replace(data.visits, x=x))) == (p, n)
+    assert p is not None
+
+
 def unmeasured() -> Prepared:
     return sample(UNMEASURED, 1, 6000)
 

@@ -19,7 +19,7 @@ from analysis.multistate_rows import Fitted, panel_moves
 from analysis.numerics.laws import hotelling_above
 from analysis.numerics.panel_markov_likelihood import Likelihood, arrange
 from analysis.numerics.panel_markov_strata import StrataFit, fit_strata, influences, one_step, standardised_law
-from analysis.proportional_loss import wald
+from analysis.numerics.varying import wald
 from analysis.result import check, row
 from registry.errors import NotEstimable
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import polars as pl
 
+from analysis.given import is_number, is_whole
 from analysis.held import plan, take
 from analysis.numerics.resampling import Clusters, clusters
 from analysis.result import versions
@@ -84,7 +84,7 @@ def check_confidence(confidence: float) -> None:
     UsageError
         When it does not lie between 0.5 and 1.
     """
-    if not (isinstance(confidence, Real) and 0.5 < float(confidence) < 1):
+    if not (is_number(confidence) and 0.5 < float(confidence) < 1):
         raise UsageError(f"confidence = {confidence} must lie between 0.5 and 1, e.g. 0.95.")
 
 
@@ -96,6 +96,9 @@ def check_resampling(seed: int, resamples: int = 200, *, or_none: bool = False) 
     UsageError
         With how many are needed.
     """
+    for name, given in (("seed", seed), ("resamples", resamples)):
+        if not is_whole(given):
+            raise UsageError(f"{name} = {given!r} must be a whole number.")
     if seed < 0:
         raise UsageError(f"seed = {seed} must be 0 or more.")
     if resamples < 20 and not (or_none and resamples == 0):
@@ -154,7 +157,7 @@ def check_day(day: object, name: str, since: str = "the first session") -> None:
 
 
 def _is_day(day: object) -> bool:
-    return isinstance(day, Real) and float(day) >= 1 and float(day).is_integer()
+    return is_number(day) and float(day) >= 1 and float(day).is_integer()
 
 
 def check_one(courses: Courses, differs: Literal["definition", "end_label"], otherwise: str = "") -> None:

@@ -41,6 +41,7 @@ from analysis.cohort import (
 from analysis.dose_given import doses_given
 from analysis.dose_rows import Curve, band_rows, curve_rows, fitted_curve, no_design
 from analysis.exposure import exposure_note
+from analysis.given import is_number
 from analysis.numerics.interval_likelihood import IntervalFit
 from analysis.numerics.interval_regression import standardised_risk, wald_test
 from analysis.numerics.weighting import e_value
@@ -114,9 +115,9 @@ def dose_response(
     days = np.array(check_days(horizon_day, "horizon_day"), dtype=float)
     if by == "dose_band" or "dose_band" in covariates:
         raise UsageError("The dose is the question: it separates no strata, and is no covariate.")
-    at_million = (at_million,) if isinstance(at_million, int | float) else at_million
+    at_million = (at_million,) if isinstance(at_million, Real) else at_million
     if at_million is not None and not (
-        isinstance(at_million, tuple | list) and at_million and all(isinstance(d, Real) and d > 0 for d in at_million)
+        isinstance(at_million, tuple | list) and at_million and all(is_number(d) and d > 0 for d in at_million)
     ):
         raise UsageError("at_million are doses in millions of viable cells, above 0, e.g. (25, 50, 100).")
     check_confidence(confidence)

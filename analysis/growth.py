@@ -16,6 +16,7 @@ from analysis.follow_up import check_followed
 from analysis.numerics.laws import hotelling_above, t_quantile
 from analysis.numerics.random_slope import SlopeFit, course_sums, fit_random_slope
 from analysis.numerics.splines import KNOT_SHARES, restricted_cubic
+from analysis.numerics.varying import UNVARYING, UNVARYING_ALL, errors_of, wald
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from analysis.trajectory_question import IntercurrentPolicy, Measured, Unit, ask
 from registry import Courses
@@ -262,8 +263,7 @@ def _bent(sums: Any, columns: Any, fit: SlopeFit) -> SlopeFit:
 def _limits(made: Grown, rows: Floats, patients: int, confidence: float) -> tuple[Floats, Floats, Floats]:
     """Return estimates of contrasts (r, p) with limits of t with the patients concerned less the curve's columns."""
     value = rows @ made.fit.beta
-    error = np.sqrt(np.einsum("rp,pq,rq->r", rows, made.covariance, rows))
-    reach = t_quantile(0.5 + confidence / 2, max(patients - len(made.knots), 1)) * error
+    reach = t_quantile(0.5 + confidence / 2, max(patients - len(made.knots), 1)) * errors_of(rows, made.covariance)
     return value, value - reach, value + reach
 
 
@@ -302,7 +302,8 @@ def _shown(name: str, quantity: str, days: Floats, found: tuple[Floats, ...], se
                            note=f"fewer than {FEWEST} courses were seen so late"))  # fmt: skip
             continue
         value, low, high = (float(x[i]) for x in found)
-        out.append(row(name, quantity, time_day=float(day), estimate=value, low=low, high=high, denominator=seen[i]))
+        told = {"estimate": value, "low": low, "high": high, "note": UNVARYING if np.isnan(low) else None}
+        out.append(row(name, quantity, time_day=float(day), denominator=seen[i], **told))
     return out
 
 
@@ -323,10 +324,12 @@ def _test(made: Grown) -> dict[str, Any]:
     contrast = np.zeros(((len(made.strata) - 1) * (k - 1), p))
     for i, (s, j) in enumerate((s, j) for s in range(1, len(made.strata)) for j in range(1, k)):
         contrast[i, s * k + j], contrast[i, j] = 1.0, -1.0
-    value = contrast @ made.fit.beta
+    spread, own = contrast @ made.covariance @ contrast.T, contrast**2 @ np.diag(made.covariance)
+    statistic, r = wald(contrast @ made.fit.beta, spread, float(own.mean()))
+    if r == 0:
+        return row("all", "test", denominator=made.seen.height, note=UNVARYING_ALL)
     # What the curves' differences vary is told by the patients of the stratum that has fewest.
-    r, left = len(contrast), max(int(made.patients.min()) - k, 1)
-    statistic = float(value @ np.linalg.solve(contrast @ made.covariance @ contrast.T, value))
+    left = max(int(made.patients.min()) - k, 1)
     told, chance = f"T²({r}, {left}) = {statistic:.2f}", hotelling_above(statistic, r, left)
     note = f"stratum × time: Hotelling's {told}; whether the curves of the strata are parallel"
     known = {"note": f"{note}: too few patients"} if np.isnan(chance) else {"note": note, "estimate": chance}
@@ -355,20 +358,17 @@ def _at_risk(made: Grown, days: Floats) -> list[dict[str, Any]]:
 def _diagnostics(made: Grown, days: Floats) -> pl.DataFrame:
     fit = made.fit
     here = np.concatenate([made.rows(s, 0.0, made.basis(days)) for s in range(len(made.strata))])
-    ratio = np.sqrt(np.einsum("rp,pq,rq->r", here, made.covariance, here)
-                    / np.einsum("rp,pq,rq->r", here, fit.covariance, here))  # fmt: skip
+    ratio = errors_of(here, made.covariance) / errors_of(here, fit.covariance)
     note = f"clustered by patient over the model's: {ratio.min():.2f} to {ratio.max():.2f}"
-    return diagnostics_of(
-        [
-            check("Newton decrement", fit.newton_decrement, "<= 1e-6", fit.newton_decrement <= 1e-6,
-                  "twice the rise in log-likelihood that another step promises"),
-            check("random effects", float(len(fit.factor)), "at least 2", len(fit.factor) >= 2,
-                  f"each course has {_EFFECTS[len(fit.factor)]}"),
-            check("ratio of standard errors", float(np.median(ratio)), "stated", True, note),
-            check("scores analysed", float(fit.sums.count.sum()), "a count", True,
-                  f"of {made.seen.height} courses, each on the day it was taken"),
-        ]
-    )  # fmt: skip
+    return diagnostics_of([
+        check("Newton decrement", fit.newton_decrement, "<= 1e-6", fit.newton_decrement <= 1e-6,
+              "twice the rise in log-likelihood that another step promises"),
+        check("random effects", float(len(fit.factor)), "at least 2", len(fit.factor) >= 2,
+              f"each course has {_EFFECTS[len(fit.factor)]}"),
+        check("ratio of standard errors", float(np.median(ratio)), "stated", True, note),
+        check("scores analysed", float(fit.sums.count.sum()), "a count", True,
+              f"of {made.seen.height} courses, each on the day it was taken"),
+    ])  # fmt: skip
 
 
 def _notes(measured: Measured, said: list[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from analysis.cohort import By, check_confidence, common_settings
+from analysis.cohort import By, allowed, check_confidence, common_settings
 from analysis.disclosure import HIDDEN, POLICY
 from analysis.disclosure.complementary import given_away
 from analysis.exposure import exposure_note
@@ -19,6 +19,7 @@ from analysis.result import Result, diagnostics_of, frame_of, row
 from analysis.safety import RelatedTo, place_harm, reduce_harm, what_is_counted
 from analysis.told import rows_used
 from registry import Courses
+from registry.errors import choose
 from registry.loadreport import html_table
 
 # Parts first, then what they add up to.
@@ -137,6 +138,8 @@ def safety_by_grade(
     ['grade', 'relation', 'all']
     """
     check_confidence(confidence)
+    # Of nothing there is no relation to tell.
+    choose(related_to, allowed(RelatedTo), "related_to =")
     strata, kept = place_harm(courses, by, category, least_grade, serious, related_to)
     rows, counted = reduce_harm(kept, "harm_grade")
     frame = []

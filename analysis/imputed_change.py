@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from numbers import Real
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from analysis.cohort import (
     reduce,
     several,
 )
+from analysis.given import is_number, is_whole
 from analysis.imputed_model import assumptions, plan_of, under, under_pairs
 from analysis.imputed_rows import (
     DELTAS,
@@ -35,6 +35,7 @@ from analysis.imputed_rows import (
 )
 from analysis.numerics.laws import t_quantile
 from analysis.numerics.observation import observation_weights, weighted_contrasts
+from analysis.numerics.varying import UNVARYING
 from analysis.numerics.weighting import effective_sample_size
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from analysis.trajectory_model import Inference, clustered, fit_with_fallback
@@ -140,6 +141,8 @@ def imputed_change(
     check_resampling(seed)
     adjust = several(adjust)
     check_adjust(adjust, by)
+    if not is_whole(imputations):
+        raise UsageError(f"imputations = {imputations!r} must be a whole number, 10 or more: 100 are usual.")
     if imputations < 10:
         raise UsageError(f"imputations = {imputations} is too few for limits: 100 are usual.")
     strata, kept = place_courses(courses, by)
@@ -242,7 +245,7 @@ def _steps(courses: Courses, measured: Measured, deltas: Deltas | None) -> Delta
     """Return the deltas asked for from 0 down, or the usual ones as so many hundredths of the range of the scale."""
     if deltas is not None:
         given = deltas if isinstance(deltas, Iterable) else (deltas,)
-        if not all(isinstance(d, Real) and np.isfinite(float(d)) and d <= 0 for d in given):
+        if not all(is_number(d) and d <= 0 for d in given):
             raise UsageError(f"deltas = {deltas!r} must be numbers of 0 or below, e.g. (-5, -10): points taken off.")
         return tuple(sorted({0.0, *(float(d) for d in given)}, reverse=True))
     if measured.unit == "points_of_100":
@@ -257,9 +260,13 @@ def _steps(courses: Courses, measured: Measured, deltas: Deltas | None) -> Delta
 
 def _own_delta(asked: dict[str, float], strata: tuple[str, ...]) -> Floats:
     """Return what is added in each stratum, (S,)."""
+    if not isinstance(asked, Mapping):
+        raise UsageError(
+            f"own_delta = {asked!r} does not say of which stratum it is: name each, e.g. {{'{strata[0]}': -5}}."
+        )
     for code, value in asked.items():
         choose(code, strata, "own_delta: stratum")
-        if not (isinstance(value, Real) and np.isfinite(float(value))):
+        if not is_number(value):
             raise UsageError(f"own_delta of {code} is {value!r}: it must be a number, e.g. -5.")
     return np.array([float(asked.get(code, 0.0)) for code in strata])
 
@@ -275,11 +282,12 @@ def weighted(
     reach = error * t_quantile(0.5 + confidence / 2, left)
     out = []
     for c, who in enumerate(plan.names):
-        limits = {"estimate": float(value[c]), "low": float(value[c] - reach[c]), "high": float(value[c] + reach[c])}
-        if min(seen[c], total[c]) < FEWEST:
-            limits = {}
+        known: dict[str, Any] = {"note": f"fewer than {FEWEST} courses were seen"}
+        if min(seen[c], total[c]) >= FEWEST:
+            limits = {"low": float(value[c] - reach[c]), "high": float(value[c] + reach[c])}
+            known = {"estimate": float(value[c]), **({"note": UNVARYING} if np.isnan(reach[c]) else limits)}
         out.append(row(who, "weighted_for_observation", time_day=data.visits[-1].day, n=seen[c], denominator=total[c],
-                       **limits))  # fmt: skip
+                       **known))  # fmt: skip
     largest = float(made.weight.max())
     checks = [check("largest weight", largest, "<= 20", largest <= 20, "inverse probability of having been seen")]
     for i, code in enumerate(data.strata):

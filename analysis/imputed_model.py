@@ -70,7 +70,7 @@ def plan_of(
             k = data.labels.index(f"stratum={code}")
             swap[k, :] = 0.0
             swap[k, data.labels.index(f"stratum={reference}")] = 1.0
-    return Plan(rows, fit, t, columns, np.array(contrasts)[:, columns], names, np.maximum(inflation, 1.0), swap, pairs)
+    return Plan(rows, fit, t, columns, np.array(contrasts)[:, columns], names, np.fmax(inflation, 1.0), swap, pairs)
 
 
 def assumptions(refer: bool, deltas: Deltas = DELTAS, own: Floats | None = None) -> dict[str, Assumed]:

@@ -20,7 +20,8 @@ from analysis.multistate_rows import (
 from analysis.numerics.exact import exact_share
 from analysis.numerics.laws import chi2_above, hotelling_above, normal_quantile
 from analysis.numerics.share_limits import logit_interval
-from analysis.proportional_loss import Proportional, proportional_loss, wald
+from analysis.numerics.varying import UNVARYING_ALL, wald
+from analysis.proportional_loss import Proportional, proportional_loss
 from analysis.result import check, row
 
 Floats = NDArray[np.float64]
@@ -260,7 +261,7 @@ def _mean_test(fitted: Fitted, horizon: float) -> dict[str, Any]:
     d = contrast @ value
     statistic, df = wald(d, contrast @ spread @ contrast.T, float(np.diag(spread).mean()))
     if df == 0:
-        return row("all", "test", note="patients have the same course in all strata: nothing varies between them")
+        return row("all", "test", note=UNVARYING_ALL)
     # How long a response lasts is told by those who had one, in the stratum that has fewest.
     fewest = min(_responses(fitted, code) for code in codes)
     note = f"Wald test of equal mean days in response on {df} df, chi-squared {statistic:.2f}, clustered by patient"

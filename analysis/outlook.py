@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.cohort import check_confidence, check_resampling, common_settings, definition_of, place, reduce
-from analysis.numerics.exact import exact_share
+from analysis.numerics.exact import effective_size, exact_share
 from analysis.numerics.resampling import Bag, bags, interval_of_probability
 from analysis.numerics.weighting import effective_sample_size
 from analysis.outlook_figures import fan
@@ -354,8 +354,7 @@ def quantile_limits(
     """
     limits = []
     for case, share in zip(cases, _SHARES, strict=True):
-        off = np.bincount(patient, weight * ((change <= case) - share)) / weight.sum()
-        effective = min(share * (1 - share) / max(float(off @ off), 1e-12), effective_sample_size(weight))
+        effective = effective_size(change <= case, share, weight, patient)
         ends = exact_share(share * effective, effective, confidence)[1:]
         limits.append(sorted_quantile(change, weight, np.array(ends)))
     low, high = np.array(limits).T

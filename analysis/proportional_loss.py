@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from analysis.multistate import RESPONSE, StratumFit
 from analysis.numerics.laws import chi2_above
+from analysis.numerics.varying import wald
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -74,16 +75,6 @@ def proportional_loss(fits: list[StratumFit], variance: Floats) -> Proportional:
     both = told[:, None] & told
     p = float(chi2_above(statistic, df)) if df else float("nan")
     return Proportional(np.where(told, ratio, np.nan), np.where(both, own, np.nan), statistic, df, p, lack, lack_df)
-
-
-def wald(value: Floats, covariance: Floats, scale: float) -> tuple[float, int]:
-    """Return chi-squared of `value` (k,) being zero and its degrees of freedom: directions that vary.
-
-    What varies by less than 1e-9 of `scale`, a variance of what the values are made of, is rounding.
-    """
-    variances, directions = np.linalg.eigh(covariance)
-    vary = variances > 1e-9 * scale
-    return float(((value @ directions[:, vary]) ** 2 / variances[vary]).sum()), int(vary.sum())
 
 
 def _comparable(fits: list[StratumFit]) -> list[Bools]:

@@ -118,6 +118,7 @@ def time_to_response(
     >>> response.plot().alt_text
     'Cumulative incidence of response over 12 months. At its end: Early ...
     """
+    check_resampling(seed, resamples, or_none=True)
     reduction = reduce_response(
         courses, definition=definition, by=by, confirmation=confirmation, early_visits=early_visits,
         end_policy=end_policy, booster_policy=booster_policy, rescue_policy=rescue_policy,

@@ -17,6 +17,7 @@ from analysis.loss_of_response import reduce_states
 from analysis.numerics.exact import exact_share
 from analysis.numerics.gee import GeeFit, Working, fit_gee
 from analysis.numerics.laws import f_above, t_quantile
+from analysis.numerics.varying import UNVARYING, UNVARYING_ALL, errors_of, wald
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from analysis.weighted_at_visits import Cell, Weighted, weigh, weighted_shares
 from registry import Courses
@@ -55,6 +56,11 @@ class Seen:
     fit: GeeFit
     covariance: Floats
     working: Working
+
+    @property
+    def few(self) -> list[Cell]:
+        """Cells in which enough were seen, but nearly all or none of them in response."""
+        return [c for c, (_, n, _) in self.counts.items() if n >= FEWEST and c not in self.cells]
 
     @property
     def share(self) -> Floats:
@@ -99,7 +105,8 @@ def response_at_visits(
     -------
     Result
         ``share_in_response`` by stratum and visit (`n` of `denominator` known) with limits on the scale of log odds,
-        exact where nearly all or none are in response; ``difference`` to the first stratum; ``seen``, the share of
+        exact where nearly all or none of those seen are in response (weighted: of as many courses as the weights leave;
+        a note tells where there was nobody to weight); ``difference`` to the first stratum; ``seen``, the share of
         courses due whose state is known; the ``test`` whether strata differ at any visit.
 
     Raises
@@ -147,7 +154,7 @@ def response_at_visits(
     made = None
     if unseen == "weighted":
         held = [s.code for s in strata if s.code in seen.patients]
-        made = weighted_shares(visit_rows, seen.cells, held, confidence)
+        made = weighted_shares(visit_rows, seen.cells, held, confidence, seen.few)
         found = weigh(found, made, {float(v["day"]): v["position"] for v in seen.visits})
     frame = frame_of([*found, _test(strata, seen)])
     return Result(
@@ -175,7 +182,8 @@ _ALIKE = (
 )
 _WEIGHTED = (
     "Who was seen counts for those with as much improvement when last seen who were not (missing at random given the "
-    "stratum and that improvement). The test is that of the shares of those seen."
+    "stratum and that improvement), but where a note says that a share is not weighted. The test is that of the shares "
+    "of those seen."
 )
 
 
@@ -275,9 +283,10 @@ def differences(strata: list[Stratum], seen: Seen, confidence: float) -> list[di
             contrast = np.zeros(len(slope))
             contrast[i], contrast[j] = slope[i], -slope[j]
             value = float(seen.share[i] - seen.share[j])
-            reach = _reach(seen, (code, held[0]), confidence) * float(np.sqrt(contrast @ seen.covariance @ contrast))
-            out.append(row(name, "difference", time_day=day, estimate=value, low=max(value - reach, -1.0),
-                           high=min(value + reach, 1.0), denominator=of))  # fmt: skip
+            reach = _reach(seen, (code, held[0]), confidence) * float(errors_of(contrast[None], seen.covariance)[0])
+            limits = {"low": max(value - reach, -1.0), "high": min(value + reach, 1.0)}
+            known = {"note": UNVARYING} if np.isnan(reach) else limits
+            out.append(row(name, "difference", time_day=day, estimate=value, denominator=of, **known))
     return out
 
 
@@ -293,9 +302,12 @@ def _test(strata: list[Stratum], seen: Seen) -> dict[str, Any]:
     if not rows:
         return row("all", "test", note="a test needs two strata at one visit")
     matrix = np.array(rows)
-    value = matrix @ seen.fit.beta
-    r, left = len(rows), max(int(seen.fit.n_clusters) - len(seen.cells), 1)
-    f = float(value @ np.linalg.solve(matrix @ seen.covariance @ matrix.T, value)) / r
+    spread = matrix @ seen.covariance @ matrix.T
+    # Where states stay as they are from visit to visit, one visit's difference is another's: fewer vary than there are.
+    statistic, r = wald(matrix @ seen.fit.beta, spread, float(np.diag(seen.covariance).mean()))
+    if r == 0:
+        return row("all", "test", note=UNVARYING_ALL)
+    f, left = statistic / r, max(int(seen.fit.n_clusters) - len(seen.cells), 1)
     note = f"strata at all visits: F({r}, {left}) = {f:.3f}; whether strata differ at any visit"
     return row("all", "test", estimate=float(f_above(f, r, left)), denominator=int(seen.fit.n_clusters), note=note)
 

@@ -90,6 +90,8 @@ def subgroups(
     """
     if not isinstance(by, str):
         names = tuple(by)
+        if not names:
+            raise UsageError("by = () names nothing that separates groups: name one, e.g. by='origin', or several.")
         if len(names) != 1:
             held = tuple(c for c in _DEFAULT if c not in names) if covariates is None else several(covariates)
             _apart(held, names)

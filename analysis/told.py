@@ -26,6 +26,8 @@ _NOT_SELECTED = (
 )
 # What is printed first is cut to a screen; the frame has all.
 _WIDTH, _MARGIN, _LINES = 100, 36, 40
+# What is smaller is rounding of nought.
+_NOUGHT = 1e-9
 # More quantities than these of one stratum are put in one table.
 _SEVERAL = 6
 
@@ -55,7 +57,8 @@ def in_words(row: dict[str, Any], settings: dict[str, Any]) -> str:
     """Return one row of a frame for a sentence: number, unit and limits; the reason where there is no number."""
     quantity = row["quantity"]
     if row["estimate"] is None:
-        return str(row["note"] or "not known")
+        between = _between(row, unit_of(quantity, settings))
+        return ", ".join(filter(None, (between, row["note"]))) or "not known"
     if quantity.endswith("_day"):
         # The visits say between which days it is, and no more.
         within = re.search(r"\(\d+, \d+\]", row["note"] or "")
@@ -232,13 +235,21 @@ def _at(row: dict[str, Any]) -> str:
 
 def _cell(row: dict[str, Any], unit: str) -> str:
     if row["estimate"] is None:
-        return "–"
+        # The head of the table tells the unit.
+        return _between(row, unit).removesuffix(f" {unit}") or "–"
     if row["quantity"].endswith("_day"):
         return in_words(row, {})
     text = _number(row["estimate"], unit)
     if row["low"] is None or row["high"] is None:
         return text
     return f"{text} ({_number(row['low'], unit)} to {_number(row['high'], unit)})"
+
+
+def _between(row: dict[str, Any], unit: str) -> str:
+    """Return between which numbers it is, where no more is known; empty where that is not."""
+    if row["low"] is None or row["high"] is None:
+        return ""
+    return f"{_number(row['low'], unit)} to {_number(row['high'], unit)} {unit}".rstrip()
 
 
 def _number(value: float, unit: str) -> str:
@@ -248,6 +259,6 @@ def _number(value: float, unit: str) -> str:
     elif unit == "days":
         text = f"{value:,.0f}"
     else:
-        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        text = f"{value:.3g}" if _NOUGHT < abs(value) < 1000 else f"{value:,.0f}"
     # No change is not a negative one.
     return "0" if text == "-0" else text

@@ -28,6 +28,7 @@ from analysis.numerics.repeated_sandwich import (
     sandwich_degrees_of_freedom,
 )
 from analysis.numerics.repeated_sums import PatternSums
+from analysis.numerics.varying import UNVARYING_ALL, errors_of, varying_rows
 from analysis.trajectory_sums import Sums, cell
 from registry.errors import NotEstimable, UsageError, choose
 
@@ -180,7 +181,7 @@ class Inference:
         """Return standard errors of the contrasts (r, p): without degrees of freedom, which take long to find."""
         if self.covariance is None:
             return linear_estimates(self.fit, rows, self.method).se
-        return np.asarray(np.sqrt(np.einsum("rp,pq,rq->r", rows, self.covariance, rows)))
+        return errors_of(rows, self.covariance)
 
     def of(self, rows: Floats, confidence: float) -> Estimates:
         """Return estimates of the contrasts (r, p) with their intervals."""
@@ -196,11 +197,14 @@ class Inference:
         Raises
         ------
         NotEstimable
-            When the patients are too few for so many contrasts at once under a clustered variance.
+            When the patients are too few for so many contrasts at once under a clustered variance, or nothing varies.
         """
         if self.covariance is None or self.together is None:
             return joint_test(self.fit, rows, self.method)
-        own = independent_rows(rows, self.fit.covariance)[0]
+        own, variances = independent_rows(rows, self.fit.covariance)
+        own = varying_rows(own, self.covariance, float(variances.mean()))
+        if not len(own):
+            raise NotEstimable(UNVARYING_ALL)
         q, eta = len(own), self.together(own)
         if eta <= q + 1:
             raise NotEstimable(

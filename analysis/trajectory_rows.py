@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from analysis.cohort import Stratum
 from analysis.numerics.laws import t_quantile
 from analysis.numerics.marginal_means import Estimates, mean_rows
+from analysis.numerics.varying import UNVARYING
 from analysis.result import details_of, frame_of, row
 from analysis.trajectory_details import FEWEST, TOO_FEW, coefficient_details, covariance_details, of_number
 from analysis.trajectory_model import Inference, interaction_rows
@@ -93,16 +94,16 @@ def _modelled(
     rows, details = [], []
     for k, (quantity, name, _, seen) in enumerate(asked):
         for t, visit in enumerate(data.visits):
-            at = {"stratum": name, "quantity": quantity, "time_day": visit.day, "denominator": int(seen[t])}
+            at: dict[str, Any] = {"stratum": name, "quantity": quantity, "time_day": visit.day}
+            at["denominator"] = int(seen[t])
             if (k, t) not in place:
                 rows.append(_empty(name, visit, TOO_FEW, quantity, seen[t]))
                 details.append(at | {"note": TOO_FEW})
                 continue
             i = place[k, t]
-            rows.append(
-                row(name, quantity, time_day=visit.day, estimate=float(found.estimate[i]), low=float(found.lower[i]),
-                    high=float(found.upper[i]), denominator=int(seen[t]))
-            )  # fmt: skip
+            at |= {"note": UNVARYING} if np.isnan(found.se[i]) else {}
+            low, high = float(found.lower[i]), float(found.upper[i])
+            rows.append(row(**at, estimate=float(found.estimate[i]), low=low, high=high))
             details.append(at | of_number(found, i))
     own = Estimates(*(getattr(found, name)[len(cells) :] for name in Estimates.__dataclass_fields__))
     return rows, [*details, *coefficient_details(data, fit, own), *covariance_details(data, fit)]

@@ -11,6 +11,7 @@ Robins, Rotnitzky & Zhao 1995 JASA 90:106 (weighted estimating equations); see :
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.numerics.exact import exact_share, weighted_share
 from analysis.numerics.laws import t_quantile
 from analysis.numerics.observation import Observed, observation_weights, weighted_contrasts
 from analysis.numerics.share_limits import logit_interval
+from analysis.numerics.varying import UNVARYING
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -42,13 +45,23 @@ class _Grid:
 
 @dataclass(frozen=True)
 class Weighted:
-    """Estimates with limits by cell, and the largest weight of a course by position of the visit."""
+    """Estimates with limits by cell, the largest weight of a course by position of the visit, and notes by cell."""
 
     of: dict[Cell, tuple[float, float, float]]
     largest: dict[int, float]
+    notes: dict[Cell, str]
 
 
-def weighted_shares(rows: pl.DataFrame, cells: list[Cell], order: list[str], confidence: float) -> Weighted:
+_FOUR_FIFTHS = 0.8
+# Of cells in which nearly all of those seen, or none, are in response.
+_EXACT = "nearly all or none of those seen: weighted, exact limits of as many courses as the weights leave"
+_SHORT = "; they stand for less than four fifths of those due: hardly anybody like the others was seen"
+_NOBODY = "not weighted, since nobody was seen whose target goes on; exact limits, courses taken as independent"
+
+
+def weighted_shares(
+    rows: pl.DataFrame, cells: list[Cell], order: list[str], confidence: float, few: Sequence[Cell] = ()
+) -> Weighted:
     """Return weighted shares in response of the cells, and their differences from the first stratum.
 
     Parameters
@@ -59,20 +72,28 @@ def weighted_shares(rows: pl.DataFrame, cells: list[Cell], order: list[str], con
         Strata and positions of visits at which there is enough of either answer.
     order
         The strata with anybody seen, in their order.
+    few
+        Cells of which nearly all or none of those seen are in response: weighted as the others, with exact limits.
     """
     grid, positions = _grid(rows), np.sort(rows["position"].unique().to_numpy())
     of: dict[Cell, tuple[float, float, float]] = {}
-    largest = {}
+    largest, notes = {}, {}
     for t, position in enumerate(positions.tolist()):
         strata = [s for s in order if (s, position) in cells]
-        here = np.flatnonzero(grid.due[:, t] & np.isin(grid.stratum, strata))
+        rare = [s for s in order if (s, position) in few]
+        here = np.flatnonzero(grid.due[:, t] & np.isin(grid.stratum, [*strata, *rare]))
         if not len(here):
             continue
         made = _weights(grid, here, t)
-        dummies = (grid.stratum[here, None] == np.array(strata)).astype(float)
-        one = np.eye(len(strata))
+        largest[position] = float(made.weight.max())
+        for stratum in rare:
+            of[stratum, position], notes[stratum, position] = _exact(grid, here, t, stratum, made, confidence)
+        if not strata:
+            continue
+        dummies = (grid.stratum[here, None] == np.array([*strata, *rare])).astype(float)
+        one = np.eye(len(strata), dummies.shape[1])
         contrasts = np.concatenate([one, one[1:] - one[0]] if strata[0] == order[0] else [one])
-        columns, patient = np.arange(len(strata)), np.unique(grid.patient[here], return_inverse=True)[1]
+        columns, patient = np.arange(dummies.shape[1]), np.unique(grid.patient[here], return_inverse=True)[1]
         state = np.nan_to_num(grid.state[here, t])
         value, error, left = weighted_contrasts(dummies, state, columns, contrasts, patient, made)
         low, high = logit_interval(value[: len(strata)], error[: len(strata)], 1.0, confidence, left + 1)
@@ -85,8 +106,23 @@ def weighted_shares(rows: pl.DataFrame, cells: list[Cell], order: list[str], con
             names, zip(value.tolist(), *map(np.ndarray.tolist, limits), strict=True), strict=False
         ):
             of[name, position] = numbers
-        largest[position] = float(made.weight.max())
-    return Weighted(of, largest)
+            if np.isnan(numbers[1]):
+                notes[name, position] = UNVARYING
+    return Weighted(of, largest, notes)
+
+
+def _exact(
+    grid: _Grid, here: NDArray[np.int64], t: int, stratum: str, made: Observed, confidence: float
+) -> tuple[tuple[float, float, float], str]:
+    """Return the weighted share of a stratum nearly all or none of whose seen are in response, and its note."""
+    mine = grid.stratum[here] == stratum
+    seen, over = mine & (made.weight > 0), grid.over[here, t]
+    state = grid.state[here[seen], t]
+    if (mine & ~over).any() and not (seen & ~over).any():
+        return exact_share(float(state.sum()), len(state), confidence), _NOBODY
+    patient = np.unique(grid.patient[here[seen]], return_inverse=True)[1]
+    note = _EXACT if made.weight[seen].sum() >= _FOUR_FIFTHS * mine.sum() else _EXACT + _SHORT
+    return weighted_share(state, made.weight[seen], patient, confidence), note
 
 
 def weigh(frame_rows: list[dict[str, Any]], made: Weighted, day_of: dict[float, int]) -> list[dict[str, Any]]:
@@ -95,7 +131,8 @@ def weigh(frame_rows: list[dict[str, Any]], made: Weighted, day_of: dict[float, 
     for r in frame_rows:
         found = made.of.get((r["stratum"], day_of.get(r["time_day"], -1)))
         if found and r["quantity"] in ("share_in_response", "difference") and r["estimate"] is not None:
-            r = {**r, **dict(zip(("estimate", "low", "high"), found, strict=True))}
+            note = made.notes.get((r["stratum"], day_of[r["time_day"]]), r["note"])
+            r = {**r, **dict(zip(("estimate", "low", "high"), found, strict=True)), "note": note}
         out.append(r)
     return out
 
@@ -120,6 +157,8 @@ def _weights(grid: _Grid, here: NDArray[np.int64], t: int) -> Observed:
     """Return the weights at visit `t` of the courses `here`: of those who go on from the models, of those over one."""
     over = grid.over[here, t]
     going = here[~over]
+    if not len(going):
+        return Observed(np.ones(len(here)), np.ones(len(here)), np.zeros((len(here), 0)))
     known = ~np.isnan(grid.state[going]) & ~grid.over[going]
     # Improvement where a state was seen; where its scale was not, what was seen of it before, at first none.
     held = np.zeros(len(going))

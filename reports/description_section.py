@@ -24,6 +24,7 @@ _GOALS = {
     "goal_assessed": N_("… and its attainment assessed"),
     "goal_attained": N_("Main goal attained, of those assessed"),
     "goal_exceeded": N_("… more than attained"),
+    "goal_attained_of_named": N_("Main goal attained, of all named (none to all of those not assessed)"),
     "reached_as_expected": N_("Change expected was reached by a year"),
 }
 

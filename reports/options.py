@@ -73,10 +73,13 @@ class Keyword:
             return texts
         given = [texts] if isinstance(texts, str) else list(texts)
         if self.named:
-            pairs = [text.rpartition("=") for text in given]
+            pairs = [part.rpartition("=") for text in given for part in _parts(text)]
             if any(not sign for _, sign, _ in pairs):
                 raise UsageError(f"{self.flag} takes STRATUM=VALUE for each stratum, e.g. {self.flag} early=-5.")
-            return {stratum.strip(): self._one(text) for stratum, _, text in pairs}
+            names = [stratum.strip() for stratum, *_ in pairs]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise UsageError(f"{self.flag} has several values for {', '.join(sorted(twice))}: give one.")
+            return {name: self._one(text) for name, (*_, text) in zip(names, pairs, strict=True)}
         if self.many:
             return tuple(self._one(part) for text in given for part in text.split(",") if text.strip())
         if len(given) > 1:
@@ -178,7 +181,7 @@ def explained(of: Mapping[str, Keyword], of_how_many: int) -> tuple[str, str]:
     choices = tuple(dict.fromkeys(v for k in of.values() for v in k.choices))
     kind = {int: "NUMBER", float: "NUMBER", Path: "FILE"}.get(first.kind, "NAME")
     shown = "|".join(choices) if choices and len("|".join(choices)) <= _SHORT else kind
-    shown = f"STRATUM={shown}" if first.named else shown + (",…" if any(k.many for k in of.values()) else "")
+    shown = (f"STRATUM={shown}" if first.named else shown) + (",…" if any(k.many for k in of.values()) else "")
     said = first.said if of_how_many == 1 else _sentence(first.said)
     if choices and len("|".join(choices)) > _SHORT:
         said += f" One of: {', '.join(choices)}."
@@ -247,6 +250,17 @@ def _made(asked: Asked) -> list[Any]:
     maker = typer.Typer(add_completion=False)
     maker.command()(takes)
     return list(typer.main.get_command(maker).params)
+
+
+def _parts(text: str) -> list[str]:
+    """Return ``early=-5,moderate=-10`` in parts; a comma before the sign may be one of a name, as of a product."""
+    parts, begun = [], ""
+    for piece in text.split(","):
+        begun = f"{begun},{piece}" if begun else piece
+        if "=" in piece:
+            parts.append(begun)
+            begun = ""
+    return [*parts, begun] if begun.strip() else parts
 
 
 def _arms(hint: Any) -> tuple[Any, ...]:

@@ -2,7 +2,8 @@
 
 Where a few patients have many events, as many events say less than as many of different patients. Counts and
 exposures are then divided by the design effect, the clustered variance over that of independent events, where it is
-above 1 (Rao & Scott); where each patient has one at most, the limits are the exact ones.
+above 1 (Rao & Scott); where each patient has one at most, the limits are the exact ones. A weighted share is of as many
+courses as would leave it as open.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.numerics.laws import beta_quantile, chi2_quantile
+from analysis.numerics.weighting import effective_sample_size
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def exact_rate(events: float, exposure: float, confidence: float) -> tuple[float, float, float]:
@@ -77,3 +82,27 @@ def clustered_share(of: Clustered, confidence: float) -> tuple[float, float, flo
     share = of.number / of.exposure
     effect = of.effect(of.exposure * share * (1 - share))
     return exact_share(of.number / effect, of.exposure / effect, confidence)
+
+
+def effective_size(has: ArrayLike, share: float, weight: Floats, cluster: Ints) -> float:
+    """Return of how many a weighted share is as open as of these (n,), by its clustered variance (Korn & Graubard).
+
+    Never of more than the weights leave (Kish): where none or all have it nothing varies.
+    """
+    off = np.bincount(cluster, weight * (np.asarray(has, dtype=float) - share)) / weight.sum()
+    return min(share * (1 - share) / max(float(off @ off), 1e-12), effective_sample_size(weight))
+
+
+def weighted_share(has: ArrayLike, weight: Floats, cluster: Ints, confidence: float) -> tuple[float, float, float]:
+    """Return the weighted share of those who have it, 1 or 0 (n,), with exact limits of its effective size.
+
+    With weights of one, each alone in its cluster, it is :func:`exact_share`. Where none or all have it, it is that of
+    as many independent ones as the weights leave.
+    """
+    x = np.asarray(has, dtype=float)
+    if x.min() == x.max():
+        share, effective = float(x[0]), effective_sample_size(weight)
+    else:
+        share = float(np.average(x, weights=weight))
+        effective = effective_size(x, share, weight, cluster)
+    return (share, *exact_share(share * effective, effective, confidence)[1:])

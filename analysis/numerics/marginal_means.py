@@ -29,6 +29,7 @@ from analysis.numerics.laws import chi2_above, f_above, t_above, t_quantile
 from analysis.numerics.repeated import MmrmFit
 from analysis.numerics.repeated_design import INTERCEPT, VisitDesign
 from analysis.numerics.repeated_sums import PatternSums
+from analysis.numerics.varying import errors_of
 
 Method = Literal["satterthwaite", "kenward-roger", "kenward-roger-linear", "between-within", "normal"]
 
@@ -163,7 +164,7 @@ def linear_estimates(
     matrix = contrast_matrix(fit, given.reshape(-1, given.shape[-1]))
     spread = _covariance(fit, _method(method)) if covariance is None else covariance
     freedom = _degrees(fit, matrix, _method(method)) if df is None else np.asarray(df, dtype=np.float64).ravel()
-    se = np.sqrt(np.einsum("rp,pq,rq->r", matrix, spread, matrix))
+    se = errors_of(matrix, spread)
     return _summary((matrix @ fit.beta).reshape(shape), se.reshape(shape), freedom.reshape(shape), level)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.numerics.varying import errors_of
 from analysis.numerics.weighting import linear, logistic
 
 Floats = NDArray[np.float64]
@@ -83,7 +84,7 @@ def observation_weights(z: Floats, y: Floats, returned: Bools) -> Observed:
     before = stages[-1][2]
     here = np.flatnonzero(last >= t)
     came = seen[here, -1].astype(float)
-    if came.min() < 1:
+    if not came.all():
         p, score = _model(np.ones((len(here), 1)), np.column_stack([own[here], before[here] / scale]), came)
         log_probability[here] += np.log(p)
         total = np.zeros((n, score.shape[1]))
@@ -116,7 +117,7 @@ def weighted_contrasts(
     outer = outer - inner @ np.linalg.lstsq(inner, outer, rcond=None)[0]
     left = max(m - len(columns) - inner.shape[1], 1)
     covariance = fit.bread @ (outer.T @ outer) @ fit.bread * m / left
-    return contrasts @ fit.coefficients, np.sqrt(np.einsum("ck,kl,cl->c", contrasts, covariance, contrasts)), left
+    return contrasts @ fit.coefficients, errors_of(contrasts, covariance), left
 
 
 def _standard(z: Floats) -> Floats:
@@ -127,7 +128,7 @@ def _standard(z: Floats) -> Floats:
 
 def _model(intercepts: Floats, covariates: Floats, outcome: Floats) -> tuple[Floats, Floats]:
     """Return fitted probabilities (n,) and scores (n, p) of a logistic model."""
-    met = np.array([0 < outcome[i > 0].mean() < 1 for i in intercepts.T])
+    met = np.array([0 < outcome[i > 0].sum() < (i > 0).sum() for i in intercepts.T])
     # Where all stay there is nothing to model: the probability is one.
     varies = intercepts[:, met].sum(axis=1) > 0
     design = np.concatenate([intercepts[:, met], covariates], axis=1)[varies]

@@ -174,7 +174,7 @@ def _responding(world: World) -> dict[str, Any]:
             out[name] = (100 * np.array(found)).tolist()
     with suppress(NotEstimable):
         seen = fitted_shares(states, patterns, "independence")
-        made = weighted_shares(states, seen.cells, list(STAGES), 0.95)
+        made = weighted_shares(states, seen.cells, list(STAGES), 0.95, seen.few)
         days = {float(v["day"]): v["position"] for v in seen.visits}
         rows = weigh([*shares(STRATA, seen, 0.95), *differences(STRATA, seen, 0.95)], made, days)
         found = _table(rows, "share_in_response", list(STAGES)) + _table(rows, "difference", CONTRASTS)

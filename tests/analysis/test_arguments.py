@@ -69,6 +69,32 @@ def test_an_outlook_is_asked_in_numbers(knees, named):
         outlook(knees, stage="early", **named)
 
 
+@pytest.mark.parametrize("dose", [True, float("inf"), (25, True), (25, float("nan")), "50", 0])
+def test_what_is_no_dose_is_refused(knees, dose):
+    with pytest.raises(UsageError, match="at_million are doses in millions of viable cells, above 0"):
+        analysis.dose_response(knees, at_million=dose)
+
+
+@pytest.mark.parametrize(
+    ("question", "given", "told"),
+    [
+        ("time_to_response", {"resamples": "200"}, "resamples = '200' must be a whole number"),
+        ("time_to_response", {"seed": 1.5}, r"seed = 1\.5 must be a whole number"),
+        ("time_to_response", {"horizon_day": True}, "horizon_day = True must be days"),
+        ("time_to_response", {"confidence": True}, r"between 0\.5 and 1"),
+        (
+            "safety_by_grade",
+            {"related_to": None},
+            "related_to = None is not known. Allowed: product, procedure, harvest",
+        ),
+        ("subgroups", {"by": ()}, r"by = \(\) names nothing that separates groups: name one, e\.g\. by='origin'"),
+    ],
+)
+def test_what_is_no_answer_to_what_is_asked_for_is_refused_in_a_sentence(knees, question, given, told):
+    with pytest.raises(UsageError, match=told):
+        getattr(analysis, question)(knees, **given)
+
+
 def test_confidence_in_words_is_refused(knees):
     with pytest.raises(UsageError, match=r"between 0\.5 and 1"):
         analysis.time_to_response(knees, confidence="95 %")

@@ -54,6 +54,15 @@ def test_goals_not_assessed_are_between_none_and_all_attained(result):
     assert held["high"] == pytest.approx((attained["n"] + named["n"] - assessed["n"]) / named["n"])
 
 
+def test_between_which_shares_they_are_is_told_in_print_and_in_a_sentence(result):
+    held = number(result, "goal_attained_of_named")
+    between = f"{100 * held['low']:.0f} to {100 * held['high']:.0f}"
+    assert result.say("goal_attained_of_named", "all") == f"{between} %, from none to all of those not assessed"
+    printed = str(result).splitlines()
+    at = next(i for i, line in enumerate(printed) if line.startswith("goal_attained_of_named"))
+    assert printed[at + 1].split()[2:] == between.split()
+
+
 def test_the_change_expected_stands_beside_the_one_reached(folder, result):
     file = pl.read_csv(folder / "files" / "goals.csv")
     share = number(result, "reached_as_expected")

@@ -92,7 +92,7 @@ def shares_of(world, **changed):
     con.execute("create table reduction.state_visit as from frame")
     sqlmodels.run(con, ["reduction.state_pattern"])
     seen = fitted(states, con.sql("from reduction.state_pattern order by all").pl(), "independence")
-    made = weighted_shares(states, seen.cells, list(STAGES), 0.95)
+    made = weighted_shares(states, seen.cells, list(STAGES), 0.95, seen.few)
     return made, dict(zip(seen.cells, seen.share.tolist(), strict=True))
 
 

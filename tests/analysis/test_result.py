@@ -8,7 +8,7 @@ import pytest
 
 from analysis.disclosure.suppression import shown_flow
 from analysis.result import Result, check, diagnostics_of, frame_of, row
-from analysis.told import not_selected, rows_used
+from analysis.told import in_words, not_selected, rows_used
 
 
 def result(*rows: dict, question: str = "adjusted_response", checks: tuple[dict, ...] = ()) -> Result:
@@ -204,11 +204,21 @@ def test_a_product_that_few_had_loses_its_name_wherever_it_stood():
 
 def test_many_quantities_of_one_stratum_are_a_line_each_in_one_table():
     rows = [{**share("late", d, 20), "quantity": f"share_{i}"} for i in range(7) for d in (91, 365)]
-    rows[-1] |= {"estimate": None, "note": "too early"}
+    rows[-1] |= {"estimate": None, "low": None, "high": None, "note": "too early"}
     text = repr(result(*rows)).splitlines()
     assert text[-10].split() == ["late", "courses", "day", "91", "day", "365"]
     assert [line.split(",")[0] for line in text[-9:-2]] == [f"share_{i}" for i in range(7)]
     assert text[-3].endswith("50  40 (0 to 100)              –") and text[-2] == "  – too early (share_6, day 365)"
+
+
+def test_where_only_limits_are_known_they_are_told_with_what_they_are_between():
+    between = {**share("late", 365, 20), "estimate": None, "low": 0.25, "high": 0.5, "note": "from none to all"}
+    assert in_words(between, {}) == "25 to 50 %, from none to all"
+    assert in_words(between | {"note": None}, {}) == "25 to 50 %"
+    assert in_words(between | {"low": None}, {}) == "from none to all"
+    days = between | {"quantity": "mean_days", "low": 100.0, "high": 1200.0, "note": None}
+    assert in_words(days, {}) == "100 to 1,200 days"
+    assert any(line.split()[-3:] == ["25", "to", "50"] for line in repr(result(between)).splitlines())
 
 
 def test_a_product_called_by_a_number_leaves_the_names_of_quantities_and_other_settings_alone():

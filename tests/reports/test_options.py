@@ -101,6 +101,8 @@ def test_the_help_of_the_command_does_not_wait_for_the_statistics():
         (("imputed-change", "--deltas", "-5,0", "--own-delta", "early=-5", "--own-delta", "moderate=-10",
           "--imputations", "10"),
          {"own_delta": {"early": -5.0, "moderate": -10.0}, "imputations": 10}),
+        (("imputed-change", "--own-delta", "early=-5,moderate=-10", "--imputations", "10"),
+         {"own_delta": {"early": -5.0, "moderate": -10.0}}),
         (("adjusted-response", "--covariates", "age"), {"covariates": ["age"]}),
         (("joint-replacement", "--horizon-day", "700", "--resamples", "20"), {"horizon_day": [700], "resamples": 20}),
     ],
@@ -144,6 +146,8 @@ def test_weights_are_read_from_a_file(ask, tmp_path):
         (("trajectories", "--contrasts", "all"), "--contrasts 'all' is not known"),
         (("trajectories", "--reference", "none such"), "none such"),
         (("imputed-change", "--own-delta", "-5"), "--own-delta takes STRATUM=VALUE"),
+        (("imputed-change", "--own-delta", "early=-5,-3"), "--own-delta takes STRATUM=VALUE"),
+        (("imputed-change", "--own-delta", "early=-5,early=-3"), "--own-delta has several values for early: give one."),
         (("describe", "--weights", "w.txt"), "Ending of the file of --weights '.txt' is not known"),
     ],
 )
@@ -166,6 +170,11 @@ def test_counts_are_made_and_answered_with_all_that_decides_them(ask, tmp_path):
     assert (settings["loss"], settings["after_day"], settings["landmark_day"]) == ("L3", [100], 91)
     assert json.loads(answer("time-to-response", "--resamples", "20").output)["settings"]["end_policy"] == "censor"
     assert "--loss was decided where the counts were made" in str(answer("loss-of-response", "--loss", "L1").exception)
+
+
+def test_a_comma_in_the_name_of_a_stratum_stays_in_it():
+    own = options.keywords(analysis.imputed_change)["own_delta"]
+    assert own.read("BMAC, washed=-5,SVF=-10") == {"BMAC, washed": -5.0, "SVF": -10.0}
 
 
 def test_a_keyword_that_no_option_can_be_is_found_when_it_is_written():

@@ -28,6 +28,7 @@ from analysis.numerics.cox import fit_cox, proportional_hazards_test, risk_sets
 from analysis.numerics.laws import hotelling_above, normal_quantile
 from analysis.numerics.share_limits import difference_limits, unfollowed
 from analysis.numerics.standardised_incidence import Hazard, Standardised, standardised_incidence
+from analysis.numerics.varying import UNVARYING_ALL, wald
 from analysis.response import HORIZON_DAYS
 from analysis.result import Result, check, diagnostics_of, frame_of, row
 from registry import Courses
@@ -270,13 +271,13 @@ def _alike(rows: pl.DataFrame, design: Design, used: list[Stratum]) -> dict[str,
         made = fit_cox(risk_sets(x, day, event, stratum=stratum, ties="breslow"), cluster=rows["patient_id"].to_numpy())
     except ValueError as error:
         return row("all", "test", note=f"interaction not estimable: {error}")
-    apart = made.coefficients[p:]
-    statistic = float(apart @ np.linalg.solve(made.robust_covariance[p:, p:], apart))
+    apart, spread = made.coefficients[p:], made.robust_covariance
+    statistic, df = wald(apart, spread[p:, p:], float(np.diag(spread).mean()))
+    if not df:
+        return row("all", "test", denominator=rows.height, note=UNVARYING_ALL)
     fewest = min(rows.filter(cause="end").group_by("stratum").len()["len"])
-    note = (
-        f"covariates act alike in all strata: Wald chi-squared {statistic:.2f} on {len(apart)} df, by Hotelling's law"
-    )
-    tail = hotelling_above(statistic, len(apart), fewest - 1)
+    note = f"covariates act alike in all strata: Wald chi-squared {statistic:.2f} on {df} df, by Hotelling's law"
+    tail = hotelling_above(statistic, df, fewest - 1)
     if np.isnan(tail):
         return row("all", "test", denominator=rows.height, note=f"{note} of {fewest}: too few for so many at once")
     return row("all", "test", estimate=tail, denominator=rows.height, note=f"{note} of {fewest}")

@@ -50,9 +50,12 @@ def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Sho
     small = few | in_tiny | prone_events | _says_more(result, few | in_tiny, main)
     small |= pl.Series(given_away_by_the_rest(result.frame, result.frame.select(small).to_series(), smallest))
     small |= _of_hidden_pattern(result.frame, result.frame.select(small).to_series())
+    of_named = _of_goals_named(result.frame, few)
+    small |= of_named
     # A note on a stratum tells its numbers, the naive one among them.
     told = main + result.frame.filter(small, pl.col("quantity") == TOLD_IN_NOTES)["stratum"].to_list()
     frame, attrition, diagnostics = _hide(result.frame, small, smallest), result.attrition, result.diagnostics
+    frame = frame.with_columns(pl.when(~of_named | pl.col("quantity").eq("goal_named")).then(_OF).alias("denominator"))
     # Of decisions both arms are told in all, and courses: less the strata shown they would be those of the one hidden.
     beside = "decision_flow" in result.settings and bool(set(main) & {s["code"] for s in result.settings["strata"]})
     if beside:
@@ -118,6 +121,16 @@ def _of_hidden_pattern(frame: pl.DataFrame, hidden: pl.Series) -> pl.Series:
     return said & last.join(gone, on=["stratum", "pattern"], how="left", maintain_order="left")["gone"].fill_null(
         value=False
     )
+
+
+def _of_goals_named(frame: pl.DataFrame, few: pl.Expr) -> pl.Expr:
+    """Return which numbers say how many goals were named where a few of them were not assessed.
+
+    Beside the share attained, of all assessed, they would say how few: that share is the one to keep.
+    """
+    strata = frame.filter(few, pl.col("quantity") == "goal_assessed")["stratum"].to_list()
+    named = pl.col("quantity").is_in(["goal_named", "goal_assessed", "goal_attained_of_named"])
+    return pl.col("stratum").is_in(strata) & named
 
 
 def _hidden_details(result: Result, small: pl.Expr, smallest: int) -> pl.DataFrame:

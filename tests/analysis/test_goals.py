@@ -1,10 +1,13 @@
 """Goals attained: counted as by hand from the file, and what is missing said."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from scipy import stats
 
 from analysis import goals
+from analysis.result import frame_of, row
 from registry import Registry, derive
 from registry.errors import NotEstimable
 from registry.ingest import load
@@ -82,3 +85,18 @@ def test_what_leaves_hides_a_second_kind_where_one_alone_would_be_the_rest(folde
 def test_a_registry_without_goals_is_refused(six_programmes):
     with pytest.raises(NotEstimable, match="No goal is recorded"):
         goals(six_programmes.courses())
+
+
+def test_how_few_goals_were_not_assessed_is_not_what_is_left_of_the_named(result):
+    """Of 60 goals 57 were assessed and 40 attained: the share of those assessed is told, not from what to subtract it."""
+    counts = {
+        "goal_named": (60, 80),
+        "goal_assessed": (57, 60),
+        "goal_attained": (40, 57),
+        "goal_attained_of_named": (40, 60),
+    }
+    rows = [row("all", q, n=n, denominator=of, estimate=n / of) for q, (n, of) in counts.items()]
+    shown = replace(result, frame=frame_of(rows)).suppress(5).frame
+    assert shown.filter(quantity="goal_attained")["estimate"].item() is not None
+    told = {*shown["n"].drop_nulls().to_list(), *shown["denominator"].drop_nulls().to_list()}
+    assert told == {40, 57, 80}

@@ -39,7 +39,9 @@ def target_trial(result: Result) -> pl.DataFrame:
     s = _settings(result)
     days = " and ".join(str(d) for d in s["horizon_day"])
     per_protocol = s["estimand"] == "per_protocol"
-    sources = "; ".join(f"{_count(n)} decisions from the {origin}" for origin, n in s["risk_set"].items())
+    # Not told: few, or they would say how many are of a stratum that is hidden.
+    counts = {origin: "some" if n is None else f"{n:,}" for origin, n in s["risk_set"].items()}
+    sources = "; ".join(f"{n} decisions from the {origin}" for origin, n in counts.items())
     rows = [
         (
             "Eligibility",

@@ -19,7 +19,7 @@ def NN_(one: str, many: str) -> tuple[str, str]:
 
 _REASONS = (
     N_("suppressed"), N_("information"), N_("not known"), N_("withheld"), N_("none due"), N_("few"), N_("none"),
-    N_("of few"), N_("nobody in this stratum"), N_("nobody was boosted"), N_("nobody was left waiting"),
+    N_("some"), N_("of few"), N_("nobody in this stratum"), N_("nobody was boosted"), N_("nobody was left waiting"),
     N_("no outcome was seen in one arm"), N_("all or none were ever boosted"), N_("not due for anybody yet"),
     N_("too few like this one"), N_("fewer than %(n)s courses were seen"), N_("no visit before this one was judged"),
     N_("a test needs two strata and at least one end"), N_("never recorded"), N_("%(n)s or more"),

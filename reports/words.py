@@ -33,7 +33,7 @@ _COUNTED = ("chi", "day", "df", "first", "high", "last", "level", "low", "mean",
             "value", "visits")  # fmt: skip
 _PLACES = dict.fromkeys(_COUNTED, _FIGURE)
 _PLACES |= {
-    "n": r"few|(?:fewer than )?[\d.,]*\d(?: or more)?",
+    "n": r"few|some|(?:fewer than )?[\d.,]*\d(?: or more)?",
     "stratum": "[^:;]+?",
     "visit": "[^;]+?",
     "most": r"[\d.,]*\d",

@@ -80,7 +80,7 @@ def digests(con: duckdb.DuckDBPyConnection, load_id: int) -> dict[str, Any]:
     for table in TABLES:
         name = str(table.__tablename__)
         columns = [c.name for c in table.__table__.columns]  # type: ignore[attr-defined]
-        text = ", ".join(f"coalesce({c}::varchar, chr(30))" for c in columns)
+        text = ", chr(31), ".join(f"coalesce({c}::varchar, chr(30))" for c in columns)
         rows = " union all ".join(
             f"select {', '.join(columns)} from {schema}.{name} where load_id = {int(load_id)}"
             for schema in ("record", "past")
@@ -88,7 +88,7 @@ def digests(con: duckdb.DuckDBPyConnection, load_id: int) -> dict[str, Any]:
         n, digest = con.execute(
             "select coalesce(sum(n), 0)::bigint, sha256(coalesce(string_agg(digest, '' order by bucket), '')) from ("
             "select id % 256 as bucket, count(*) as n, "
-            f"sha256(string_agg(md5(concat_ws(chr(31), {text})), '' order by id)) as digest "
+            f"sha256(string_agg(md5(concat({text})), '' order by id)) as digest "
             f"from ({rows}) group by bucket)"
         ).fetchone() or (0, "")
         if n:

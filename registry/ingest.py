@@ -21,10 +21,14 @@ from registry.errors import UsageError
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
 from registry.progress import steps
 from registry.tables import TABLES, Record
-from registry.typing import judged_rows, new_people
+from registry.typing import judged_rows, people, refused_rows
 
 # Rows judged at a time: enough for the engine's stride, little enough to bound memory.
 _SLICE = 1_000_000
+# The engine cannot tell how many rows come in. Of more than so many it must not make the table of a join: that is made
+# of the rows they belong to.
+_MANY = 20_000
+_PEOPLE = {"patient": pl.String, "raw_patient": pl.String, "known_patient": pl.Int64}
 
 
 @dataclass
@@ -47,6 +51,8 @@ class _Load:
     dry_run: bool = False
     # By file of a REDCap project: lines that tables took.
     taken: dict[str, list[pl.Series]] = field(default_factory=dict)
+    # The clinic's own patient numbers met so far, each hashed once a load, in however many rows and files it comes.
+    people: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PEOPLE))
 
 
 def _silent(_: str) -> None:
@@ -160,7 +166,6 @@ def _unmatched(files: list[Path], tables: list[reading.Sheet], plan: mapping.Map
 def _begin(con: duckdb.DuckDBPyConnection, day: dt.date, plan: mapping.Mapping, key: bytes) -> _Load:
     pseudonyms.same_key(con, key)
     pseudonyms.prepare(con, key)
-    con.execute("create temp table incoming_people (number varchar, pseudonym varchar, patient_id bigint)")
     (load_id,) = con.sql("select coalesce(max(load_id), 0) + 1 from log.load").fetchone() or (1,)
     (file_id,) = con.sql("select coalesce(max(source_file_id), 0) + 1 from log.source_file").fetchone() or (1,)
     return _Load(con, day, plan.centre, int(load_id), int(file_id))
@@ -198,7 +203,6 @@ def _take(state: _Load, tables: list[reading.Sheet], plan: mapping.Mapping, prog
 def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.Sheet, mapping.Entry]]) -> None:
     name, files = record.__source__.file, {}
     checks = rules.of_table(record, state.con)
-    judge = judged_rows(record, checks, state.extracted_on)
     for sheet, entry in here:
         table = sheet.take()
         if table.frame.width == 0:
@@ -213,9 +217,7 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.She
             _refuse_row(state, file_id, name, why)
         files[file_id] = (table.file, mapped.frame.height + len(table.refusals))
         _tell_unused(state, table, name, mapped)
-        _judge(
-            state, record, mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")), judge, checks
-        )
+        _judge(state, record, mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")), checks)
     if files:
         rejected, new, corrected = _settled(state, record)
         for file_id, (file, rows_in) in files.items():
@@ -240,19 +242,36 @@ def _tell_unused(state: _Load, table: reading.SourceTable, name: str, mapped: ma
         state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
 
 
-def _judge(state: _Load, record: type[Record], frame: pl.DataFrame, judge: str, checks: list[rules.Rule]) -> None:
+def _judge(state: _Load, record: type[Record], frame: pl.DataFrame, checks: list[rules.Rule]) -> None:
     """Judge `frame` a slice at a time: keep what is good, explain what is not."""
+    con = state.con
     for start in range(0, frame.height, _SLICE):
-        state.con.register("incoming_rows", frame[start : start + _SLICE])
-        if "patient" in frame.columns:
-            state.con.execute(new_people(state.centre))
-        state.con.execute(f"create or replace temp table judged_rows as {judge}")
-        state.con.unregister("incoming_rows")
-        _explain(state.con, record, checks)
+        rows = frame[start : start + _SLICE].with_row_index("row_no")
+        con.register("incoming_rows", _known(state, rows) if "patient" in rows.columns else rows)
+        if rows.height > _MANY:
+            con.execute("set disabled_optimizers = 'build_side_probe_side'")
+        con.execute(f"create or replace temp table judged_rows as {judged_rows(record, checks, state.extracted_on)}")
+        con.execute("reset disabled_optimizers")
+        if con.sql("select 1 from judged_rows where not good limit 1").fetchone():
+            con.execute(
+                f"create or replace temp table refused_rows as {refused_rows(record, checks, state.extracted_on)}"
+            )
+            _explain(con, record, checks)
+        con.unregister("incoming_rows")
         _keep(state, record)
         if state.stays:
-            written_out(state.con)
-    state.con.execute("drop table if exists judged_rows")
+            written_out(con)
+    con.execute("drop table if exists judged_rows; drop table if exists refused_rows")
+
+
+def _known(state: _Load, rows: pl.DataFrame) -> pl.DataFrame:
+    """Put pseudonyms and identities in the place of patient numbers."""
+    numbers = rows.select(pl.col("patient").drop_nulls().unique()).join(state.people, on="patient", how="anti")
+    if numbers.height:
+        state.con.register("incoming_numbers", numbers)
+        state.people = pl.concat([state.people, state.con.execute(people(state.centre)).pl()])
+        state.con.unregister("incoming_numbers")
+    return rows.join(state.people, on="patient", how="left", maintain_order="left").drop("patient")
 
 
 def _settled(state: _Load, record: type[Record]) -> tuple[dict[int, int], ...]:
@@ -278,7 +297,7 @@ def _settled(state: _Load, record: type[Record]) -> tuple[dict[int, int], ...]:
 
 
 def _keep(state: _Load, record: type[Record]) -> None:
-    """Append the good rows, and write down the others with what they held."""
+    """Append the good rows."""
     columns = [c.name for c in record.__table__.columns if c.name not in ("load_id", "source_file_id", "source_line")]  # type: ignore[attr-defined]
     state.con.execute(
         f"insert into record.{record.__tablename__} by name select {', '.join(columns)}, {state.load_id} as load_id, "
@@ -289,18 +308,13 @@ def _keep(state: _Load, record: type[Record]) -> None:
     if patients or any(r.table == "patient" for r in record.__source__.references):
         state.con.execute(
             f"insert into log.load_centre select distinct {state.load_id}, {centre} from judged_rows "
-            f"where good and {centre} is not null and not exists (select 1 from log.load_centre held "
-            f"where held.load_id = {state.load_id} and held.centre_id = judged_rows.{centre})"
+            f"where good and {centre} is not null "
+            f"and {centre} not in (select centre_id from log.load_centre where load_id = {state.load_id})"
         )
-    raw = ", ".join(f"{c} := raw_{c}" for c in mapping.source_columns(record))
-    state.con.execute(
-        "insert into log.rejected_row select file_id, line, "
-        f"case when not shifted then to_json(struct_pack({raw})) end from judged_rows where not good"
-    )
 
 
 def _explain(con: duckdb.DuckDBPyConnection, record: type[Record], checks: list[rules.Rule]) -> None:
-    """Write a line to ``log.rejection`` for each rule that a row failed; a patient's number is never shown."""
+    """Write down what refused rows held, and each rule that they failed; a patient's number is never shown."""
     fields = ("column", "name", "message", "advice")
     texts = pl.DataFrame(
         {"k": range(1, len(checks) + 1), **{f: [getattr(c, f) for c in checks] for f in fields}},
@@ -311,8 +325,13 @@ def _explain(con: duckdb.DuckDBPyConnection, record: type[Record], checks: list[
     con.execute(
         "insert into log.rejection select f.file_id, f.line, ?, t.column, t.name, "
         f"case when not f.shifted then case t.column {shown} end end, t.message, t.advice "
-        "from (select *, unnest(failed) as k from judged_rows where not good) f join rule_texts t using (k)",
+        "from (select *, unnest(failed) as k from refused_rows) f join rule_texts t using (k)",
         [record.__source__.file],
+    )
+    raw = ", ".join(f"{c} := raw_{c}" for c in mapping.source_columns(record))
+    con.execute(
+        "insert into log.rejected_row select file_id, line, "
+        f"case when not shifted then to_json(struct_pack({raw})) end from refused_rows"
     )
 
 

@@ -251,7 +251,9 @@ def apply(entry: Entry, frame: pl.DataFrame) -> Mapped:
     ignored = [c for c in theirs if c not in named and c not in choosing]
     if lacking:
         return Mapped(pl.DataFrame(), lacking, ignored)
-    kept = frame.with_columns(pl.when(~pl.col(c).is_in(entry.missing)).then(pl.col(c)) for c in theirs)
+    kept = frame
+    if entry.missing:
+        kept = frame.with_columns(pl.when(~pl.col(c).is_in(entry.missing)).then(pl.col(c)) for c in theirs)
     if entry.same_for:
         kept = kept.with_columns(values.spread(c, entry.same_for) for c in entry.spread)
     for column, wanted_values in entry.where.items():

@@ -161,7 +161,7 @@ def read(
 
 def _csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int, named: Naming) -> SourceTable:
     try:
-        header, plain = _survey(path, encoding, separator, skip_rows)
+        header, plain, trim = _survey(path, encoding, separator, skip_rows)
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         return _refused(
@@ -185,11 +185,11 @@ def _csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int,
     except pl.exceptions.PolarsError:
         return _careful_csv(path, digest, separator, encoding, skip_rows, named)
     frame.columns = header
-    return SourceTable(path.name, digest, _clean(frame, skip_rows + 2), frame.height)
+    return SourceTable(path.name, digest, _clean(frame, skip_rows + 2, trim=trim), frame.height)
 
 
-def _survey(path: Path, encoding: str, separator: str, skip_rows: int) -> tuple[list[str], bool]:
-    """Return the header, and whether the fast reader can be trusted with the file.
+def _survey(path: Path, encoding: str, separator: str, skip_rows: int) -> tuple[list[str], bool, bool]:
+    """Return the header, whether the fast reader can be trusted with the file, and whether cells may need trimming.
 
     It cannot where quotes may hide line ends, where blank lines shift the count, or where rows differ in their number
     of cells: it refuses longer ones itself, and shorter ones show in the number of separators.
@@ -203,15 +203,16 @@ def _survey(path: Path, encoding: str, separator: str, skip_rows: int) -> tuple[
             plain, first = False, file.readline()
         header = next(csv.reader([first], delimiter=separator), [])
         plain = plain and len(header) > 1 and '"' not in first
-        lines, cells, end = int(bool(first)), first.count(separator), "\n"
+        lines, cells, end, trim = int(bool(first)), first.count(separator), "\n", False
         while text := file.read(1 << 24):
             # A line end of two characters must not be cut in two.
             text += file.read(1) if text[-1] == "\r" else ""
-            bare = text.replace("\r\n", "\n")
+            bare = text.replace("\r\n", "\n") if "\r" in text else text
             plain = plain and '"' not in bare and "\r" not in bare
             plain = plain and "\n\n" not in bare and not (end == "\n" and bare[0] == "\n")
+            trim = trim or not text.isascii() or any(c in text for c in " \t\v\f\r:")
             lines, cells, end = lines + bare.count("\n"), cells + bare.count(separator), bare[-1]
-    return header, plain and cells == (lines + (end != "\n")) * (len(header) - 1)
+    return header, plain and cells == (lines + (end != "\n")) * (len(header) - 1), trim
 
 
 def _careful_csv(path: Path, digest: str, separator: str, encoding: str, skip_rows: int, named: Naming) -> SourceTable:
@@ -307,12 +308,17 @@ def _parquet(path: Path, digest: str) -> SourceTable:
     return SourceTable(path.name, digest, _clean(frame, 1), frame.height)
 
 
-def _clean(frame: pl.DataFrame, first_line: int) -> pl.DataFrame:
-    """Trim cells, make empty ones null, drop the midnight that spreadsheets add to dates, and number the lines."""
-    clean = frame.rename({c: c.strip() for c in frame.columns}).select(pl.all().str.strip_chars())
-    # Looked for first: the expression is dear, and few columns are dates from a spreadsheet.
-    dated = [c.name for c in clean.select(pl.all().str.contains("00:00:00", literal=True).any()) if c.any()]
-    clean = clean.with_columns(pl.col(dated).str.replace(r"^(\d{4}-\d{2}-\d{2})[ T]00:00:00(\.0+)?$", "$1"))
+def _clean(frame: pl.DataFrame, first_line: int, *, trim: bool = True) -> pl.DataFrame:
+    """Trim cells, make empty ones null, drop the midnight that spreadsheets add to dates, and number the lines.
+
+    Without `trim` no cell has a blank or a time of day.
+    """
+    clean = frame.rename({c: c.strip() for c in frame.columns})
+    if trim:
+        clean = clean.select(pl.all().str.strip_chars())
+        # Looked for first: the expression is dear, and few columns are dates from a spreadsheet.
+        dated = [c.name for c in clean.select(pl.all().str.contains("00:00:00", literal=True).any()) if c.any()]
+        clean = clean.with_columns(pl.col(dated).str.replace(r"^(\d{4}-\d{2}-\d{2})[ T]00:00:00(\.0+)?$", "$1"))
     clean = clean.with_columns(pl.when(pl.all() != "").then(pl.all()))
     return clean.with_columns(pl.int_range(first_line, first_line + clean.height, dtype=pl.Int32).alias("line"))
 

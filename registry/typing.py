@@ -38,40 +38,39 @@ def row_id(table: str, parts: list[str]) -> str:
     Among a hundred million rows the chance that any two keys share it is about one in two thousand, and the loader
     would refuse the second as a contradiction rather than mix them.
     """
-    text = ", ".join(f"coalesce({part}, '')" for part in parts)
+    key = _joined([f"'{table}'", *parts])
     # Bits 65 to 127: what md5_number_lower() >> 1 is, in a third of its time.
-    return f"(md5_number(concat_ws(chr(31), '{table}', {text})) >> 65)::bigint"
+    return f"(md5_number({key}) >> 65)::bigint"
 
 
-def new_people(centre: str) -> str:
-    """Return SQL that adds to ``incoming_people`` the pseudonyms of patient numbers not met before in this load.
+def _joined(parts: list[str]) -> str:
+    """Return SQL for texts with a separator between them, nothing standing for null: quicker than ``concat_ws``."""
+    return f"concat({', chr(31), '.join(parts)})"
 
-    Numbers are the clinic's own; each is hashed once a load, in however many rows and files it comes.
-    """
+
+def people(centre: str) -> str:
+    """Return SQL for the pseudonyms of the clinic's own patient numbers in ``incoming_numbers``."""
     namespace = centre.replace("'", "''")
-    number = _plain("patient")
     return (
-        f"insert into incoming_people select patient, pseudonym, {row_id('patient', ['pseudonym'])} "
-        f"from (select patient, pseudonym('{namespace}' || chr(31) || {number}) as pseudonym "
-        "from (select distinct patient from incoming_rows where patient is not null) as incoming "
-        "where not exists (select 1 from incoming_people as known where known.number = incoming.patient))"
+        f"select patient, pseudonym as raw_patient, {row_id('patient', ['pseudonym'])} as known_patient "
+        f"from (select patient, pseudonym('{namespace}' || chr(31) || {_plain('patient')}) as pseudonym "
+        "from incoming_numbers)"
     )
 
 
-def typed_rows(record: type[Record], extracted_on: dt.date) -> str:
-    """Return SQL that reads ``incoming_rows`` into types, identities, and the parents' facts that rules need."""
+def typed_rows(record: type[Record], extracted_on: dt.date, rows: str) -> str:
+    """Return SQL that reads `rows` into types, identities, and the parents' facts that rules need."""
     own: dict[str, Any] = {c.name: c for c in record.__table__.columns if c.info}  # type: ignore[attr-defined]
     columns = source_columns(record)
     raw = [f"i.{c} as raw_{c}" for c in columns if c != "patient"]
-    raw += ["people.pseudonym as raw_patient", "people.patient_id as known_patient"] if "patient" in columns else []
-    people = "left join incoming_people people on people.number = i.patient" if "patient" in columns else ""
+    raw += ["i.raw_patient", "i.known_patient"] if "patient" in columns else []
     types = [f"{typed(own[c])} as {c}" for c in columns if c in own]
     precision = [
         f"case length(i.{c}) when 4 then 'year' when 7 then 'month' when 10 then 'day' end as {c}_precision"
         for c in own
         if own[c].info.get("partial_date")
     ]
-    read = f"select i.file_id, i.line, {', '.join([*raw, *types, *precision])} from incoming_rows i {people}"
+    read = f"select i.file_id, i.line, i.row_no, {', '.join([*raw, *types, *precision])} from {rows} i"
     references = record.__source__.references
     ids = [f"{_reference_id(r.table, r.parts, r.optional)} as {r.column}" for r in references]
     key = row_id(str(record.__tablename__), [_part(c, own) for c in record.__source__.key])
@@ -94,23 +93,34 @@ def typed_rows(record: type[Record], extracted_on: dt.date) -> str:
 
 
 def judged_rows(record: type[Record], checks: list[Rule], extracted_on: dt.date) -> str:
-    """Return SQL that types each row, lists the numbers of the rules it fails, and hashes its content."""
-    failed = ", ".join(f"case when {check.fails} then {k} end" for k, check in enumerate(checks, 1))
+    """Return SQL that types each row of ``incoming_rows``, says whether it is good, and hashes its content."""
+    bad = " or ".join(f"({check.fails})" for check in checks)
     content = [
         c.name
         for c in record.__table__.columns  # type: ignore[attr-defined]
         if c.name not in ("id", "load_id", "source_file_id", "source_line", "row_hash")
     ]
-    text = ", ".join(f"coalesce({c}::varchar, '')" for c in content)
-    # What a good row was read from is not asked for again, and most rows are good.
-    raw = [f"case when len(failed) > 0 then raw_{c} end as raw_{c}" for c in source_columns(record)]
     own = list(dict.fromkeys(["id", *content]))
     centre = [] if record.__tablename__ == "patient" or not _of_patient(record) else ["patient_centre_id"]
     return (
-        f"select {', '.join(['file_id', 'line', 'failed', *own, *centre, *raw])}, len(failed) = 0 as good, "
-        f"{_shifted(record, checks)} as shifted, md5(concat_ws(chr(31), {text})) as row_hash "
-        f"from (select *, list_filter([{failed}]::integer[], lambda x: x is not null) as failed "
-        f"from ({typed_rows(record, extracted_on)}) r)"
+        f"select {', '.join(['file_id', 'line', 'row_no', *own, *centre])}, not coalesce({bad}, false) as good, "
+        f"md5({_joined([f'{c}::varchar' for c in content])}) as row_hash "
+        f"from ({typed_rows(record, extracted_on, 'incoming_rows')}) r"
+    )
+
+
+def refused_rows(record: type[Record], checks: list[Rule], extracted_on: dt.date) -> str:
+    """Return SQL for the rows of ``incoming_rows`` that are not good: what they held, the numbers of the rules failed.
+
+    Few rows are: so what only they need is found for them alone.
+    """
+    failed = ", ".join(f"case when {check.fails} then {k} end" for k, check in enumerate(checks, 1))
+    rows = "(from incoming_rows where row_no in (select row_no from judged_rows where not good))"
+    return (
+        f"select *, {_shifted(record, checks)} as shifted from (select file_id, line, "
+        f"{', '.join(f'raw_{c}' for c in source_columns(record))}, "
+        f"list_filter([{failed}]::integer[], lambda x: x is not null) as failed "
+        f"from ({typed_rows(record, extracted_on, rows)}) r)"
     )
 
 

@@ -21,31 +21,33 @@ ordered as (
         and assessment.day >= course.evaluation_earliest_day - course.evaluation_tolerance_day
 ),
 
+-- The last change held up to a visit, and whether any before it was a response.
 settled as (
     select
-        ordered.course_id, ordered.definition, rules.confirmation, ordered.day, ordered.source_id,
-        coalesce(last_value(
-            case when rules.confirmation = 'first' or ordered.met = ordered.next_met then ordered.met end ignore nulls
-        ) over (
-            partition by ordered.course_id, ordered.definition, rules.confirmation
-            order by ordered.day rows between unbounded preceding and current row
-        ), false) as responding
+        course_id, definition, day, source_id, met as first_now,
+        max(case when met then 1 else 0 end) over sequence as first_ever,
+        last_value(case when met = next_met then met end ignore nulls) over sequence as confirmed_now,
+        max(case when met and next_met then 1 else 0 end) over sequence as confirmed_ever
     from ordered
+    window sequence as (
+        partition by course_id, definition order by day rows between unbounded preceding and current row
+    )
+),
+
+by_rule as (
+    select
+        settled.course_id, settled.definition, rules.confirmation, settled.day, settled.source_id,
+        case rules.confirmation when 'first' then settled.first_now else settled.confirmed_now end as responding,
+        case rules.confirmation when 'first' then settled.first_ever else settled.confirmed_ever end as ever
+    from settled
     cross join rules
 ),
 
 visits as (
     select
         course_id, definition, confirmation, day, source_id,
-        case
-            when responding then 'in_response'
-            when max(case when responding then 1 else 0 end) over (
-                partition by course_id, definition, confirmation
-                order by day rows between unbounded preceding and current row
-            ) = 1 then 'response_lost'
-            else 'no_response_yet'
-        end as state
-    from settled
+        case when responding then 'in_response' when ever = 1 then 'response_lost' else 'no_response_yet' end as state
+    from by_rule
 ),
 
 ends as (
@@ -61,9 +63,8 @@ ends as (
 select course_id, definition, confirmation, day, state, 'staging.score' as source_table, source_id
 from visits
 where not exists (
-    select 1 from ends
-    where ends.course_id = visits.course_id and ends.definition = visits.definition
-        and ends.confirmation = visits.confirmation and ends.day = visits.day
+    select 1 from endpoint.end_event as ending
+    where ending.course_id = visits.course_id and ending.day = visits.day
 )
 union all
 select course_id, definition, confirmation, day, state, 'event', source_id

@@ -4,35 +4,42 @@
 -- renewed: whole; reads the data cut
 -- Watched until the next planned visit would have closed, or the data cut: an end reported later, from a record, is not
 -- counted, because those without an end were not watched so long. An end within that time is counted on its day.
-with next_visit as (
+with judged as (
     select
         response.course_id, response.definition, response.confirmation, response.early_visits,
-        min(planned.window_high_day) as window_high_day
+        response.last_assessed_day, course.programme, course.potential_follow_up_day,
+        coalesce(response.last_assessed_day, 0) as judged_to_day
     from endpoint.response as response
     inner join course.course as course on response.course_id = course.course_id
-    inner join catalogue.programme_visit as planned on course.programme = planned.programme
-    where planned.window_low_day > coalesce(response.last_assessed_day, 0)
-    group by response.course_id, response.definition, response.confirmation, response.early_visits
+),
+
+days as (
+    select distinct programme, judged_to_day
+    from judged
+),
+
+-- When the next planned visit closes is the same for every course of a programme that was judged to a day.
+next_visit as (
+    select days.programme, days.judged_to_day, min(planned.window_high_day) as window_high_day
+    from days
+    inner join catalogue.programme_visit as planned
+        on days.programme = planned.programme and days.judged_to_day < planned.window_low_day
+    group by days.programme, days.judged_to_day
 )
 
 select
-    response.course_id, response.definition, response.confirmation, response.early_visits,
+    judged.course_id, judged.definition, judged.confirmation, judged.early_visits,
     greatest(
-        coalesce(response.last_assessed_day, 0),
+        judged.judged_to_day,
         least(
-            coalesce(next_visit.window_high_day, response.last_assessed_day, 0),
-            coalesce(course.potential_follow_up_day, 0)
+            coalesce(next_visit.window_high_day, judged.judged_to_day), coalesce(judged.potential_follow_up_day, 0)
         )
     ) as watched_to_day,
-    case
-        when ending.day <= coalesce(next_visit.window_high_day, response.last_assessed_day, 0) then ending.day
-    end as end_day,
+    case when ending.day <= coalesce(next_visit.window_high_day, judged.judged_to_day) then ending.day end as end_day,
     ending.role as end_role,
     booster.day as booster_day
-from endpoint.response as response
-inner join course.course as course on response.course_id = course.course_id
+from judged
 left join next_visit
-    on response.course_id = next_visit.course_id and response.definition = next_visit.definition
-    and response.confirmation = next_visit.confirmation and response.early_visits = next_visit.early_visits
-left join endpoint.end_event as ending on response.course_id = ending.course_id
-left join endpoint.intercurrent as booster on response.course_id = booster.course_id and booster.role = 'booster'
+    on judged.programme = next_visit.programme and judged.judged_to_day = next_visit.judged_to_day
+left join endpoint.end_event as ending on judged.course_id = ending.course_id
+left join endpoint.intercurrent as booster on judged.course_id = booster.course_id and booster.role = 'booster'

@@ -9,17 +9,11 @@ with reported as (
     from record.measurement as measurement
     left join catalogue.unit_conversion as conversion
         on measurement.scale = conversion.scale and measurement.unit = conversion.unit
-    where
-        measurement.value is not null
-        and not exists (
-            select 1 from staging.item_score as computed
-            where
-                computed.value is not null
-                and computed.scale = measurement.scale
-                and computed.patient_id = measurement.patient_id
-                and computed.target_id is not distinct from measurement.target_id
-                and computed.date = measurement.date
-        )
+    left join staging.item_score as computed
+        on measurement.scale = computed.scale and measurement.patient_id = computed.patient_id
+        and measurement.target_id is not distinct from computed.target_id and measurement.date = computed.date
+        and computed.value is not null
+    where measurement.value is not null and computed.item_score_id is null
 ),
 
 computed as (

@@ -13,16 +13,30 @@ with due as (
     where course.index_date is not null
 ),
 
+scores as (
+    select course.programme, score.course_id, score.day, score.scale
+    from course.score as score
+    inner join course.course as course on score.course_id = course.course_id
+),
+
+days as (
+    select distinct programme, day
+    from scores
+),
+
+-- In which windows a day lies is the same for every course of a programme.
+windows as (
+    select days.programme, days.day, planned.planned_visit
+    from days
+    inner join catalogue.programme_visit as planned
+        on days.programme = planned.programme and days.day between planned.window_low_day and planned.window_high_day
+),
+
 seen as (
-    select
-        due.course_id, due.planned_visit,
-        count(distinct score.scale) as n_scales,
-        max(case when domain.domain = 'pain' then 1 else 0 end) as has_pain
-    from due
-    inner join course.score as score
-        on due.course_id = score.course_id and score.day between due.window_low_day and due.window_high_day
-    left join course.domain_scale as domain on score.course_id = domain.course_id and score.scale = domain.scale
-    group by due.course_id, due.planned_visit
+    select scores.course_id, windows.planned_visit, count(distinct scores.scale) as n_scales
+    from scores
+    inner join windows on scores.programme = windows.programme and scores.day = windows.day
+    group by scores.course_id, windows.planned_visit
 )
 
 select

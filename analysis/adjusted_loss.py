@@ -35,15 +35,6 @@ from analysis.reduction import Reduction
 from analysis.result import Result, diagnostics_of, frame_of
 from registry import Courses
 
-_TAKEN = (
-    "Standardised over the courses of the strata fitted, taken as given: what each stage would have, had it the "
-    "others' covariates too."
-)
-_OF_RESPONDERS = (
-    "Standardised over the courses of the strata fitted that were ever seen in response, taken as given: what each "
-    "stage would lose, had it the others' covariates too."
-)
-
 
 def adjusted_loss(
     courses: Courses,
@@ -102,7 +93,14 @@ def adjusted_loss(
         courses, "adjusted_loss", covariates, wanted, change_day, confidence, definition=definition, loss=loss, by=by,
         confirmation=confirmation, booster_policy=booster_policy, rescue_policy=rescue_policy,
     )  # fmt: skip
-    found = loss_result(adjusted.fitted, reduction, settings, (_OF_RESPONDERS, *notes), landmark_day, after)
+    found = loss_result(
+        adjusted.fitted,
+        reduction,
+        settings,
+        (_taken(by, "ever seen in response, ", "lose"), *notes),
+        landmark_day,
+        after,
+    )
     return _told(found, adjusted, "adjusted_loss")
 
 
@@ -159,7 +157,7 @@ def adjusted_time_in_response(
         loss=loss, by=by, confirmation=confirmation, booster_policy=booster_policy, rescue_policy=rescue_policy,
     )  # fmt: skip
     # What was seen is of each stratum's own patients: no fellow of a standardised number.
-    found = time_result(adjusted.fitted, reduction, settings, (_TAKEN, *notes), until, lambda *_: [])
+    found = time_result(adjusted.fitted, reduction, settings, (_taken(by, "", "have"), *notes), until, lambda *_: [])
     return _told(found, adjusted, "adjusted_time_in_response")
 
 
@@ -180,6 +178,13 @@ def _adjusted(
     adjusted = adjust(fitted, moves, known, design_of(known, chosen), wanted)
     settings |= {"covariates": list(chosen)}
     return adjusted, reduction, settings, (*exposure_note(*chosen), *notes, *adjusted.notes)
+
+
+def _taken(by: By, whose: str, what: str) -> str:
+    """Return over whom numbers are standardised."""
+    each = "stage" if by == "stage" else "stratum"
+    had = "" if by == "all" else f": what each {each} would {what}, had it the others' covariates too"
+    return f"Standardised over the courses fitted, {whose}taken as given{had}."
 
 
 def _told(found: Result, adjusted: Adjusted, question: str) -> Result:

@@ -26,6 +26,7 @@ from analysis.numerics.interval_regression import (
 )
 from analysis.numerics.laws import normal_above, normal_quantile
 from analysis.numerics.share_limits import unfollowed
+from analysis.numerics.varying import UNVARYING
 from analysis.result import row
 from registry import Courses
 from registry.errors import NotEstimable, UsageError, choose
@@ -44,6 +45,8 @@ FEWEST_COURSES, FEWEST_RESPONSES = 20, 3
 TOO_FEW = f"fewer than {FEWEST_COURSES} courses, or {FEWEST_RESPONSES} responses"
 # As far beyond the last day on which anybody was watched a day is told as that one: nine tenths of the time is seen.
 REACH = 0.9
+# A logarithm of a ratio that is known so exactly does not vary between patients: what is left is rounding.
+_NO_ERROR = 1e-6
 # So much of a response is added in the middle of each piece of each stratum: less than one in all.
 TRACE = 0.05
 # Where the hazard may change, as quantiles of the responses: as many pieces as the data bear, from the first that fits.
@@ -55,11 +58,12 @@ _UNIT = {"age": "10 years", "bmi": "5 kg/m²", "baseline": "10 points worse", "s
 
 @dataclass(frozen=True)
 class Design:
-    """Covariates of the courses: values (n, p), names and the covariate each column belongs to (p,)."""
+    """Covariates of the courses: values (n, p), names, and how many courses have each level named, None of numbers."""
 
     x: Floats
     names: tuple[str, ...]
     notes: tuple[str, ...]
+    having: tuple[int | None, ...] = ()
 
 
 def covariates_for(given: Covariate | tuple[Covariate, ...] | None, by: str) -> tuple[Covariate, ...]:
@@ -83,13 +87,23 @@ def covariates_for(given: Covariate | tuple[Covariate, ...] | None, by: str) -> 
 
 
 def ratio_row(
-    name: str, value: float, error: float, n: int, confidence: float, quantity: str = "hazard_ratio"
-) -> dict[str, Any]:
-    """Return the row of a hazard ratio from its logarithm and the standard error of that, in `n` courses."""
+    name: str, value: float, error: float, n: int, confidence: float, quantity: str = "hazard_ratio", *,
+    having: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the row of a hazard ratio from its logarithm and the standard error of that, in `n` courses.
+
+    `having` of them have the level that is compared: few could be found by what goes with it.
+    """
+    counted: dict[str, Any] = {"n": having, "denominator": n}
+    with np.errstate(over="ignore"):
+        ratio = float(np.exp(value))
+    if not error > _NO_ERROR:
+        return row(name, quantity, estimate=ratio, **counted, note=UNVARYING)
     z = float(normal_quantile(0.5 + confidence / 2))
-    low, high = np.exp(value - z * error), np.exp(value + z * error)
-    return row(name, quantity, estimate=float(np.exp(value)), low=float(low), high=float(high), denominator=n,
-               note=f"p {2 * normal_above(abs(value) / error):.2g}")  # fmt: skip
+    with np.errstate(over="ignore"):
+        low, high = float(np.exp(value - z * error)), float(np.exp(value + z * error))
+    note = f"p {2 * normal_above(abs(value) / error):.2g}"
+    return row(name, quantity, estimate=ratio, low=low, high=high, **counted, note=note)
 
 
 def lacking(
@@ -121,13 +135,20 @@ def told_days(rows: pl.DataFrame, strata: list[Stratum], days: Floats, *, near: 
     """Return by stratum, for each of `days`, the day whose number is told of it; nan where there is none.
 
     Beyond the last day on which anybody of a stratum was watched its hazard is made of nothing. Where that is `near`,
-    the number of the last day stands: or a stratum would have none for all having responded three days before.
+    or all had responded by then, the number of the last day stands: or a stratum would have none for doing so well.
     """
     told = {}
     for s in strata:
         until = watched_to(rows, s.code)
-        told[s.code] = np.where(days <= until, days, np.where(near & (until >= REACH * days), until, np.nan))
+        stands = near & ((until >= REACH * days) | all_responded(rows, s.code))
+        told[s.code] = np.where(days <= until, days, np.where(stands, until, np.nan))
     return told
+
+
+def all_responded(rows: pl.DataFrame, stratum: str) -> bool:
+    """Say whether everybody of a stratum responded: it is known to the end."""
+    mine = rows.filter(pl.col("stratum") == stratum)
+    return mine.height > 0 and bool((mine["kind"] == "response").all())
 
 
 def shown_at(risk: Any, setting: int, days: Floats, day: float, at: float, until: float) -> dict[str, Any]:
@@ -140,7 +161,12 @@ def shown_at(risk: Any, setting: int, days: Floats, day: float, at: float, until
         "low": float(risk.lower[setting, t]),
         "high": float(risk.upper[setting, t]),
     }
-    return shown | ({"note": f"as of day {at:.0f}, the last on which anybody was watched"} if at < day else {})
+    return shown | ({"note": as_of(day, at).removeprefix("; ")} if at < day else {})
+
+
+def as_of(day: float, at: float) -> str:
+    """Return what a note says of a number of `day` that is that of an earlier one; nothing where it is its own."""
+    return f"; as of day {at:.0f}, the last on which anybody was watched" if at < day else ""
 
 
 def observed_rows(
@@ -163,7 +189,7 @@ def observed_rows(
             counted = {"time_day": day, "n": int(people["n"].sum()), "denominator": mine.height}
             out.append(row(code, "response", **counted, note=why))
             told: dict[str, Any] = {"note": "nobody in this stratum"}
-            if mine.height and until < REACH * day:
+            if mine.height and until < REACH * day and not all_responded(rows, code):
                 told = {"note": f"nobody was watched beyond day {until:.0f}"}
             elif mine.height:
                 share, low, high = clustered_share(
@@ -175,7 +201,7 @@ def observed_rows(
                     most = float(unfollowed(np.array([share]), np.array([high]), told_by[i : i + 1], mine.height,
                                             confidence)[0])  # fmt: skip
                 told = {"estimate": float(share), "low": float(low), "high": float(max(high, most))}
-                told["note"] = f"not modelled, {why}: as seen, of all judged, with exact limits"
+                told["note"] = f"not modelled, {why}: as seen, of all judged, with exact limits" + as_of(day, until)
             out.append(row(code, "observed_share", **counted, **told))
     return out
 
@@ -202,7 +228,7 @@ def with_enough(rows: pl.DataFrame, column: str) -> list[str]:
 
 def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> Design:
     """Return the covariates as centred columns; text against its commonest level."""
-    columns, names, notes = [], [], []
+    columns, names, notes, having = [], [], [], list[int | None]()
     for name in covariates:
         values = rows[name]
         if values.dtype == pl.String:
@@ -210,16 +236,18 @@ def design_of(rows: pl.DataFrame, covariates: tuple[str, ...]) -> Design:
             reference, levels = str(counts[name][0]), [str(v) for v in counts[name][1:] if v is not None]
             for level in levels:
                 columns.append((values == level).to_numpy().astype(float))
+                having.append(int((values == level).sum()))
                 names.append(f"{name}: {label_of(level, name)} against {label_of(reference, name)}")
         elif values.n_unique() > 1:
             columns.append(values.to_numpy() / _PER[name])
+            having.append(None)
             names.append(f"{name}, per {_UNIT[name]}")
         if values.n_unique() < 2:
             notes.append(f"{name} is the same in every course and was left out.")
     if not columns:
         raise NotEstimable("Every covariate is the same in all courses: there is nothing to adjust for.")
     x = np.column_stack(columns)
-    return Design(x - x.mean(axis=0), tuple(names), tuple(notes))
+    return Design(x - x.mean(axis=0), tuple(names), tuple(notes), tuple(having))
 
 
 def interval_data(rows: pl.DataFrame) -> IntervalData:

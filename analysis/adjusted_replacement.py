@@ -111,8 +111,8 @@ def adjusted_replacement(
     frame += [row(s.code, "end", time_day=float(d), n=alone.filter(stratum=s.code, cause="end").height,
                   denominator=alone.filter(stratum=s.code).height, note=why if alone.filter(stratum=s.code).height
                   else "nobody in this stratum") for s in strata if s not in used for d in days]  # fmt: skip
-    told_of = zip(design.names, event.fit.coefficients, event.fit.robust_std_error, strict=True)
-    ratios = [ratio_row(name, float(b), float(e), rows.height, confidence) for name, b, e in told_of]
+    told_of = zip(design.names, event.fit.coefficients, event.fit.robust_std_error, design.having, strict=True)
+    ratios = [ratio_row(name, float(b), float(e), rows.height, confidence, having=n) for name, b, e, n in told_of]
     frame += [*ratios, _alike(rows, design, used)]
     proportional = proportional_hazards_test(event.rows, event.fit)
     p = proportional.global_p_value

@@ -204,14 +204,17 @@ def risk_rows(
                 t = int(np.searchsorted(wanted, common))
                 shown = {"estimate": float(found.estimate[t]), "low": float(found.lower[t]),
                          "high": float(found.upper[t])}  # fmt: skip
+                if common < day:
+                    shown["note"] = f"both as of day {common:.0f}, the last on which anybody of one was watched"
             out.append(row(f"{s.code} - {used[0].code}", "difference", time_day=day, denominator=both, **shown))
     return out
 
 
 def _ratio_rows(fit: IntervalFit, design: Design, rows: pl.DataFrame, confidence: float) -> list[dict[str, Any]]:
     at = [fit.names.index(name) for name in design.names]
-    return [ratio_row(name, float(fit.parameters[k]), float(np.sqrt(fit.variance[k, k])), rows.height, confidence)
-            for name, k in zip(design.names, at, strict=True)]  # fmt: skip
+    told = zip(design.names, at, design.having, strict=True)
+    return [ratio_row(name, float(fit.parameters[k]), float(np.sqrt(fit.variance[k, k])), rows.height, confidence,
+                      having=having) for name, k, having in told]  # fmt: skip
 
 
 def _interaction(rows: pl.DataFrame, design: Design, used: list[Stratum], cuts: tuple[float, ...]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _RATIO = {
     "in_response → response_lost": "loss_intensity_ratio",
     "response_lost → in_response": "return_intensity_ratio",
 }
+# Whose row the test of the covariates is; that of the strata is of all.
+_COVARIATES = "covariates"
 _KEYS = ("stratum", "level", "kind", "from_state", "to_state", "start_day", "stop_day")
 
 
@@ -40,11 +42,13 @@ _KEYS = ("stratum", "level", "kind", "from_state", "to_state", "start_day", "sto
 class Standardised(Laws):
     """Laws as means over a population of covariates (N, k): of all, or of those ever seen in response.
 
-    `own` has the covariates of each stratum, for what was seen of it.
+    `responses` (N,) is how far each of these was: one whose response nobody could confirm counts by the chance that it
+    holds. `own` has the covariates of each stratum, for what was seen of it.
     """
 
     everybody: Floats
     responders: Floats
+    responses: Floats
     own: Mapping[str, Floats]
     _kept: dict[Any, tuple[Floats, Floats, Floats, Floats]] = field(default_factory=dict)
 
@@ -73,8 +77,9 @@ class Standardised(Laws):
             fit = self.fits[code].fit
             assert fit is not None
             self._kept[key] = standardised_law(
-                fit.model, fit.theta, population, origin, start, days, final=final, clocked=RESPONSE
-            )
+                fit.model, fit.theta, population, origin, start, days, final=final, clocked=RESPONSE,
+                weights=self.responses if population is self.responders else None,
+            )  # fmt: skip
         return self._kept[key]
 
 
@@ -126,7 +131,7 @@ def adjust(fitted: Fitted, moves: pl.DataFrame, known: pl.DataFrame, design: Des
             f"{round(shown[wanted])} moves {wanted} are too few for {k} coefficient{'s' * (k > 1)}: "
             f"{MOVES_A_COEFFICIENT} each are needed. Fewer covariates may help."
         )
-    ways = [way for way in WAYS if shown[way] >= MOVES_A_COEFFICIENT * k]
+    ways = [way for way in _held(fitted, codes) if shown[way] >= MOVES_A_COEFFICIENT * k]
     placed = known.select("course_id", place=pl.int_range(pl.len()))
     mine = moves.filter(pl.col("stratum").is_in(codes)).join(placed, on="course_id")
     with threadpool_limits(1):
@@ -141,14 +146,17 @@ def adjust(fitted: Fitted, moves: pl.DataFrame, known: pl.DataFrame, design: Des
     }
     fits = {c: fits[c] for c in fitted.fits}
     index = {c: np.zeros(0, dtype=np.int64) for c in fits} | dict(zip(codes, one.index, strict=True))
-    responded = mine.filter(pl.col("to_state").is_in(["in_response", "response_lost"]))["place"].unique().sort()
+    first = (pl.col("from_state") == "no_response_yet") & pl.col("to_state").is_in(["in_response", "response_lost"])
+    responded = mine.filter(first).group_by("place").agg(pl.col("weight").sum()).sort("place")
     stratum = known["stratum"].to_numpy()
-    laws = Standardised(fits, design.x, design.x[responded.to_numpy()], {c: design.x[stratum == c] for c in codes})
+    laws = Standardised(fits, design.x, design.x[responded["place"].to_numpy()], responded["weight"].to_numpy(),
+                        {c: design.x[stratum == c] for c in codes})  # fmt: skip
     errors = np.sqrt(np.diag(variance))[_bases(one) :]
-    told = zip(effects.tolist(), errors.tolist(), [(way, name) for way in ways for name in design.names], strict=True)
+    named = list(zip(design.names, design.having, strict=True))
+    told = zip(effects.tolist(), errors.tolist(), [(way, *of) for way in ways for of in named], strict=True)
     rows = [
-        ratio_row(name, value, error, known.height, fitted.confidence, _RATIO[way])
-        for value, error, (way, name) in told
+        ratio_row(name, value, error, known.height, fitted.confidence, _RATIO[way], having=having)
+        for value, error, (way, name, having) in told
         if way in _RATIO
     ]
     few = [way for way in WAYS if 0 < shown[way] < MOVES_A_COEFFICIENT * k]
@@ -157,10 +165,17 @@ def adjust(fitted: Fitted, moves: pl.DataFrame, known: pl.DataFrame, design: Des
         ("What was seen does not tell effects of covariates", loose),
     )
     notes = tuple(f"{why}, taken as the same for all in a stratum: {'; '.join(of)}." for why, of in reasons if of)
-    checks = [check("moves a coefficient", min(shown[w] for w in ways) / k, f">= {MOVES_A_COEFFICIENT}", True,
+    checks = [check("moves a coefficient", min(shown[w] for w in ways) / k, f"at least {MOVES_A_COEFFICIENT}", True,
                     f"of the ways with effects of covariates: {'; '.join(ways)}")]  # fmt: skip
     return Adjusted(replace(fitted, fits=fits, variance=variance, index=index, laws=laws, _means={}),
                     [*rows, alike], checks, (*notes, *design.notes))  # fmt: skip
+
+
+def _held(fitted: Fitted, codes: Sequence[str]) -> list[str]:
+    """Return the ways that the model of some stratum has."""
+    fits = [fit for code in codes if (fit := fitted.fits[code].fit) is not None]
+    edges = {edge for fit in fits for edge in map(tuple, fit.model.transitions.tolist())}
+    return [way for way, of in WAYS.items() if edges & set(of)]
 
 
 def _shown(fitted: Fitted, codes: Sequence[str]) -> dict[str, float]:
@@ -253,27 +268,29 @@ def _alike(
     fitted: Fitted, codes: list[str], moves: pl.DataFrame, design: Design, ways: list[str], wanted: str, fit: StrataFit
 ) -> dict[str, Any]:
     """Return the test that covariates act alike on `wanted` in all strata: a score test, no second fit."""
+    if len(codes) < 2:
+        return row(_COVARIATES, "test", note="one stratum: nothing to compare")
     what, k = f"covariates act alike on {wanted} in all strata", design.x.shape[1]
     having = [c for c in codes if _shown(fitted, [c])[wanted] > k]
     if len(having) < 2:
-        return row("all", "test", note=f"{what}: fewer than two strata show more than {k} such moves")
+        return row(_COVARIATES, "test", note=f"{what}: fewer than two strata show more than {k} such moves")
     own = _problem(fitted, codes, moves, design.x, ways, shared=False)
     size, bases = k * len(ways), _bases(own)
     theta = np.r_[fit.theta[:bases], np.tile(fit.theta[bases:], len(codes))]
     step, influence, loose = one_step(own.problems, own.index, theta, own.content)
     of = [bases + codes.index(c) * size + k * ways.index(wanted) + np.arange(k) for c in having]
     if np.isin(np.concatenate(of), loose).any():
-        return row("all", "test", note=f"{what}: not estimable, a stratum does not tell an effect of its own")
+        return row(_COVARIATES, "test", note=f"{what}: not estimable, a stratum does not tell an effect of its own")
     apart = np.concatenate([step[o] - step[of[0]] for o in of[1:]])
     moved = np.hstack([influence[:, o] - influence[:, of[0]] for o in of[1:]])
     moved = moved - moved.mean(axis=0)
     spread = moved.T @ moved
     statistic, df = wald(apart, spread, float(np.square(influence[:, np.concatenate(of)]).sum(axis=0).mean()))
     if not df:
-        return row("all", "test", note=f"{what}: patients have the same course in all strata, nothing varies")
+        return row(_COVARIATES, "test", note=f"{what}: patients have the same course in all strata, nothing varies")
     fewest = round(min(_shown(fitted, [c])[wanted] for c in having))
     note = f"{what}: score test, chi-squared {statistic:.2f} on {df} df, by Hotelling's law of {fewest}"
     tail, n = hotelling_above(statistic, df, fewest - 1), sum(map(fitted.courses, having))
     if np.isnan(tail):
-        return row("all", "test", denominator=n, note=f"{note}: too few for so many at once")
-    return row("all", "test", estimate=tail, denominator=n, note=note)
+        return row(_COVARIATES, "test", denominator=n, note=f"{note}: too few for so many at once")
+    return row(_COVARIATES, "test", estimate=tail, denominator=n, note=note)

@@ -127,7 +127,10 @@ def bootstrap(data: Prepared, whole: Estimate, times: int, seed: int) -> tuple[F
                 chosen[bag.patients] = True
                 part = data.of_patients(chosen)
                 begin = _begun(part, whole)
-                own = estimate(part, np.full(len(part.patient), patients / len(bag.patients)), begin)
+                try:
+                    own = estimate(part, np.full(len(part.patient), patients / len(bag.patients)), begin)
+                except ValueError:
+                    continue
                 moved[0] = whole.curves.treated - own.curves.treated
                 moved[1] = whole.curves.waiting - own.curves.waiting
             size = int(part.patient.max()) + 1

@@ -14,6 +14,7 @@ from analysis.adjusted_model import (
     FEWEST_RESPONSES,
     TOO_FEW,
     Covariate,
+    as_of,
     design_of,
     enough,
     fit_model,
@@ -279,8 +280,9 @@ def _cell_rows(
             reach = z * abs(slope[c, q]) / np.sqrt(says[c])
             shown = _shares(own[c], own[c] - reach, own[c] + reach)
         by_itself.append(row(s.code, "response", **counts, **shown))
+        near = "" if cells.fixed is None else as_of(day, float(told_at[cells.fixed[c]]))
         told.append(row(s.code, "pooled_response", **counts, **_shares(middle[c], low[c], high[c]),
-                        note=f"keeps {100 * min(max(keep[c], 0), 1):.0f} % of its own number"))  # fmt: skip
+                        note=f"keeps {100 * min(max(keep[c], 0), 1):.0f} % of its own number{near}"))  # fmt: skip
     return [*told, *by_itself]
 
 

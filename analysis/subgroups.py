@@ -226,7 +226,7 @@ def _rows(known: pl.DataFrame, pooled: Pooled, compared: Funnel | None, day: int
         counts = {"n": r["n"], "denominator": r["denominator"], "time_day": float(day)}
         limits = (share_of(pooled.estimate[g]), share_of(pooled.low[g]), share_of(pooled.high[g]))
         shown: dict[str, Any] = dict(zip(("estimate", "low", "high"), map(float, limits), strict=True))
-        note = f"keeps {100 * pooled.weight[g]:.0f} % of its own number"
+        note = "; ".join(filter(None, (f"keeps {100 * pooled.weight[g]:.0f} % of its own number", r.get("note"))))
         out.append(row(r["stratum"], "pooled_response", **counts, **shown, note=note))
         if compared is not None:
             out.append(row(r["stratum"], "funnel_z", **counts, estimate=float(compared.z[g])))

@@ -21,6 +21,10 @@ LAST_CHANGE = "last change, "
 # The naive number that a note on its stratum quotes.
 TOLD_IN_NOTES = "naive_ever_against_never"
 _N, _OF = pl.col("n"), pl.col("denominator")
+# What differences, ratios and tests between strata are of.
+_SIDES = ("response", "end", "response_lost", "share_in_response")
+# Rows of what is over all strata.
+_OVERALL = ("all", "covariates")
 
 
 def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Shown:
@@ -38,7 +42,7 @@ def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Sho
     # None is none and may be said; few is what could point to a person.
     few = ((_OF > 0) & (smallest > _OF)) | ((_N > 0) & (smallest > _N)) | ((_OF - _N > 0) & (smallest > _OF - _N))
     few = few.fill_null(False)
-    main = tiny.filter(pl.col("quantity").is_in(["response", "end"]))["stratum"].to_list()
+    main = tiny.filter(pl.col("quantity").is_in(_SIDES))["stratum"].to_list()
     one_side = (pl.col("quantity") == "difference") & ~pl.col("stratum").str.contains(" - ")
     main += result.frame.filter(few & one_side)["stratum"].to_list()
     in_tiny = pl.struct("stratum", "quantity").is_in(
@@ -77,7 +81,7 @@ def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Sho
         regions=result.regions.filter(~pl.col("stratum").is_in(main)),
         at_risk=_hide(result.at_risk, ((_N > 0) & (smallest > _N)).fill_null(False), smallest),
         attrition=shown_flow(attrition, smallest),
-        diagnostics=_shown_checks(diagnostics, smallest),
+        diagnostics=_shown_checks(diagnostics, smallest, any_hidden=bool(result.frame.select(small).to_series().any())),
         notes=tuple(in_few(n, smallest) for n in result.notes if not n.startswith(_labels(result.settings, told))),
         withheld=tuple(in_few(w, smallest) for w in result.withheld),
         settings=_shown_settings(result.settings, smallest, arms_go=beside),
@@ -88,7 +92,7 @@ def _says_more(result: Result, small: pl.Expr, main: list[str]) -> pl.Expr:
     """Return which numbers say something of one that is hidden: differences, ranges, what is over all strata."""
     # A difference gives away the side that is hidden.
     given_away = pl.col("stratum").str.split(" - ").list.eval(pl.element().is_in(main)).list.any()
-    shown_small = result.frame.filter(small & pl.col("quantity").is_in(["response", "end"]))
+    shown_small = result.frame.filter(small & pl.col("quantity").is_in(_SIDES))
     hidden = {(r["stratum"], r["time_day"]) for r in shown_small.select("stratum", "time_day").to_dicts()}
     # The range over definitions is one of theirs; a difference on a day gives away the side hidden on that day.
     beside = pl.struct("stratum", "time_day").map_elements(
@@ -99,8 +103,11 @@ def _says_more(result: Result, small: pl.Expr, main: list[str]) -> pl.Expr:
     whole = "all" not in [s["code"] for s in result.settings.get("strata", ())]
     # A stratum that is not modelled is in no number over all, and says nothing through it.
     inside = set(main) - set(result.settings.get("not_modelled", ()))
-    overall = (pl.col("stratum") == "all") & pl.lit(len(inside) > 0 and whole)
-    return (pl.col("quantity").str.starts_with("difference") & given_away) | overall | beside
+    overall = pl.col("stratum").is_in(_OVERALL) & pl.lit(len(inside) > 0 and whole)
+    between = pl.col("quantity").str.starts_with("difference") | pl.col("quantity").eq("loss_intensity_ratio")
+    # How long a response lasted says how many of a few had one.
+    lasted = pl.col("quantity").eq("mean_days_in_response") & pl.col("stratum").is_in(main)
+    return (between & given_away) | overall | beside | lasted
 
 
 def _hide(frame: pl.DataFrame, small: pl.Expr, smallest: int) -> pl.DataFrame:
@@ -159,10 +166,14 @@ def _labels(settings: dict[str, Any], codes: list[str]) -> tuple[str, ...]:
     return tuple(f"{s['label']}: " for s in settings.get("strata", ()) if s["code"] in codes)
 
 
-def _shown_checks(diagnostics: pl.DataFrame, smallest: int) -> pl.DataFrame:
-    """Return the checks with small counts of people blanked, not shares, ratios or p; see `analysis.result.check`."""
+def _shown_checks(diagnostics: pl.DataFrame, smallest: int, *, any_hidden: bool) -> pl.DataFrame:
+    """Return the checks with small counts of people blanked, not shares, ratios or p; see `analysis.result.check`.
+
+    A total by coefficient, less the strata shown, would be the one hidden.
+    """
     counts = pl.col("limit").str.contains(r"^>= \d+$") | (pl.col("limit") == "a count")
     few = (pl.col("value") > 0) & (pl.col("value") < smallest) & counts
+    few |= pl.col("check").str.ends_with(" a coefficient") & pl.lit(any_hidden)
     return diagnostics.with_columns(pl.when(~few).then("value").alias("value"))
 
 

@@ -138,6 +138,8 @@ def one_step(
     """
     size = len(theta)
     scale = _scale(problems, index, size)
+    # An effect on what a stratum never does: nothing says anything of it.
+    scale = np.where(scale > 0, scale, 1.0)
     information = observed_information(_gradients(problems, index, size), theta, scale)
     covariance, undetermined = invert(information, scale)
     inverse = np.nan_to_num(covariance)
@@ -150,13 +152,14 @@ def one_step(
 
 def standardised_law(
     model: PanelModel, theta: Floats, population: Floats, origin: int, start: float, days: Floats,
-    *, final: int | None = None, clocked: int = 0,
+    *, weights: Floats | None = None, final: int | None = None, clocked: int = 0,
 ) -> tuple[Floats, Floats, Floats, Floats]:  # fmt: skip
     """Return the law of a course in `origin` on day `start`, as the mean over a population of what each would have.
 
     Parameters
     ----------
-    population : covariates (N, k); days : (T,) not before `start`; nothing leaves `final`
+    population : covariates (N, k), and what each counts, `weights` (N,), one unless it is said
+    days : (T,) not before `start`; nothing leaves `final`
 
     Returns
     -------
@@ -172,10 +175,11 @@ def standardised_law(
     of_band, length = kinds[:, 0].astype(np.int64), kinds[:, 1]
     stays = np.ones(len(model.transitions)) if final is None else (model.transitions[:, 0] != final).astype(float)
     mean, slope = np.zeros((len(knots), k + 1)), np.zeros((len(knots), k + 1, len(theta)))
-    people, times = np.unique(population, axis=0, return_counts=True)
+    people, which_of = np.unique(population, axis=0, return_inverse=True)
+    times = np.bincount(which_of, weights, len(people))
     for first in range(0, len(people), _BLOCK):
         block = slice(first, first + _BLOCK)
-        weight, design = times[block] / len(population), model.design(people[block])
+        weight, design = times[block] / times.sum(), model.design(people[block])
         q = model.intensities(design, theta) * stays
         n = len(weight)
         matrix = np.zeros((n, len(kinds), k + 1, k + 1))

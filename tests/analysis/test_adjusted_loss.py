@@ -1,5 +1,7 @@
 """Loss and time in response standardised for covariates: what they recover, who is in them, and what they refuse."""
 
+import warnings
+
 import numpy as np
 import polars as pl
 import pytest
@@ -56,7 +58,8 @@ def test_stages_that_differ_in_who_was_treated_lose_alike_once_standardised(knee
     ratio = value(found, "loss_intensity_ratio", "baseline, per 10 points worse")
     # Five times as many in two steps of 10, and more in intensity.
     assert ratio["low"] > 1.3 and ratio["low"] < np.sqrt(6.6) < ratio["high"]
-    assert value(found, "test", "all")["estimate"] is not None
+    assert value(found, "test", "covariates")["estimate"] is not None
+    assert found.say("test", "covariates") != found.say("test", "all")
 
 
 def test_the_time_in_response_is_standardised_over_all_and_shows_nothing_as_seen(knees):
@@ -143,6 +146,77 @@ def test_stages_with_the_same_patients_have_no_test_and_no_limits_of_a_ratio(tmp
         for ask in (adjusted_loss, adjusted_time_in_response):
             found = ask(registry.courses(), covariates="baseline", **HOW)
             tests = found.frame.filter(pl.col("quantity") == "test")
-            assert tests["estimate"].null_count() == 2
+            assert tests["estimate"].null_count() == 2 and tests["stratum"].to_list() == ["all", "covariates"]
             difference = found.frame.filter(pl.col("quantity") == "difference")["estimate"].drop_nulls()
             assert difference.abs().max() < 1e-9
+
+
+def test_a_way_that_one_stage_never_goes_leaves_the_test_of_the_others(tmp_path):
+    """Returns in the early stage only: effects on them are of that stage, and nothing is divided by them elsewhere."""
+    made = []
+    for stage in ("early", "moderate"):
+        for i in range(60):
+            scores = _course(i % 5 != 4, 365 if i % 3 == 0 else None, 30 + i % 20)
+            if stage == "early" and i % 3 == 0:
+                scores |= dict.fromkeys(((548, 639, 730), (639, 730), ())[i % 9 // 3], 50 + i % 20)
+            made.append(Knee(scores, stage, baseline=30 + i % 20))
+    with hand_made(tmp_path, made) as registry, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = adjusted_loss(registry.courses(), covariates="baseline", **HOW)
+    assert value(found, "return_intensity_ratio", "baseline, per 10 points worse")["estimate"] is not None
+    assert value(found, "test", "covariates")["estimate"] is not None
+
+
+def test_a_covariate_that_varies_within_patients_alone_has_a_ratio_without_limits(tmp_path):
+    """The left knee early, the right moderate, with the same scores: stage as a covariate has no error."""
+    made = [
+        Knee(_course(i % 3 != 0, 456 if i % 4 == 0 else None, 40), stage, f"Q{i}", side, 40)
+        for i in range(60) for side, stage in (("left", "early"), ("right", "moderate"))
+    ]  # fmt: skip
+    with hand_made(tmp_path, made) as registry:
+        found = adjusted_loss(registry.courses(), covariates="stage", by="all", **HOW)
+    ratio = found.frame.filter(pl.col("quantity") == "loss_intensity_ratio").row(0, named=True)
+    assert ratio["estimate"] == pytest.approx(1) and ratio["low"] is None and "nothing varies" in ratio["note"]
+    assert value(found, "test", "covariates")["note"] == "one stratum: nothing to compare"
+    assert found.notes[0] == "Standardised over the courses fitted, ever seen in response, taken as given."
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Sixty early knees, and fourteen bone-on-bone ones of which nine responded and three lost it."""
+    made = [
+        Knee(_course(i % 5 != 0, 365 if i % 3 == 0 else None, 30 + i % 20), "early", baseline=30 + i % 20)
+        for i in range(60)
+    ] + [
+        Knee(_course(i < 9, (365, 456, 548)[i % 3] if i < 3 else None, 30 + i), "bone_on_bone", baseline=30 + i)
+        for i in range(14)
+    ]
+    with hand_made(tmp_path_factory.mktemp("few"), made) as registry:
+        yield registry.courses()
+
+
+@pytest.mark.parametrize("ask", [loss_of_response, adjusted_loss])
+def test_how_few_lost_it_is_not_told_by_what_stands_beside(few, ask):
+    more = {} if ask is loss_of_response else {"covariates": "baseline"}
+    shown = ask(few, **HOW, **more).suppress()
+    mine = shown.frame.filter(pl.col("stratum") == "bone_on_bone", pl.col("quantity") == "response_lost")
+    assert mine["estimate"].is_null().all() and mine["n"].is_null().all()
+    beside = shown.frame.filter(pl.col("stratum").is_in(["bone_on_bone - early", "all", "covariates"]))
+    assert beside.height >= 3 and beside["estimate"].is_null().all()
+    assert not beside["note"].str.contains("law of 3").any()
+    assert shown.diagnostics.filter(pl.col("check").str.ends_with("coefficient"))["value"].is_null().all()
+
+
+def test_a_ratio_of_a_level_that_few_have_does_not_leave(few):
+    """Three bone-on-bone courses among the early ones: whether one of them lost it is in the ratio of their level."""
+    gone = few.registry.con.sql(
+        "select course_id, 'left out' as reason from course.profile where stage = 'bone_on_bone' order by 1 offset 3"
+    ).pl()
+    some = few.exclude(gone)
+    found = adjusted_time_in_response(some, covariates=("stage", "baseline"), by="all", **HOW)
+    name = "stage: bone on bone against early"
+    ratio = value(found, "response_intensity_ratio", name)
+    assert ratio["n"] == 3 and ratio["estimate"] is not None
+    shown = value(found.suppress(), "response_intensity_ratio", name)
+    assert shown["estimate"] is None and shown["n"] is None
+    assert value(found.suppress(), "response_intensity_ratio", "baseline, per 10 points worse")["estimate"] is not None

@@ -56,7 +56,9 @@ def test_a_standardised_share_three_days_before_its_day_is_told_as_of_the_last_w
     assert near["estimate"] == exact["estimate"] and "as of day 170" in near["note"]
     assert last["estimate"] is None and last["note"] == "nobody was watched beyond day 170"
     apart = value(told, "difference", "moderate - early", 183.0)
-    assert apart["estimate"] is not None
+    both = risk_rows(fit, design, rows, BOTH, np.array([170.0]), 0.95)
+    assert apart["estimate"] == value(both, "difference", "moderate - early", 170.0)["estimate"]
+    assert "both as of day 170" in apart["note"]
     assert value(told, "difference", "moderate - early", 365.0)["note"] == "not known in both"
 
 
@@ -117,3 +119,23 @@ def test_a_group_near_one_keeps_its_own_error_when_groups_are_drawn_together():
     got = [r["estimate"] for r in frame if r["quantity"] == "pooled_response" and r["stratum"] in "abcd"]
     assert known == 4
     np.testing.assert_allclose(got, share_of(want.estimate), atol=1e-6)
+
+
+def test_a_stage_in_which_all_responded_is_known_to_the_end():
+    """It is told as of the day of its last response, whenever that was, and stays in what is standardised."""
+    rows = rows_of(200)
+    quick = pl.col("stratum") == "early"
+    rows = rows.with_columns(
+        kind=pl.when(quick).then(pl.lit("response")).otherwise("kind"),
+        left_day=pl.when(quick).then(pl.lit(0)).otherwise("left_day"),
+        right_day=pl.when(quick).then(60 + 20 * (pl.col("course_id") % 7)).otherwise("right_day"),
+    )
+    assert told_days(rows, BOTH, np.array([91.0, 800.0]))["early"].tolist() == [91.0, 180.0]
+    seen = observed_rows(rows, {"early": "few"}, [365.0], 0.95)
+    share = value(seen, "observed_share", "early", 365.0)
+    assert (share["estimate"], share["high"]) == (1.0, 1.0) and "as of day 180" in share["note"]
+    early, late = (
+        [r["estimate"] for r in drawn_across(rows, ("origin", "centre"), BOTH, ("age",), day, 0.95)[0]
+         if r["quantity"] == "pooled_response"] for day in (180, 365)
+    )  # fmt: skip
+    assert (np.array(late) >= np.array(early) - 1e-6).all()

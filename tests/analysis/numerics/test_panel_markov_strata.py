@@ -119,6 +119,9 @@ def test_people_alike_are_computed_once_and_count_each(seen):
     law = [standardised_law(fit.model, fit.theta, p, 0, 0.0, np.array([200.0]))[0] for p in (one, other)]
     both = standardised_law(fit.model, fit.theta, np.vstack([one, one, one, other]), 0, 0.0, np.array([200.0]))[0]
     np.testing.assert_allclose(both, (3 * law[0] + law[1]) / 4, atol=1e-13)
+    half = standardised_law(fit.model, fit.theta, np.vstack([one, other]), 0, 0.0, np.array([200.0]),
+                            weights=np.array([1.5, 0.5]))[0]  # fmt: skip
+    np.testing.assert_allclose(half, both, atol=1e-13)
 
 
 def test_one_step_from_the_smaller_model_lands_near_the_larger_one(seen):

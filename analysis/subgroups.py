@@ -133,13 +133,11 @@ def subgroups(
 
 
 def _without_number(rows: pl.DataFrame, strata: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Return the note on groups that are modelled and not compared, each with its reason; none where all are."""
+    """Return the note on groups that are modelled and not compared; none where all are. Their rows tell why."""
     label = {s["code"]: s["label"] for s in strata}
-    left = rows.filter(
-        pl.col("denominator") > 0, ~pl.col("estimate").is_between(_NONE, 1 - _NONE).fill_null(value=False)
-    )
-    told = [f"{label[code]} ({note or 'all responded'})" for code, note in left.select("stratum", "note").iter_rows()]
-    return (f"In no pooled number: {'; '.join(told)}.",) if told else ()
+    known = pl.col("estimate").is_between(_NONE, 1 - _NONE).fill_null(value=False)
+    left = rows.filter(pl.col("denominator") > 0, ~known)["stratum"].to_list()
+    return (f"In no pooled number: {', '.join(label[code] for code in left)}.",) if left else ()
 
 
 def _apart(covariates: tuple[str, ...], groups: tuple[str, ...]) -> None:

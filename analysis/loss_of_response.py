@@ -279,10 +279,10 @@ def fit_states(
         **reduction.settings,
         "change_day": [int(d) for d in points],
         "confidence": confidence,
-        "time_unit": "day, not coarsened",
+        "time_unit": "day, small cells joined" if reduction.coarse else "day, not coarsened",
         "variance": "sandwich, clustered by patient across strata",
     }
-    return fitted, settings, _notes(settings, fitted)
+    return fitted, settings, (*_notes(settings, fitted), *reduction.notes)
 
 
 def reduce_states(

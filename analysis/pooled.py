@@ -64,6 +64,31 @@ SUMS = {
     "trajectory_scale": ("n",),
     "courses_of_a_patient": ("n",),
 }
+# The reductions of a question by name, with their columns: of text, of whole numbers from nought, and sums of decimals.
+_CLUSTER = "pattern:text cell:whole n_courses:whole n_patients:whole"
+_PANEL = {
+    "panel_cell": "cell:whole stratum:text kind:text from_state:text to_state:text start_day:whole stop_day:whole "
+    "unconfirmed:text part:text n:whole",
+    "panel_cluster": _CLUSTER,
+    "panel_share": "stratum:text planned_visit:text target_day:whole state:text unconfirmed:text part:text n:whole",
+    "panel_agreement": "stratum:text shown_state:text n:whole n_agreed:whole",
+}
+COLUMNS = {
+    "time_to_response": {
+        "response_cell": "cell:whole stratum:text kind:text left_day:whole right_day:whole n:whole",
+        "response_cluster": _CLUSTER,
+    },
+    "loss_of_response": _PANEL,
+    "time_in_response": _PANEL,
+    "joint_replacement": {"end_cell": "cell:whole stratum:text cause:text day:whole n:whole", "end_cluster": _CLUSTER},
+    "trajectories": {
+        "trajectory_product": "stratum:text pattern:text left_variable:text right_variable:text n:whole total:sum",
+        "trajectory_due": "stratum:text position:whole n_due:whole n_seen:whole",
+        "trajectory_complete": "stratum:text position:whole n:whole total:sum square:sum",
+        "trajectory_scale": "scale:text label:text unit:text n:whole",
+        "courses_of_a_patient": "n_courses:whole n:whole",
+    },
+}
 # What may differ between centres; everything else they must agree on.
 _OWN = ("data_cut", "versions", "strata", "centre", "small_counts")
 
@@ -211,13 +236,32 @@ def pool(reductions: Sequence[Reduction]) -> Reduction:
         },
         notes=(
             f"Pooled from the counts of {len(reductions)} centres; a patient treated at two of them counts as two.",
+            *_coarse(own),
             *dict.fromkeys(note for r in reductions for note in r.notes),
         ),
     )
 
 
+def _coarse(centres: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the note on what counts that are not exact do to an answer; none where all are."""
+    coarse = [str(c["centre"]) for c in centres if c["small_counts"] != "exact"]
+    if not coarse:
+        return ()
+    return (
+        f"The counts of {', '.join(coarse)} are not exact: days of small cells were joined. Numbers between the days "
+        "reported, of loss and replacement above all, may be off by more than their limits say; ask for exact counts.",
+    )
+
+
 def _agree(reductions: Sequence[Reduction]) -> None:
     first = reductions[0]
+    names = [r.settings.get("centre") for r in reductions]
+    for i, name in enumerate(names):
+        if name is not None and any(_plain(name) == _plain(n) for n in names[:i]):
+            raise UsageError(
+                f"{name} is the centre of two files: its courses would count twice. Give one file a centre; where two "
+                "centres have one name, `reduce --centre` gives them others."
+            )
     for other in reductions[1:]:
         here, there = (r.settings.get("centre", "one of them") for r in (first, other))
         both = _asked(first), _asked(other)
@@ -234,8 +278,12 @@ def _agree(reductions: Sequence[Reduction]) -> None:
     for i, one in enumerate(reductions):
         for other in reductions[:i]:
             if one.flow["n"][-1] and all(one.frames[n].equals(other.frames[n]) for n in one.frames):
-                names = " and ".join(str(r.settings.get("centre", "one of them")) for r in (other, one))
-                raise UsageError(f"{names} sent the same counts: is one a copy? Courses would count twice.")
+                alike = " and ".join(str(r.settings.get("centre", "one of them")) for r in (other, one))
+                raise UsageError(f"{alike} sent the same counts: is one a copy? Courses would count twice.")
+
+
+def _plain(name: object) -> str:
+    return " ".join(str(name).casefold().split())
 
 
 def _asked(reduction: Reduction) -> dict[str, Any]:

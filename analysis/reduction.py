@@ -60,6 +60,12 @@ class Reduction:
         """What separates the strata."""
         return str(self.settings["by"])
 
+    @property
+    def coarse(self) -> bool:
+        """Whether counts of few were joined in it, or in those of some centre pooled."""
+        of = [self.settings, *self.settings.get("centres", ())]
+        return any(s.get("small_counts", "exact") != "exact" for s in of)
+
     def why_nobody(self) -> str:
         """Return the reasons for which courses left, the most frequent first, in a sentence's words."""
         left = self.flow[1:-1].sort("n", descending=True, maintain_order=True)

@@ -18,17 +18,10 @@ import polars as pl
 from registry import catalogue, loadlog, mapping, pseudonyms, reading, redcap, redcap_export, refusal, repeats, rules
 from registry.connection import writing, written_out
 from registry.errors import UsageError
+from registry.judging import judge, nobody
 from registry.loadreport import FileCount, LoadReport, assert_nothing_lost
 from registry.progress import steps
 from registry.tables import TABLES, Record
-from registry.typing import judged_rows, people, refused_rows
-
-# Rows judged at a time: enough for the engine's stride, little enough to bound memory.
-_SLICE = 1_000_000
-# The engine cannot tell how many rows come in. Of more than so many it must not make the table of a join: that is made
-# of the rows they belong to.
-_MANY = 20_000
-_PEOPLE = {"patient": pl.String, "raw_patient": pl.String, "known_patient": pl.Int64}
 
 
 @dataclass
@@ -52,7 +45,7 @@ class _Load:
     # By file of a REDCap project: lines that tables took.
     taken: dict[str, list[pl.Series]] = field(default_factory=dict)
     # The clinic's own patient numbers met so far, each hashed once a load, in however many rows and files it comes.
-    people: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PEOPLE))
+    people: pl.DataFrame = field(default_factory=nobody)
 
 
 def _silent(_: str) -> None:
@@ -217,7 +210,11 @@ def _take_table(state: _Load, record: type[Record], here: list[tuple[reading.She
             _refuse_row(state, file_id, name, why)
         files[file_id] = (table.file, mapped.frame.height + len(table.refusals))
         _tell_unused(state, table, name, mapped)
-        _judge(state, record, mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")), checks)
+        state.people = judge(
+            state.con, record, mapped.frame.with_columns(pl.lit(file_id, dtype=pl.Int32).alias("file_id")), checks,
+            state.people, centre=state.centre, extracted_on=state.extracted_on, load_id=state.load_id,
+            stays=state.stays,
+        )  # fmt: skip
     if files:
         rejected, new, corrected = _settled(state, record)
         for file_id, (file, rows_in) in files.items():
@@ -242,38 +239,6 @@ def _tell_unused(state: _Load, table: reading.SourceTable, name: str, mapped: ma
         state.notes.append(f"{table.file}: {mapped.empty_cells} empty cells of wide columns are not measurements")
 
 
-def _judge(state: _Load, record: type[Record], frame: pl.DataFrame, checks: list[rules.Rule]) -> None:
-    """Judge `frame` a slice at a time: keep what is good, explain what is not."""
-    con = state.con
-    for start in range(0, frame.height, _SLICE):
-        rows = frame[start : start + _SLICE].with_row_index("row_no")
-        con.register("incoming_rows", _known(state, rows) if "patient" in rows.columns else rows)
-        if rows.height > _MANY:
-            con.execute("set disabled_optimizers = 'build_side_probe_side'")
-        con.execute(f"create or replace temp table judged_rows as {judged_rows(record, checks, state.extracted_on)}")
-        con.execute("reset disabled_optimizers")
-        if con.sql("select 1 from judged_rows where not good limit 1").fetchone():
-            con.execute(
-                f"create or replace temp table refused_rows as {refused_rows(record, checks, state.extracted_on)}"
-            )
-            _explain(con, record, checks)
-        con.unregister("incoming_rows")
-        _keep(state, record)
-        if state.stays:
-            written_out(con)
-    con.execute("drop table if exists judged_rows; drop table if exists refused_rows")
-
-
-def _known(state: _Load, rows: pl.DataFrame) -> pl.DataFrame:
-    """Put pseudonyms and identities in the place of patient numbers."""
-    numbers = rows.select(pl.col("patient").drop_nulls().unique()).join(state.people, on="patient", how="anti")
-    if numbers.height:
-        state.con.register("incoming_numbers", numbers)
-        state.people = pl.concat([state.people, state.con.execute(people(state.centre)).pl()])
-        state.con.unregister("incoming_numbers")
-    return rows.join(state.people, on="patient", how="left", maintain_order="left").drop("patient")
-
-
 def _settled(state: _Load, record: type[Record]) -> tuple[dict[int, int], ...]:
     """Settle what came again; return rows refused, new, and corrections of this load, by file."""
     con, table = state.con, str(record.__tablename__)
@@ -294,45 +259,6 @@ def _settled(state: _Load, record: type[Record]) -> tuple[dict[int, int], ...]:
         {"load": state.load_id},
     ).fetchall()
     return dict(rejected), dict(new), dict(corrected)
-
-
-def _keep(state: _Load, record: type[Record]) -> None:
-    """Append the good rows."""
-    columns = [c.name for c in record.__table__.columns if c.name not in ("load_id", "source_file_id", "source_line")]  # type: ignore[attr-defined]
-    state.con.execute(
-        f"insert into record.{record.__tablename__} by name select {', '.join(columns)}, {state.load_id} as load_id, "
-        "file_id as source_file_id, line as source_line from judged_rows where good"
-    )
-    patients = record.__tablename__ == "patient"
-    centre = "centre_id" if patients else "patient_centre_id"
-    if patients or any(r.table == "patient" for r in record.__source__.references):
-        state.con.execute(
-            f"insert into log.load_centre select distinct {state.load_id}, {centre} from judged_rows "
-            f"where good and {centre} is not null "
-            f"and {centre} not in (select centre_id from log.load_centre where load_id = {state.load_id})"
-        )
-
-
-def _explain(con: duckdb.DuckDBPyConnection, record: type[Record], checks: list[rules.Rule]) -> None:
-    """Write down what refused rows held, and each rule that they failed; a patient's number is never shown."""
-    fields = ("column", "name", "message", "advice")
-    texts = pl.DataFrame(
-        {"k": range(1, len(checks) + 1), **{f: [getattr(c, f) for c in checks] for f in fields}},
-        schema_overrides={"k": pl.Int32},
-    )
-    con.register("rule_texts", texts)
-    shown = " ".join(f"when '{c}' then raw_{c}" for c in mapping.source_columns(record) if c != "patient")
-    con.execute(
-        "insert into log.rejection select f.file_id, f.line, ?, t.column, t.name, "
-        f"case when not f.shifted then case t.column {shown} end end, t.message, t.advice "
-        "from (select *, unnest(failed) as k from refused_rows) f join rule_texts t using (k)",
-        [record.__source__.file],
-    )
-    raw = ", ".join(f"{c} := raw_{c}" for c in mapping.source_columns(record))
-    con.execute(
-        "insert into log.rejected_row select file_id, line, "
-        f"case when not shifted then to_json(struct_pack({raw})) end from refused_rows"
-    )
 
 
 def _new_file(state: _Load, table: reading.SourceTable, name: str) -> int:

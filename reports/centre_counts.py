@@ -19,7 +19,10 @@ from registry.errors import NotEstimable, choose
 
 @dataclass(frozen=True)
 class CentreCounts:
-    """What was written: `path`, courses by question, what was joined, what that costs, and what cannot be asked."""
+    """What was written: `path`, courses by question, what was joined, what that costs, what cannot be asked.
+
+    `warnings` say what the centre must weigh before it sends the file.
+    """
 
     path: Path
     centre: str
@@ -27,6 +30,7 @@ class CentreCounts:
     notes: dict[str, list[str]]
     costs: dict[str, pl.DataFrame]
     not_counted: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return what happened, for people."""
@@ -37,13 +41,25 @@ class CentreCounts:
             if question in self.costs:
                 said += [f"  cost of joining, {line}" for line in sentences(self.costs[question])]
         said += [f"{question}: not counted. {why}" for question, why in self.not_counted.items()]
-        return said
+        return said + [f"Warning: {warning}" for warning in self.warnings]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same for machines."""
         costs = {q: frame.to_dicts() for q, frame in self.costs.items()}
         return {"file": str(self.path), "centre": self.centre, "courses": self.courses, "notes": self.notes,
-                "cost_of_small_counts": costs, "not_counted": self.not_counted}  # fmt: skip
+                "cost_of_small_counts": costs, "not_counted": self.not_counted,
+                "warnings": list(self.warnings)}  # fmt: skip
+
+
+def _subtracted(questions: Sequence[str], smallest: int | None) -> tuple[str, ...]:
+    """Return the warning that one question tells what another hides, where some count was to be hidden."""
+    if smallest is None or len(questions) < 2:
+        return ()
+    return (
+        f"{', '.join(questions)} are of the same courses. Where one has a total exactly and another all of it but a "
+        f"kind that was rounded, a subtraction can give the count of fewer than {smallest} back. Send one question "
+        "(--question), or these only where it is agreed that such counts may be known.",
+    )
 
 
 def wanted(questions: Sequence[str] | None) -> list[str]:
@@ -107,4 +123,4 @@ def count_centre(
     if not sent:
         raise NotEstimable("; ".join(dict.fromkeys(not_counted.values())))
     write_counts(out, sent, centre)
-    return CentreCounts(out, centre, counted, notes, costs, not_counted)
+    return CentreCounts(out, centre, counted, notes, costs, not_counted, _subtracted(list(counted), smallest))

@@ -45,34 +45,46 @@ def coarsened(reduction: Reduction, smallest: int = POLICY.smallest_cell) -> Red
         )
     if "trajectory_product" in frames:
         frames["trajectory_product"] = _fewer_visits(frames["trajectory_product"], smallest, said)
-        due = frames["trajectory_due"]
+        seen = _with_scores(frames["trajectory_due"], frames["trajectory_product"])
         hidden = _few(pl.col("n_seen"), smallest) | _few(pl.col("n_due") - pl.col("n_seen"), smallest)
+        # The scores that patterns gave up are those seen less those sent; so too of complete cases.
+        hidden |= _few(pl.col("n_seen") - pl.col("sent"), smallest)
+        due = seen.with_columns(pl.when(~hidden).then(c).otherwise(0).alias(c) for c in _DUE)
         complete = frames["trajectory_complete"].join(
-            due, on=["stratum", "position"], how="left", maintain_order="left"
+            seen, on=["stratum", "position"], how="left", maintain_order="left"
         )
-        rest = pl.col("n_seen") - pl.col("n")
-        frames["trajectory_complete"] = complete.filter(
-            ~_few(pl.col("n"), smallest), ~_few(rest, smallest).fill_null(value=True)
-        ).drop(_DUE)
-        frames["trajectory_due"] = due.with_columns(pl.when(~hidden).then(c).otherwise(0).alias(c) for c in _DUE)
-        if due.filter(hidden).height:
+        told = (pl.col("n"), pl.col("n_seen") - pl.col("n"), (pl.col("sent") - pl.col("n")).abs())
+        frames["trajectory_complete"] = complete.filter(*(~_few(k, smallest) for k in told)).drop(*_DUE, "sent")
+        frames["trajectory_due"] = due.drop("sent")
+        if seen.filter(hidden).height:
             said.append(
-                "Where few were due and seen, or due and not seen, at a visit, they are not in its denominator."
+                "Where few were seen at a visit, or due and not seen, or seen and left out, it has no denominator."
             )
-        scale, patients = frames["trajectory_scale"], frames["courses_of_a_patient"]
-        frames["trajectory_scale"] = scale.filter(~_few(pl.col("n"), smallest))
-        frames["courses_of_a_patient"] = patients.filter(~_few(pl.col("n"), smallest))
+        # They add up to all courses, of which another question tells all but one kind: rounded as the flow is.
+        for name in ("trajectory_scale", "courses_of_a_patient"):
+            frames[name] = _to_nearest(frames[name].filter(~_few(pl.col("n"), smallest)), smallest)
     return dataclasses.replace(
         reduction,
         frames=frames,
         rows={},
-        flow=_rounded_flow(shown_flow(reduction.flow, smallest), smallest),
+        flow=_to_nearest(shown_flow(reduction.flow, smallest), smallest),
         settings={**reduction.settings, "small_counts": f"joined below {smallest}"},
         notes=(*reduction.notes, *said),
     )
 
 
 _DUE = ("n_due", "n_seen")
+
+
+def _with_scores(due: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
+    """Return `due` with the number of courses whose scores are among the products, ``sent``."""
+    own = products.filter(pl.col("left_variable") == pl.col("right_variable")).select(
+        "stratum", "n", position=pl.col("left_variable").str.extract(r"^visit (\d+)$").cast(due.schema["position"])
+    )
+    sent = own.drop_nulls("position").group_by("stratum", "position").agg(sent=pl.col("n").sum())
+    return due.join(sent, on=["stratum", "position"], how="left", maintain_order="left").with_columns(
+        pl.col("sent").fill_null(0)
+    )
 
 
 def cost(exact: Reduction, coarse: Reduction) -> pl.DataFrame:
@@ -106,10 +118,10 @@ def cost(exact: Reduction, coarse: Reduction) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _rounded_flow(flow: pl.DataFrame, smallest: int) -> pl.DataFrame:
-    """Round the flow: exact totals less the exact kinds would be the kind that was rounded."""
+def _to_nearest(counts: pl.DataFrame, smallest: int) -> pl.DataFrame:
+    """Round totals: exact ones less the exact kinds would be the kind that was rounded."""
     n = (pl.col("n") / smallest).round() * smallest
-    return flow.with_columns(n.cast(flow.schema["n"]))
+    return counts.with_columns(n.cast(counts.schema["n"]))
 
 
 def _few(count: pl.Expr, smallest: int) -> pl.Expr:
@@ -243,36 +255,64 @@ def _whole_visits(shares: pl.DataFrame, smallest: int, said: Said) -> pl.DataFra
 
 
 def _fewer_visits(products: pl.DataFrame, smallest: int, said: Said) -> pl.DataFrame:
-    """Let patterns of few give up visits until they are one that enough have; sums of what remains are exact."""
+    """Let patterns of few give up visits until they are one that enough have; sums of what remains are exact.
+
+    One goes to the pattern of most visits that has none of few with it, or to another that has to go on. What is of few
+    at no visit either is left out.
+    """
     out = []
     for (stratum,), mine in products.group_by("stratum", maintain_order=True):
         parts: dict[tuple[str, ...], pl.DataFrame] = {
             tuple(filter(None, str(p).split(","))): group
             for (p,), group in mine.group_by("pattern", maintain_order=True)
         }
-        while small := sorted((p for p, g in parts.items() if _is_small(g, smallest)), key=lambda p: (-len(p), p)):
-            pattern = small[0]
-            group = parts.pop(pattern)
-            if not pattern:
-                said.append(f"{stratum}: courses never seen are of few and not among the counts.")
+        moving = {p: g for p, g in parts.items() if _is_small(g, smallest)}
+        enough = {p: g for p, g in parts.items() if p not in moving}
+        while moving:
+            pattern = min(moving, key=lambda p: (-len(p), p))
+            group = moving.pop(pattern)
+            within = [p for p in enough if set(p) <= set(pattern)]
+            good = {p: g for p in within if not _is_small(g := _added(enough[p], group, p), smallest)}
+            others = [p for p in moving if set(p) < set(pattern)]
+            if not good and not pattern:
+                said.append(f"{stratum}: courses of patterns or covariates of few are not among the counts.")
                 continue
-            inside = [p for p in parts if set(p) < set(pattern)]
-            goal = max(inside, key=lambda p: (len(p), p)) if inside else pattern[:-1]
-            parts[goal] = _added(parts.get(goal), group, goal)
-            said.append(f"{stratum}: scores of patterns of few visits attended were left out at some visits.")
-        out += [g.with_columns(pattern=pl.lit(",".join(p))) for p, g in parts.items()]
+            goal = max([*good, *others], key=lambda p: (len(p), p in good, p), default=pattern[:-1])
+            if goal != pattern:
+                said.append(f"{stratum}: scores of patterns of few visits attended were left out at some visits.")
+            if goal in good:
+                enough[goal] = good[goal]
+                continue
+            joined = _added(moving.pop(goal, None), group, goal)
+            if _is_small(joined, smallest):
+                moving[goal] = joined
+            else:
+                enough[goal] = _added(enough.get(goal), joined, goal)
+        out += [g.with_columns(pattern=pl.lit(",".join(p))) for p, g in enough.items()]
     said[:] = list(dict.fromkeys(said))
     return pl.concat(out).sort(products.columns[:4]) if out else products.clear()
 
 
 def _is_small(group: pl.DataFrame, smallest: int) -> bool:
-    """Say whether a pattern is of few courses, or of few of one sex."""
-    of = dict(
-        group.filter(pl.col("left_variable") == pl.col("right_variable")).select("left_variable", "n").iter_rows()
-    )
-    female = group.filter(left_variable="female", right_variable="female")["total"]
-    few_sex = any(0 < k < smallest for f in female for k in (float(f), of["intercept"] - float(f)))
-    return int(of["intercept"]) < smallest or few_sex
+    """Say whether a pattern has a count of few in it: of courses, or of those with a covariate, without it, or two.
+
+    A covariate of nought and one is its own square; the sums of these, and of the products of two, are counts.
+    """
+    rows = {frozenset((one, other)): (n, total) for one, other, n, total in group.select(_PRODUCT).iter_rows()}
+    whole = rows[frozenset(("intercept",))][0]
+    counts = [whole, *(k for n, _ in rows.values() for k in (n, whole - n))]
+    names = sorted({name for pair in rows for name in pair if name != "intercept" and not name.startswith("visit ")})
+    of = {x: rows[frozenset((x,))][1] for x in names}
+    shown = [x for x in names if of[x] == rows[frozenset((x, "intercept"))][1]]
+    for i, x in enumerate(shown):
+        counts += [of[x], rows[frozenset((x,))][0] - of[x], whole - of[x]]
+        for y in shown[:i]:
+            both = rows.get(frozenset((x, y)), (0, 0))[1]
+            counts += [both, of[x] - both, of[y] - both, whole - of[x] - of[y] + both]
+    return any(0 < k < smallest for k in counts)
+
+
+_PRODUCT = ("left_variable", "right_variable", "n", "total")
 
 
 def _added(held: pl.DataFrame | None, group: pl.DataFrame, goal: tuple[str, ...]) -> pl.DataFrame:

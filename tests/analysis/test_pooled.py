@@ -1,6 +1,7 @@
 """Counts of five centres added up, against the patients of all five in one registry."""
 
 import dataclasses
+import hashlib
 import json
 import zipfile
 
@@ -10,6 +11,7 @@ import pytest
 
 import analysis
 from analysis import answer, pool, read_counts, reduce_for, write_counts
+from analysis.counts_file import _hash
 from analysis.disclosure.small_counts import _joined, coarsened, cost
 from analysis.pooled import QUESTIONS
 from analysis.reduction import gathered, same_as_one
@@ -78,6 +80,25 @@ def test_pooled_trajectories_say_that_courses_of_a_patient_were_taken_as_indepen
     assert any("as independent" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_an_answer_from_counts_that_are_not_exact_says_that_it_may_be_off(registry, question):
+    """Of one centre too: limits do not know that days were joined."""
+    exact = reduce_for(registry.courses(**SELECTION), question, by="all")
+    how = {"resamples": 20} if question in ("time_to_response", "joint_replacement") else {}
+    coarse = coarsened(exact)
+    north = dataclasses.replace(coarse, settings={**coarse.settings, "centre": "north"})
+    found, true = answer(pool([north]), **how), answer(pool([exact]), **how)
+    (note,) = (n for n in found.notes if n.startswith("The counts of north are not exact"))
+    assert note.endswith("may be off by more than their limits say; ask for exact counts.")
+    assert not any("not exact" in n for n in true.notes)
+    assert all(any(n.startswith("Pooled from") for n in r.notes) for r in (found, true))
+    if "time_unit" in found.settings:
+        assert (found.settings["time_unit"], true.settings["time_unit"]) == (
+            "day, small cells joined",
+            "day, not coarsened",
+        )
+
+
 def test_counts_come_back_from_their_file_as_they_were(registry, centres, tmp_path):
     sent = [reduce_for(registry.courses(**SELECTION, centre=centres[0]), q) for q in QUESTIONS]
     path = write_counts(tmp_path / "one.zip", sent, centres[0])
@@ -109,6 +130,118 @@ def test_a_file_that_was_changed_is_refused(registry, centres, tmp_path):
             packed.writestr(name, content)
     with pytest.raises(UsageError, match="was changed since"):
         read_counts(path)
+
+
+def rewritten(path, change, *, hashed):
+    """Change about.json, or all that the file holds, and hash it again where `hashed`."""
+    with zipfile.ZipFile(path) as packed:
+        held = {n: packed.read(n) for n in packed.namelist()}
+    about = json.loads(held["about.json"])
+    about = change(about) or about
+    if hashed:
+        about["sha256"] = _hash(about)
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, content in {**held, "about.json": json.dumps(about).encode()}.items():
+            packed.writestr(name, content)
+
+
+def setting(key, value):
+    return lambda about: about["questions"]["joint_replacement"]["settings"].__setitem__(key, value)
+
+
+def told(key, value):
+    return lambda about: about["questions"]["joint_replacement"].__setitem__(key, value)
+
+
+def frame(key, value):
+    return lambda about: about["questions"]["joint_replacement"]["frames"]["end_cell"].__setitem__(key, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        setting("rules", "another"),
+        told("flow", [{"reason": "courses", "n": 900}, {"reason": "selected", "n": 900}]),
+        told("notes", []),
+        lambda about: about.__setitem__("centre", "south"),
+        lambda about: about.pop("sha256") and None,
+    ],
+)
+def test_what_is_told_of_counts_cannot_change_on_the_way(registry, centres, tmp_path, change):
+    path = write_counts(tmp_path / "one.zip", counts(registry, centres[:1], "joint_replacement"), "north")
+    rewritten(path, lambda about: None, hashed=False)
+    read_counts(path)  # spaced otherwise it is the same
+    rewritten(path, change, hashed=False)
+    with pytest.raises(UsageError, match=r"one\.zip: about\.json was changed on the way"):
+        read_counts(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda about: about.pop("centre") and None, "centre in about.json is missing"),
+        (lambda about: about.__setitem__("questions", []), "questions in about.json is"),
+        (
+            lambda about: about["questions"].__setitem__("salaries", {}),
+            "counts for salaries, which this version cannot",
+        ),
+        (lambda about: about["questions"].__setitem__("joint_replacement", 3), "joint_replacement in about.json is 3"),
+        (told("flow", None), "flow in about.json is missing"),
+        (told("flow", []), "does not say how many"),
+        (told("flow", [{"reason": "courses", "n": -3}]), "flow has -3 courses"),
+        (told("flow", [{"reason": "courses", "n": "three"}]), "flow in about.json is 'three'"),
+        (told("notes", [1]), "a note in about.json is 1"),
+        (told("frames", {}), "frame end_cell, in about.json is missing"),
+        (setting("strata", [{"a": 1}]), "code of a stratum in about.json is missing"),
+        (setting("versions", {}), "version in about.json is missing"),
+        (setting("data_cut", 20250104), "data_cut in about.json is 20250104"),
+        (frame("columns", [["n", "Boolean"]]), "columns of joint_replacement/end_cell.csv are not told"),
+        (frame("columns", [["n", "Int64"]]), "not those of this version"),
+        (frame("sha256", 1), "end_cell.csv was changed"),
+    ],
+)
+def test_what_a_file_of_counts_lacks_is_said(registry, centres, tmp_path, change, said):
+    path = write_counts(tmp_path / "one.zip", counts(registry, centres[:1], "joint_replacement"), "north")
+    rewritten(path, change, hashed=True)
+    with pytest.raises(UsageError, match=said):
+        read_counts(path)
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"[]", "not a file of counts"), (b'"x"', "not a file of counts")])
+def test_an_about_of_another_shape_is_refused(content, said, tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr("about.json", content)
+    with pytest.raises(UsageError, match=said):
+        read_counts(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"), [("-9", "below nought"), ("x", "not of its columns' types"), ("", "missing")]
+)
+def test_a_count_that_is_none_is_refused(registry, centres, tmp_path, cell, said):
+    path = write_counts(tmp_path / "one.zip", counts(registry, centres[:1], "joint_replacement"), "north")
+    with zipfile.ZipFile(path) as packed:
+        held = {n: packed.read(n) for n in packed.namelist()}
+    name = "joint_replacement/end_cell.csv"
+    lines = held[name].decode().splitlines()
+    held[name] = "\n".join([*lines[:-1], f"{lines[-1].rsplit(',', 1)[0]},{cell}", ""]).encode()
+    with zipfile.ZipFile(path, "w") as packed:
+        for n, content in held.items():
+            packed.writestr(n, content)
+    rewritten(path, frame("sha256", hashlib.sha256(held[name]).hexdigest()), hashed=True)
+    with pytest.raises(UsageError, match=said):
+        read_counts(path)
+
+
+def test_a_centre_is_not_counted_twice(registry, centres, tmp_path):
+    """Its file of last month and of this, or its exact and its coarse counts, are of the same patients."""
+    one, two = counts(registry, centres[:2], "joint_replacement")
+    north = read_counts(write_counts(tmp_path / "one.zip", [one], "north"))["joint_replacement"]
+    again = read_counts(write_counts(tmp_path / "two.zip", [coarsened(one)], "North "))["joint_replacement"]
+    other = read_counts(write_counts(tmp_path / "three.zip", [two], "south"))["joint_replacement"]
+    with pytest.raises(UsageError, match="North  is the centre of two files: its courses would count twice"):
+        pool([north, other, again])
+    assert len(pool([north, other]).settings["centres"]) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"patient,score\n1,2\n"])
@@ -155,10 +288,79 @@ def test_no_count_of_few_leaves(registry, centres):
         for r in counts(registry, centres, question):
             for name, frame in coarsened(r).frames.items():
                 for column in {"n", "n_patients", "n_agreed", "n_seen", "n_due"} & set(frame.columns):
-                    if name == "trajectory_product" and column == "n":
-                        frame = frame.filter(left_variable="intercept", right_variable="intercept")
                     few = frame.filter((pl.col(column) > 0) & (pl.col(column) < 5))
                     assert few.height == 0, (question, name, column)
+
+
+def test_how_many_courses_and_scales_trajectories_have_is_rounded_as_the_flow_is(registry, centres):
+    """Exact they would give back what other questions of the same file hide: all courses less the kinds told."""
+    for exact in counts(registry, centres, "trajectories"):
+        coarse = coarsened(exact)
+        for name in ("courses_of_a_patient", "trajectory_scale"):
+            assert (coarse.frames[name]["n"] % 5 == 0).all()
+            assert coarse.frames[name]["n"].sum() > 0
+
+
+@pytest.mark.parametrize(("by", "adjust"), [("all", "stage"), ("all", ("stage", "age", "sex")), ("stage", "sex")])
+def test_no_covariate_of_few_leaves_nor_what_is_left_of_a_pattern_without_it(registry, centres, by, adjust):
+    """Nought-or-one covariates are counted by their sums: alone, beside all of the pattern, and two together."""
+    kept = 0
+    for centre in [*centres, None]:
+        found = registry.courses(**SELECTION, **({"centre": centre} if centre else {}))
+        products = coarsened(reduce_for(found, "trajectories", by=by, adjust=adjust)).frames["trajectory_product"]
+        keys = ["stratum", "pattern"]
+        whole = products.filter(left_variable="intercept", right_variable="intercept").select(*keys, whole="n")
+        shown = pl.col("left_variable").str.contains("female|stage ") & pl.col("right_variable").str.contains(
+            "female|stage |intercept"
+        )
+        rows = products.join(whole, on=keys)
+        sums = rows.filter(shown).select("whole", k=pl.col("total").cast(pl.Float64))
+        each = pl.concat([rows.select("whole", k=pl.col("n").cast(pl.Float64)), sums])
+        for k in (pl.col("k"), pl.col("whole") - pl.col("k")):
+            assert each.filter(k > 0, k < 5).height == 0, (centre, by, adjust)
+        kept += each.height
+    assert kept
+
+
+def test_scores_that_patterns_gave_up_are_not_told_by_those_seen_less_those_sent(registry, centres):
+    shown = 0
+    for coarse in map(coarsened, counts(registry, centres, "trajectories")):
+        own = coarse.frames["trajectory_product"].filter(pl.col("left_variable") == pl.col("right_variable"))
+        sent = own.filter(pl.col("left_variable").str.starts_with("visit ")).group_by(
+            "stratum", position=pl.col("left_variable").str.slice(6).cast(pl.Int32)
+        )
+        sent = sent.agg(sent=pl.col("n").sum())
+        due = coarse.frames["trajectory_due"].filter(pl.col("n_seen") > 0)
+        for frame, column in ((due, "n_seen"), (coarse.frames["trajectory_complete"], "n")):
+            gap = frame.join(sent, on=["stratum", "position"], how="left").select(
+                k=pl.col(column) - pl.col("sent").fill_null(0)
+            )
+            assert gap.filter(pl.col("k") != 0, pl.col("k").abs() < 5).height == 0
+            shown += gap.height
+    assert shown
+
+
+def test_a_pattern_with_one_course_of_a_stage_gives_up_visits_alone():
+    """By hand: of six seen at visits 1 and 2 one is late; six at visit 1 have six late. The others stay as they were."""
+    from analysis.disclosure.small_counts import _fewer_visits
+
+    def pattern(visits, n, late):
+        names = {"intercept": n, "stage late": late, "baseline": n} | {f"visit {v}": n for v in visits.split(",")}
+        pairs = [(a, b) for i, a in enumerate(names) for b in list(names)[i:]]
+        return [{"stratum": "all", "pattern": visits, "left_variable": a, "right_variable": b,
+                 "n": late if "stage late" in (a, b) else n, "total": float(late if "stage late" in (a, b) else 50 + n)
+                 if (a, b) != ("intercept", "intercept") else float(n)} for a, b in pairs]  # fmt: skip
+
+    said = []
+    products = pl.DataFrame([*pattern("1,2", 6, 1), *pattern("1", 12, 6), *pattern("2", 8, 0)])
+    found = _fewer_visits(products, 5, said)
+    whole = found.filter(left_variable="intercept", right_variable="intercept").sort("pattern")
+    assert whole.select("pattern", "n").rows() == [("1", 18), ("2", 8)]
+    assert found.filter(pattern="1", left_variable="stage late", right_variable="stage late")["n"].to_list() == [7]
+    assert said == ["all: scores of patterns of few visits attended were left out at some visits."]
+    said = []
+    assert _fewer_visits(pl.DataFrame(pattern("1,2", 6, 1)), 5, said).height == 0
+    assert said[-1] == "all: courses of patterns or covariates of few are not among the counts."
 
 
 def test_joining_keeps_totals_and_moves_to_the_mean_day():

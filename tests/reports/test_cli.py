@@ -79,6 +79,19 @@ def test_centres_send_counts_and_are_answered_together(run, loaded, tmp_path):
     assert all(r["n"] % 5 == 0 for r in about["flow"]) and "cost" not in json.dumps(about)
 
 
+def test_a_file_of_several_questions_warns_that_one_tells_what_another_hides(run, loaded, tmp_path):
+    def said(*how):
+        code, out, _ = run("reduce", loaded, "--out", tmp_path / "x.zip", "--centre", "x", *how)
+        assert code == 0
+        return out
+
+    ends, changes = ("--question", "joint-replacement"), ("--question", "trajectories")
+    assert "a subtraction can give the count of fewer than 5 back" in said(*ends, *changes)
+    assert "subtraction" in json.loads(said(*ends, *changes, "--json"))["warnings"][0]
+    assert "subtraction" not in said(*ends)
+    assert "subtraction" not in said(*ends, *changes, "--exact")
+
+
 def test_what_was_decided_where_counts_were_made_cannot_be_decided_again(run, loaded, tmp_path):
     one = tmp_path / "north.zip"
     run("reduce", loaded, "--out", one, "--centre", "north", "--question", "joint-replacement")

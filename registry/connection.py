@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import duckdb
 
-from registry import encryption
+from registry import encryption, spilling
 from registry.errors import CatamnesisError, RegistryBusy, RegistryMissing, UsageError
 from registry.replacing import replacing
 
@@ -43,7 +43,7 @@ def writing(path: str | Path, server: Server | None = None) -> Iterator[duckdb.D
     from registry.server import server_of
 
     path = Path(path)
-    attached(path, read_only=True).close()
+    spilling.close(attached(path, read_only=True))
     absorb_log(path)
     server = server or server_of(path)
     with replacing(path) as new, shared.turn(server, path.name):
@@ -52,7 +52,6 @@ def writing(path: str | Path, server: Server | None = None) -> Iterator[duckdb.D
         os.utime(new, ns=(0, 0))
         con = attached(new, read_only=False)
         try:
-            con.execute(f"set temp_directory = '{quoted(new.parent / 'spilled')}'")
             con.execute("use registry")
             since = shared.pull(con, server)
             con.execute("begin")
@@ -60,7 +59,7 @@ def writing(path: str | Path, server: Server | None = None) -> Iterator[duckdb.D
             con.execute("commit; checkpoint registry")
             shared.push(con, server, since)
         finally:
-            con.close()
+            spilling.close(con)
         if new.stat().st_mtime_ns == 0:
             new.unlink()
 
@@ -74,17 +73,20 @@ def written_out(con: duckdb.DuckDBPyConnection) -> None:
 
 
 MEMORY = "CATAMNESIS_MEMORY"
+# Opening takes 2 MB; what can be asked below this is not worth a ceiling.
+LEAST_MEMORY_MB = 10
 
 
-def new_session() -> duckdb.DuckDBPyConnection:
+def new_session(beside: Path | None = None) -> duckdb.DuckDBPyConnection:
     """Return a connection in memory; the engine keeps below the ceiling of the environment, and spills what is more.
 
+    What it spills lies in a folder of its own, `beside` the file it reads (:mod:`registry.spilling`).
     With a key in the environment it reads and writes what is encrypted, and what it spills is encrypted too.
 
     Raises
     ------
     UsageError
-        When ``CATAMNESIS_MEMORY`` is not an amount of memory.
+        When ``CATAMNESIS_MEMORY`` is not an amount of memory, or too little to open anything.
     EncryptionError
         When the key cannot be read, or what encrypts is not installed.
     """
@@ -93,12 +95,25 @@ def new_session() -> duckdb.DuckDBPyConnection:
     con.execute("set enable_progress_bar = false")
     ceiling = os.environ.get(MEMORY, "").strip()
     if ceiling:
-        if not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", ceiling, flags=re.I):
-            raise UsageError(f"{MEMORY} (--memory) is {ceiling!r}: write an amount of memory, e.g. 4GB or 800MB.")
+        _enough(ceiling)
         con.execute(f"set memory_limit = '{ceiling}'")
     if secret is not None:
         encryption.prepare(con)
+    spilling.give(con, beside)
     return con
+
+
+def _enough(ceiling: str) -> None:
+    """Refuse a ceiling that is no amount of memory, or below what opening needs."""
+    said = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT])(i?)B", ceiling, flags=re.I)
+    if said is None:
+        raise UsageError(f"{MEMORY} (--memory) is {ceiling!r}: write an amount of memory, e.g. 4GB or 800MB.")
+    number, unit, binary = said.groups()
+    if float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1) < LEAST_MEMORY_MB * 1000**2:
+        raise UsageError(
+            f"{MEMORY} (--memory) is {ceiling}: too little to work with. The least is {LEAST_MEMORY_MB}MB; "
+            "loading and deriving need some hundred."
+        )
 
 
 def attach(
@@ -120,7 +135,7 @@ def attached(path: Path, *, read_only: bool, variable: str = encryption.KEY) -> 
         raise UsageError(f"{path.name} is a data cut: it is read, never changed. Write to the registry it was made of.")
     if not path.is_file():
         raise RegistryMissing(f"There is no registry {path}. `catamnesis init {path}` creates one.")
-    con = new_session()
+    con = new_session(path)
     try:
         attach(con, path, "registry", secret=encryption.key(variable), mode="read" if read_only else "write")
         found = con.sql(
@@ -130,13 +145,13 @@ def attached(path: Path, *, read_only: bool, variable: str = encryption.KEY) -> 
             # A file cut short is found out by reading from it, and it is better found out here.
             meta = dict(con.sql("select key, value from registry.log.meta").fetchall())
     except duckdb.Error as error:
-        con.close()
-        raise not_opened(path, str(error), variable) from None
+        spilling.close(con)
+        raise not_opened(path, error, variable) from None
     if not found:
-        con.close()
+        spilling.close(con)
         raise RegistryMissing(f"{path.name} is a DuckDB file, but not a registry. `catamnesis init` creates one.")
     if meta.get("schema_version") != SCHEMA_VERSION:
-        con.close()
+        spilling.close(con)
         raise RegistryMissing(
             f"{path.name} has schema {meta.get('schema_version')}, this version of the program has {SCHEMA_VERSION}. "
             f"`catamnesis migrate {path.name}` brings an older one up to it and keeps the old file."
@@ -144,8 +159,14 @@ def attached(path: Path, *, read_only: bool, variable: str = encryption.KEY) -> 
     return con
 
 
-def not_opened(path: Path, reason: str, variable: str = encryption.KEY) -> CatamnesisError:
-    """Return what to say of a file that DuckDB could not open, by its reason and where its key was looked for."""
+def not_opened(path: Path, error: duckdb.Error, variable: str = encryption.KEY) -> CatamnesisError | duckdb.Error:
+    """Return what to say of a file that DuckDB could not open, by its reason and where its key was looked for.
+
+    A lack of memory says nothing of the file: it is passed on as it is.
+    """
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return error
+    reason = str(error)
     of_key = encryption.refusal(path.name, reason, variable)
     if of_key is not None:
         return of_key
@@ -161,7 +182,7 @@ def absorb_log(path: Path, variable: str = encryption.KEY) -> None:
     if path.with_name(f"{path.name}.wal").exists():
         con = attached(path, read_only=False, variable=variable)
         con.execute("checkpoint registry")
-        con.close()
+        spilling.close(con)
 
 
 def show_as_views(con: duckdb.DuckDBPyConnection) -> None:

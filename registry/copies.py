@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from registry import audit, encryption, shared
+from registry import audit, encryption, shared, spilling
 from registry.connection import absorb_log, attach, attached
 from registry.errors import CatamnesisError, EncryptionError, UsageError, of_engine
 from registry.replacing import replacing
@@ -35,12 +35,12 @@ def backup(path: str | Path, target: str | Path) -> int:
     try:
         with replacing(target) as new:
             rows = _copied(con, new, encryption.key())
-            con.close()
+            spilling.close(con)
     except duckdb.Error as error:
         said = of_engine(error) or f"{error}. Nothing was kept of it."
         raise CatamnesisError(f"The backup could not be written. {said}") from None
     finally:
-        con.close()
+        spilling.close(con)
     return rows
 
 
@@ -73,17 +73,17 @@ def encrypt(path: str | Path) -> tuple[int, Path]:
     try:
         if kept.exists():
             raise UsageError(f"{kept.name} is there, of an earlier encryption. Remove it, or move it away. Then again.")
-        con.close()
+        spilling.close(con)
         absorb_log(path, encryption.OLD_KEY)
         with replacing(path) as new:
             con = attached(path, read_only=True, variable=encryption.OLD_KEY)
             rows = _copied(con, new, secret)
             con.execute("use copy")
             audit.append(con, "encrypt", {"rows": rows})
-            con.close()
+            spilling.close(con)
             kept.hardlink_to(path)
     finally:
-        con.close()
+        spilling.close(con)
     return rows, kept
 
 

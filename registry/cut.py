@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from registry import audit, catalogue, encryption, history, sqlmodels
+from registry import audit, catalogue, encryption, history, spilling, sqlmodels
 from registry.connection import engine_version, new_session, quoted, writing
 from registry.errors import CatamnesisError, UsageError
 from registry.store import Registry
@@ -190,7 +190,7 @@ def _shown(folder: Path, manifest: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     secret, hidden = encryption.key(), manifest.get("encrypted", False)
     if hidden != (secret is not None):
         raise encryption.missing(folder.name) if hidden else encryption.needless(folder.name)
-    con = new_session()
+    con = new_session(folder)
     how = f", encryption_config = {encryption.prepare_parquet(con, secret)}" if secret is not None else ""
     try:
         for name in manifest["schema"]:
@@ -200,6 +200,6 @@ def _shown(folder: Path, manifest: dict[str, Any]) -> duckdb.DuckDBPyConnection:
             con.execute(f"create view {name} as from read_parquet('{source}'{how})")
     except duckdb.InvalidInputException:
         # Its files are as they were made: so it is the key.
-        con.close()
+        spilling.close(con)
         raise encryption.wrong(folder.name) from None
     return con

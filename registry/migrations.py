@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from registry import audit, catalogue, checks, encryption, history, shared
+from registry import audit, catalogue, checks, encryption, history, shared, spilling
 from registry.connection import SCHEMA_VERSION, attach, new_session, not_opened
 from registry.errors import CatamnesisError, UsageError, of_engine
 from registry.replacing import replacing
@@ -27,7 +27,7 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"There is no registry {path}.")
-    con = new_session()
+    con = new_session(path)
     try:
         found = _schema_of(con, path)
         if found == SCHEMA_VERSION:
@@ -44,7 +44,7 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
         con.execute("checkpoint source; detach source")
         with replacing(path) as new:
             _write(con, path, new, found)
-            con.close()
+            spilling.close(con)
             kept.unlink(missing_ok=True)
             kept.hardlink_to(path)
         return found, SCHEMA_VERSION, kept
@@ -52,7 +52,7 @@ def migrate(path: str | Path) -> tuple[str, str, Path | None]:
         said = of_engine(error) or f"{error}. The file is as it was."
         raise CatamnesisError(f"{path.name} could not be migrated. {said}") from None
     finally:
-        con.close()
+        spilling.close(con)
 
 
 def _write(con: duckdb.DuckDBPyConnection, path: Path, new: Path, found: str) -> None:
@@ -76,7 +76,7 @@ def _schema_of(con: duckdb.DuckDBPyConnection, path: Path) -> str:
         attach(con, path, "source", secret=encryption.key(), mode="read")
         row = con.sql("select value from source.log.meta where key = 'schema_version'").fetchone()
     except duckdb.Error as error:
-        raise not_opened(path, str(error)) from None
+        raise not_opened(path, error) from None
     return str(row[0]) if row else "?"
 
 

@@ -54,6 +54,11 @@ def at_work(path: Path) -> bool:
     return _folder(path.resolve()).is_dir()
 
 
+def is_new(path: Path) -> bool:
+    """Say whether `path` is the file that a writer writes, in a folder that goes with the writer."""
+    return path.parent.name == _folder(path).name
+
+
 def _folder(path: Path) -> Path:
     return path.with_name(f".{path.name}.writing")
 

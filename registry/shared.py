@@ -48,6 +48,7 @@ class Head:
     schema: str
 
 
+_NOTHING = Head(0, "", 0, "", "")
 _HEAD = (
     "select coalesce((select max(seq) from log.audit), 0) as seq, "
     "coalesce((select hash from log.audit order by seq desc limit 1), '') as hash, "
@@ -76,14 +77,21 @@ def share(path: str | Path, address: str) -> Server:
         When nobody answers, somebody is writing there, or the server refuses. The server is then as it was.
     """
     path, server = Path(path), Server(address, new=True)
-    held = server_of(path)
-    if held is not None:
+    held, sent = server_of(path), None
+    if held is not None and (held.address != address or _told(server, _NOTHING) is not None):
         raise UsageError(f"{path.name} is shared already: it is a working copy of {held.name}.")
     print_of_key = pseudonyms.fingerprint(pseudonyms.read_key(path))
-    with writing(path, server) as con:
-        con.execute("insert or replace into log.meta values (?, ?)", [pseudonyms.FINGERPRINT, print_of_key])
-        audit.append(con, "share", {pseudonyms.FINGERPRINT: print_of_key})
-    address_file(path).write_text(address + "\n", encoding="utf-8")
+    try:
+        with writing(path, server) as con:
+            con.execute("insert or replace into log.meta values (?, ?)", [pseudonyms.FINGERPRINT, print_of_key])
+            audit.append(con, "share", {pseudonyms.FINGERPRINT: print_of_key})
+            sent = _head(con)
+            # Before it is sent: what is killed once the server has it must not go on as a record of its own.
+            address_file(path).write_text(address + "\n", encoding="utf-8")
+    except BaseException:
+        if held is None and sent is not None and _told(server, sent) != sent:
+            address_file(path).unlink(missing_ok=True)
+        raise
     return server
 
 
@@ -105,7 +113,7 @@ def join(path: str | Path, address: str) -> Server:
         raise UsageError(f"{path.name} exists. Nothing was changed; choose another name.")
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent}. Create it first.")
-    with replacing(path) as new, new_session() as con:
+    with replacing(path) as new, new_session(new) as con:
         attach(con, new, "registry", secret=encryption.new_key(), mode="new")
         con.execute("use registry; begin")
         create_tables(con)
@@ -140,9 +148,8 @@ def refresh(path: Path) -> None:
         return
     with attached(path, read_only=True) as con:
         con.execute("use registry")
-        mine = _head(con)
         with server.attached(con):
-            if _head_of(server, con) == mine:
+            if _head_of(server, con) == _head(con):
                 return
     with replacing(path) as new:
         shutil.copyfile(path, new)
@@ -225,7 +232,7 @@ def push(con: duckdb.DuckDBPyConnection, server: Server | None, since: Head) -> 
         con.execute("begin")
         if server.new:
             _create_on(con, server)
-            since = Head(0, "", 0, "", "")
+            since = _NOTHING
         elif _head_of(server, con) != since:
             raise RegistryBusy(f"Somebody else wrote to {server.name} meanwhile. Nothing was changed; run again.")
         _carry(con, since, mine, _To())
@@ -291,6 +298,15 @@ def _columns(con: duckdb.DuckDBPyConnection, table: str) -> str:
 
 def _head(con: duckdb.DuckDBPyConnection) -> Head:
     return Head(*(con.execute(_HEAD).fetchone() or (0, "", 0, "", "")))
+
+
+def _told(server: Server, unknown: Head) -> Head | None:
+    """Return how far the server's record goes; None if there is none, `unknown` if nobody answers."""
+    try:
+        with new_session() as con, server.attached(con):
+            return _head_of(server, con)
+    except CatamnesisError as error:
+        return unknown if isinstance(error, ServerUnreachable) else None
 
 
 def _head_of(server: Server, con: duckdb.DuckDBPyConnection) -> Head:

@@ -7,6 +7,7 @@ Needs the extra ``spark`` (pyspark, sqlglot) and Java 17.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,19 +61,34 @@ def base_tables() -> list[str]:
 def write_partitions(registry: Registry, folder: Path) -> Path:
     """Write what the models read as Parquet, the record by the load that brought each row.
 
-    A month's load is a partition of its own: the next adds files and rewrites none.
+    Each table is written anew, and takes the place of the one there when all are written: a row corrected or retracted
+    leaves the partition of an old load, and the logs and catalogues change too.
     """
     con = registry.con
+    new, old = folder / ".new", folder / ".old"
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
     for name in base_tables():
         schema, _, table = name.partition(".")
-        place = folder / schema / table
-        place.mkdir(parents=True, exist_ok=True)
+        place = new / schema / table
+        place.mkdir(parents=True)
         columns = {row[0] for row in con.sql(f"describe {name}").fetchall()}
         if schema == "record" and "load_id" in columns:
-            how = "partition_by (load_id), overwrite_or_ignore"
-            con.execute(f"copy (from {name}) to '{quoted(place)}' (format parquet, {how})")
+            # The folder is there for tables without a row, which make no partition.
+            how = "format parquet, partition_by (load_id), overwrite_or_ignore"
+            con.execute(f"copy (from {name}) to '{quoted(place)}' ({how})")
         if not any(place.rglob("*.parquet")):
             con.execute(f"copy (from {name}) to '{quoted(place / 'all.parquet')}' (format parquet)")
+    for name in base_tables():
+        schema, _, table = name.partition(".")
+        place, before = folder / schema / table, old / schema / table
+        place.parent.mkdir(exist_ok=True)
+        if place.exists():
+            before.parent.mkdir(parents=True, exist_ok=True)
+            place.rename(before)
+        (new / schema / table).rename(place)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
     return folder
 
 

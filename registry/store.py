@@ -11,7 +11,7 @@ from typing import Unpack
 import duckdb
 import polars as pl
 
-from registry import asked, audit, checks, encryption, history, pseudonyms, reporting, shared, sqlmodels
+from registry import asked, audit, checks, encryption, history, pseudonyms, reporting, shared, spilling, sqlmodels
 from registry.connection import SCHEMA_VERSION, attach, attached, engine_version, new_session, show_as_views
 from registry.courses import Courses, Selection, signature
 from registry.derivation import derivation_stamp, materialised
@@ -82,7 +82,7 @@ class Registry:
         if not path.parent.is_dir():
             raise UsageError(f"There is no folder {path.parent}. Create it first.")
         hides, secret = encryption.new_key(), pseudonyms.new_key(path, key)
-        with replacing(path) as new, new_session() as con:
+        with replacing(path) as new, new_session(new) as con:
             _free(path)
             attach(con, new, "registry", secret=hides, mode="new")
             con.execute("use registry; begin")
@@ -309,7 +309,7 @@ class Registry:
 
     def close(self) -> None:
         """Close the connection; the registry can then be written by another process."""
-        self.con.close()
+        spilling.close(self.con)
 
     def __enter__(self) -> Registry:
         return self

@@ -72,6 +72,8 @@ def _for_every_command(
     ] = None,
 ) -> None:
     if memory is not None:
+        if not memory.strip():  # a variable of the shell that is not set: no ceiling is not what was asked for
+            raise typer.BadParameter("It is empty: write an amount of memory, e.g. 4GB.", param_hint="--memory")
         os.environ["CATAMNESIS_MEMORY"] = memory  # where registry.connection looks for it
 
 

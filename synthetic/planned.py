@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from registry import sqlmodels
+from registry import spilling, sqlmodels
 from registry.connection import new_session
 from registry.errors import UsageError
 from synthetic.response_world import STAGES, VISITS, Scenario, make, reductions
@@ -104,7 +104,7 @@ class PlannedStudy:
             sqlmodels.run(con, _REDUCTIONS)
             return {name: con.sql(f"from {name} order by all").pl() for name in _REDUCTIONS}
         finally:
-            con.close()
+            spilling.close(con)
 
 
 __all__ = ["STAGES", "PlannedStudy"]

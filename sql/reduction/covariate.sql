@@ -1,18 +1,21 @@
 -- title: What was known at the first session of each course of the cohort, for adjusted models
 -- grain: course_id
 -- source: cohort.course; course.profile, domain_scale, baseline
--- The baseline is that of the pain scale, or of the first domain the programme names, from 0 (best) to 100 (worst).
+-- The baseline is that of the pain scale, or of the one first in priority, from 0 (best) to 100 (worst); of several that are
+-- first, of the domain that is first by its name.
 with first_domain as (
     select
-        chosen.course_id,
-        min_by(baseline.worse100, case when chosen.domain = 'pain' then 0 else offered.priority end) as baseline
+        chosen.course_id, baseline.worse100 as baseline,
+        row_number() over (
+            partition by chosen.course_id
+            order by case when chosen.domain = 'pain' then 0 else offered.priority end, chosen.domain, chosen.scale
+        ) as choice
     from course.domain_scale as chosen
     inner join course.baseline as baseline
         on chosen.course_id = baseline.course_id and chosen.scale = baseline.scale
     inner join course.course as course on chosen.course_id = course.course_id
     inner join catalogue.programme_scale as offered
         on course.programme = offered.programme and chosen.domain = offered.domain and chosen.scale = offered.scale
-    group by chosen.course_id
 )
 
 select
@@ -31,4 +34,4 @@ select
     cast(profile.series_dose_million as double) as series_dose_million
 from cohort.course as cohort
 inner join course.profile as profile on cohort.course_id = profile.course_id
-left join first_domain on cohort.course_id = first_domain.course_id
+left join first_domain on cohort.course_id = first_domain.course_id and first_domain.choice = 1

@@ -6,13 +6,15 @@
 -- programme offers (of pain where it offers one), says who leaves: it is for weights, and decides no state.
 with first_scale as (
     select
-        chosen.course_id,
-        min_by(chosen.scale, case when chosen.domain = 'pain' then 0 else offered.priority end) as scale
+        chosen.course_id, chosen.scale,
+        row_number() over (
+            partition by chosen.course_id
+            order by case when chosen.domain = 'pain' then 0 else offered.priority end, chosen.domain, chosen.scale
+        ) as choice
     from course.domain_scale as chosen
     inner join course.course as course on chosen.course_id = course.course_id
     inner join catalogue.programme_scale as offered
         on course.programme = offered.programme and chosen.domain = offered.domain and chosen.scale = offered.scale
-    group by chosen.course_id
 ),
 
 scored as (
@@ -20,6 +22,7 @@ scored as (
     from first_scale
     inner join course.baseline as baseline
         on first_scale.course_id = baseline.course_id and first_scale.scale = baseline.scale
+            and first_scale.choice = 1
     inner join course.planned_score as score
         on first_scale.course_id = score.course_id and first_scale.scale = score.scale and score.choice = 1
 )

@@ -7,8 +7,8 @@ import sys
 import duckdb
 import pytest
 
-from registry import Registry, derive
-from registry.errors import RegistryMissing, UsageError
+from registry import Registry, connection, derive, migrations
+from registry.errors import CatamnesisError, RegistryMissing, UsageError, of_engine
 from registry.ingest import load
 
 
@@ -137,6 +137,35 @@ def test_a_course_without_a_session_was_not_treated_and_is_never_selected(clinic
 def test_a_selection_by_what_is_not_there_lists_what_is(six_programmes, wrong, said):
     with pytest.raises(UsageError, match=said):
         six_programmes.courses(**wrong)
+
+
+@pytest.mark.parametrize("ceiling", ["0GB", "1KB", "9.5 mib", "9999KB"])
+def test_a_ceiling_too_low_to_open_anything_is_refused_with_the_least(synthetic_file, monkeypatch, ceiling):
+    monkeypatch.setenv("CATAMNESIS_MEMORY", ceiling)
+    with pytest.raises(UsageError, match="The least is 10MB"):
+        Registry.open(synthetic_file)
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_file_that_is_no_registry(synthetic_file, monkeypatch):
+    monkeypatch.setattr(connection, "LEAST_MEMORY_MB", 0)
+    monkeypatch.setenv("CATAMNESIS_MEMORY", "300KB")
+    with pytest.raises(duckdb.OutOfMemoryException) as error:
+        Registry.open(synthetic_file)
+    assert "raise the ceiling" in of_engine(error.value)
+    with pytest.raises(CatamnesisError, match="more memory than it may use"):
+        migrations.migrate(synthetic_file)
+
+
+def test_the_least_ceiling_opens_a_registry(synthetic_file, monkeypatch):
+    monkeypatch.setenv("CATAMNESIS_MEMORY", "10MB")
+    with Registry.open(synthetic_file) as registry:
+        assert registry.counts()["patient"] > 0
+
+
+def test_an_empty_ceiling_is_refused_and_not_taken_for_none(synthetic_file):
+    command = [sys.executable, "-m", "reports.cli", "--memory", "", "status", str(synthetic_file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "It is empty" in done.stderr
 
 
 def test_a_memory_ceiling_is_kept_to_or_said_and_nothing_half_done_stays(template_folder, tmp_path, monkeypatch):

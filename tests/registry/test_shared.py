@@ -445,6 +445,47 @@ def test_what_is_there_is_not_overwritten_and_what_is_not_there_is_said(shared_c
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_sharing_that_was_killed_leaves_one_record(clinic, server, tmp_path, when):
+    clinic.write_good()
+    clinic.load()
+    address = server.address(server.new())
+    program = """
+        import os, signal, sys
+        from registry import shared
+        send = shared.push
+        def push(*told):
+            if sys.argv[3] == "after":
+                send(*told)
+            os.kill(os.getpid(), signal.SIGKILL)
+        shared.push = push
+        shared.share(sys.argv[1], sys.argv[2])
+    """
+    killed = [sys.executable, "-c", textwrap.dedent(program), str(clinic.path), address, when]
+    assert subprocess.run(killed, check=False).returncode == -9
+    if when == "before":
+        shared.share(clinic.path, address)
+    with pytest.raises(UsageError, match="shared already"):
+        shared.share(clinic.path, address)
+    Registry.open(clinic.path).close()
+    (tmp_path / "other").mkdir()
+    other = Clinic(tmp_path / "other", tmp_path / "other.duckdb")
+    shared.join(other.path, address)
+    assert clinic.text(collected=True) == other.text(collected=True)
+
+
+@pytest.mark.slow
+def test_sharing_that_the_server_refused_leaves_a_registry_of_its_own(clinic, server, monkeypatch):
+    def broken(*_):
+        raise CatamnesisError("It does not allow it.")
+
+    monkeypatch.setattr(shared, "push", broken)
+    with pytest.raises(CatamnesisError, match="does not allow it"):
+        shared.share(clinic.path, server.address(server.new()))
+    assert not address_file(clinic.path).exists()
+
+
+@pytest.mark.slow
 def test_a_backup_is_a_registry_of_its_own_and_can_be_shared_anew(shared_clinic, server, tmp_path):
     shared_clinic.write_good()
     shared_clinic.load()

@@ -206,7 +206,8 @@ def _domain(courses: Courses) -> str:
     found = courses.registry.con.sql(
         "select offered.domain from catalogue.programme_scale as offered "
         "where offered.programme in (select programme from course.profile semi join cohort.course using (course_id)) "
-        "order by case when offered.domain = 'pain' then 0 else 1 end, offered.priority limit 1"
+        "order by case when offered.domain = 'pain' then 0 else 1 end, offered.priority, "
+        "case when offered.domain = 'biomarker' then 1 else 0 end, offered.domain limit 1"
     ).fetchone()
     if found is None:
         raise NotEstimable("The programme names no scale by which a change could be described.")

@@ -2,13 +2,15 @@
 -- grain: course_id
 -- source: cohort.course; course.profile, domain_scale, baseline
 -- The baseline is that of the pain scale, or of the one first in priority, from 0 (best) to 100 (worst); of several that are
--- first, of the domain that is first by its name.
+-- first, of what patients and physicians judge before biomarkers, then of the domain that is first by its name.
 with first_domain as (
     select
         chosen.course_id, baseline.worse100 as baseline,
         row_number() over (
             partition by chosen.course_id
-            order by case when chosen.domain = 'pain' then 0 else offered.priority end, chosen.domain, chosen.scale
+            order by
+                case when chosen.domain = 'pain' then 0 else offered.priority end,
+                case when chosen.domain = 'biomarker' then 1 else 0 end, chosen.domain, chosen.scale
         ) as choice
     from course.domain_scale as chosen
     inner join course.baseline as baseline

@@ -9,7 +9,9 @@ with first_scale as (
         chosen.course_id, chosen.scale,
         row_number() over (
             partition by chosen.course_id
-            order by case when chosen.domain = 'pain' then 0 else offered.priority end, chosen.domain, chosen.scale
+            order by
+                case when chosen.domain = 'pain' then 0 else offered.priority end,
+                case when chosen.domain = 'biomarker' then 1 else 0 end, chosen.domain, chosen.scale
         ) as choice
     from course.domain_scale as chosen
     inner join course.course as course on chosen.course_id = course.course_id

@@ -30,7 +30,7 @@ def test_courses_of_which_nothing_was_seen_after_treatment_are_known_too(given):
     )
 
 
-def test_of_scales_that_are_first_alike_the_first_domain_by_name_is_chosen_however_the_rows_lie(given):
+def test_of_scales_that_are_first_alike_a_judgement_comes_before_a_biomarker_however_the_rows_lie(given):
     record = given("""
         courses
         patient | side | course | programme
@@ -58,4 +58,4 @@ def test_of_scales_that_are_first_alike_the_first_domain_by_name_is_chosen_howev
             "select baseline.scale from reduction.covariate as known inner join course.baseline as baseline "
             "on known.course_id = baseline.course_id and known.baseline = baseline.worse100"
         ).fetchall()
-        assert chosen == [("hsCRP",)]
+        assert chosen == [("CDAI",)]

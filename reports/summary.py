@@ -183,9 +183,10 @@ def _answer(
         "rows": rows,
         "title": result.title,
         "notes": [readable(n, strata) for n in result.notes],
-        "mean_days": dict(
-            result.frame.filter(pl.col("quantity") == "mean_days_in_response").select("stratum", "estimate").iter_rows()
-        ),
+        "mean_days": {
+            r["stratum"]: r
+            for r in result.frame.filter(pl.col("quantity") == "mean_days_in_response").iter_rows(named=True)
+        },
         "contrasts": result.frame.filter(pl.col("quantity") == "difference", pl.col("time_day") == 365).to_dicts(),
         "labels": {s["code"]: s["label"] for s in strata},
         "test": test.row(0, named=True) if test.height else None,

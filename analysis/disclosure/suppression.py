@@ -51,7 +51,10 @@ def without_small_cells(result: Shown, tiny: pl.DataFrame, smallest: int) -> Sho
     # Many events may be those of a few: where few courses had one, no number of events is shown.
     prone = tiny.filter(pl.col("quantity") == "courses_with_event")["stratum"].to_list()
     prone_events = pl.col("stratum").is_in(prone) & pl.col("quantity").str.contains("events")
-    small = few | in_tiny | prone_events | _says_more(result, few | in_tiny, main)
+    # How long a response lasted says how many of a few had one.
+    responded = tiny.filter(pl.col("quantity") == "share_in_response")["stratum"].to_list()
+    lasted = pl.col("quantity").eq("mean_days_in_response") & pl.col("stratum").is_in(responded)
+    small = few | in_tiny | prone_events | lasted | _says_more(result, few | in_tiny, main)
     small |= pl.Series(given_away_by_the_rest(result.frame, result.frame.select(small).to_series(), smallest))
     small |= _of_hidden_pattern(result.frame, result.frame.select(small).to_series())
     of_named = _of_goals_named(result.frame, few)
@@ -105,9 +108,7 @@ def _says_more(result: Result, small: pl.Expr, main: list[str]) -> pl.Expr:
     inside = set(main) - set(result.settings.get("not_modelled", ()))
     overall = pl.col("stratum").is_in(_OVERALL) & pl.lit(len(inside) > 0 and whole)
     between = pl.col("quantity").str.starts_with("difference") | pl.col("quantity").eq("loss_intensity_ratio")
-    # How long a response lasted says how many of a few had one.
-    lasted = pl.col("quantity").eq("mean_days_in_response") & pl.col("stratum").is_in(main)
-    return (between & given_away) | overall | beside | lasted
+    return (between & given_away) | overall | beside
 
 
 def _hide(frame: pl.DataFrame, small: pl.Expr, smallest: int) -> pl.DataFrame:

@@ -45,7 +45,7 @@ def test_every_derived_concept_has_examples_and_each_run_of_a_parameter_is_one(t
 
 def test_a_page_of_a_model_shows_what_went_in_and_came_out_and_no_code_of_the_test(told):
     page = definitions.pages(told)["definitions/course/baseline.md"]
-    assert "one row for each course × scale" in page and "max_by(score.value, score.day)" in page
+    assert "one row for each course × scale" in page and "max_by(before.value, before.day)" in page
     assert "<td>KOOS/pain</td><td>-5</td><td>40</td><td>60</td>" in page
     assert "[`course.score`](score.md)" in page and "catalogues/programmes.md" in page
     assert "derives(" not in page and "2 more cases" not in page and "3 more cases" in page

@@ -13,19 +13,6 @@ from registry.errors import NotEstimable, UsageError
 YES, NO = 60, 41  # KOOS pain 20 points and 1 point above baseline
 
 
-@pytest.fixture
-def made(tmp_path):
-    opened = []
-
-    def courses(knees):
-        opened.append(hand_made(tmp_path, knees))
-        return opened[-1].courses()
-
-    yield courses
-    for registry in opened:
-        registry.close()
-
-
 def value(result, quantity, stratum="early", day=None):
     mine = result.frame.filter(pl.col("quantity") == quantity, pl.col("stratum") == stratum)
     return mine.filter(pl.col("time_day") == day).row(0, named=True) if day else mine.row(0, named=True)

@@ -3,26 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
-from knee_files import KNEE_PAIN_10, Knee, hand_made
+from knee_files import KNEE_PAIN_10, Knee
 from scipy import stats
 
 from analysis import growth, imputed_change, response_at_visits, trajectories
 from analysis.numerics.exact import exact_share, weighted_share
 
 YES, NO = 76, 43  # KOOS pain 36 points and 3 points above baseline
-
-
-@pytest.fixture
-def made(tmp_path):
-    opened = []
-
-    def courses(knees):
-        opened.append(hand_made(tmp_path, knees))
-        return opened[-1].courses()
-
-    yield courses
-    for registry in opened:
-        registry.close()
 
 
 def of(result, quantity, stratum, day=None):
